@@ -1,0 +1,72 @@
+package encap
+
+import "encoding/binary"
+
+// OffloadLen is the length of struct virtio_net_hdr in bytes.
+const OffloadLen = 10
+
+// Bits of Offload.Flags (include/uapi/linux/virtio_net.h).
+const (
+	FlagNeedsCsum = 1 // the L4 checksum field holds the pseudo-header sum; the rest is still to be added
+	FlagDataValid = 2 // the L4 checksum has been verified
+)
+
+// Values of Offload.GSOType (include/uapi/linux/virtio_net.h).
+const (
+	GSONone  = 0
+	GSOTCPv4 = 1
+	GSOUDP   = 3 // UFO: one datagram to be fragmented by IP; vtepd never asks for it
+	GSOTCPv6 = 4
+	GSOUDPL4 = 5    // USO: datagrams of GSOSize payload bytes each
+	GSOECN   = 0x80 // a bit beside the TCP types: CWR is set on the first segment only
+)
+
+// Offload is struct virtio_net_hdr, which stands in front of every frame on a
+// TAP device that has IFF_VNET_HDR, and of every frame on a packet socket that has
+// PACKET_VNET_HDR. Fields are in host byte order unless TUNSETVNETLE or
+// TUNSETVNETBE was called, which vtepd never does. The zero Offload belongs to a
+// plain, finished frame.
+//
+//	 0        1          2          4          6            8
+//	+--------+----------+----------+----------+------------+-------------+
+//	| Flags  | GSOType  |  HdrLen  | GSOSize  | CsumStart  | CsumOffset  |
+//	+--------+----------+----------+----------+------------+-------------+
+//	  u8       u8         u16        u16        u16          u16
+type Offload struct {
+	Flags      uint8
+	GSOType    uint8
+	HdrLen     uint16 // bytes of Ethernet, VLAN, IP and L4 header; only a hint, never trusted
+	GSOSize    uint16 // payload bytes a segment
+	CsumStart  uint16 // bytes from the start of the frame to where the checksum begins
+	CsumOffset uint16 // bytes from CsumStart to the checksum field
+}
+
+// Decode reads the OffloadLen bytes at the front of b. Any bytes decode; whether
+// they agree with the frame behind them is for Cutter.Init and FinishChecksum to
+// find out.
+func (o *Offload) Decode(b []byte) {
+	_ = b[OffloadLen-1]
+	o.Flags = b[0]
+	o.GSOType = b[1]
+	o.HdrLen = binary.NativeEndian.Uint16(b[2:])
+	o.GSOSize = binary.NativeEndian.Uint16(b[4:])
+	o.CsumStart = binary.NativeEndian.Uint16(b[6:])
+	o.CsumOffset = binary.NativeEndian.Uint16(b[8:])
+}
+
+// Encode writes the OffloadLen bytes at the front of b.
+func (o Offload) Encode(b []byte) {
+	_ = b[OffloadLen-1]
+	b[0] = o.Flags
+	b[1] = o.GSOType
+	binary.NativeEndian.PutUint16(b[2:], o.HdrLen)
+	binary.NativeEndian.PutUint16(b[4:], o.GSOSize)
+	binary.NativeEndian.PutUint16(b[6:], o.CsumStart)
+	binary.NativeEndian.PutUint16(b[8:], o.CsumOffset)
+}
+
+// IsGSO says whether the frame is a superframe, to be cut before it meets a wire.
+func (o Offload) IsGSO() bool { return o.GSOType&^GSOECN != GSONone }
+
+// NeedsChecksum says whether the frame's L4 checksum is unfinished.
+func (o Offload) NeedsChecksum() bool { return o.Flags&FlagNeedsCsum != 0 }
