@@ -1,0 +1,188 @@
+package underlay
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// MaxMessages is the most that one Recv takes. With UDP_GRO each message may
+	// hold 64 KiB, so 64 of them are 4 MiB, more than any core's second-level
+	// cache; a larger batch would only evict itself.
+	MaxMessages = 64
+
+	// slotSize in bytes: one GRO message is bounded by the IP length field.
+	slotSize = 64 << 10
+	// slotStride sets consecutive slots three cache lines apart modulo 64 KiB.
+	// Otherwise the headers of all slots would fall into the same few sets of a
+	// first-level cache (64 sets of 64 bytes) and evict each other.
+	slotStride = slotSize + 3*64
+
+	// controlSize in bytes holds UDP_GRO and IP_TOS or IPV6_TCLASS, and one more.
+	controlSize = 3 * cmsgSlot
+
+	// swallow bounds how many pending socket errors one Recv steps over.
+	swallow = 8
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32 // bytes received or sent; the kernel's to write
+}
+
+// Message is what one entry of recvmmsg(2) brought.
+type Message struct {
+	// Data holds one datagram, or several of SegmentSize bytes each (the last
+	// may be shorter). It lies in the Receiver's memory: the caller may write to
+	// it, and it is valid until the next Recv.
+	Data []byte
+	// SegmentSize in bytes when UDP_GRO joined datagrams; 0: one datagram.
+	// Joined datagrams had a correct, non-zero UDP checksum (udp_gro_receive),
+	// the same source and the same TOS.
+	SegmentSize int
+	// Source is the peer's address and port, unmapped and without zone.
+	Source netip.AddrPort
+	// TOS is the outer IPv4 TOS or IPv6 traffic class; its two low bits are the
+	// ECN field (RFC 3168).
+	TOS uint8
+	// Truncated: the datagram was longer than the slot, or the kernel could not
+	// deliver all ancillary data. Drop and count it.
+	Truncated bool
+}
+
+// Receiver reads one receive socket. It belongs to one worker.
+type Receiver struct {
+	fd      int
+	headers [MaxMessages]mmsghdr
+	out     [MaxMessages]Message
+	iovecs  [MaxMessages]unix.Iovec
+	control [MaxMessages][controlSize]byte
+	names   [MaxMessages]unix.RawSockaddrInet6 // also holds an IPv4 address
+	slots   []byte                             // mmap'ed: only pages that were written to count
+
+	gro       bool
+	groReason string
+	buffer    int
+	count     rxCounters
+
+	dropsMu   sync.Mutex
+	drops     uint64
+	dropsLast uint32
+}
+
+func openReceiver(s *Sockets, index int) (*Receiver, error) {
+	fd, err := openReceiveSocket(&s.cfg, index)
+	if err != nil {
+		return nil, err
+	}
+	r := &Receiver{fd: fd}
+	r.slots, err = unix.Mmap(-1, 0, MaxMessages*slotStride, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("underlay: mmap %d bytes for %d receive slots: %w",
+			MaxMessages*slotStride, MaxMessages, err)
+	}
+	r.buffer = setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, s.cfg.ReceiveBuffer)
+	switch {
+	case !s.cfg.Offload:
+	case s.cfg.Refuse.GRO:
+		r.groReason = "UDP_GRO: refused for a test"
+	default:
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {
+			r.groReason = fmt.Sprintf("UDP_GRO: %v", err)
+		} else {
+			r.gro = true
+		}
+	}
+	for i := range r.headers {
+		r.iovecs[i].Base = &r.slots[i*slotStride]
+		r.iovecs[i].SetLen(slotSize)
+		h := &r.headers[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Iov = &r.iovecs[i]
+		h.SetIovlen(1)
+		h.Control = &r.control[i][0]
+		r.rearm(i)
+	}
+	return r, nil
+}
+
+// rearm restores what the kernel wrote into header i.
+func (r *Receiver) rearm(i int) {
+	h := &r.headers[i].hdr
+	h.Namelen = unix.SizeofSockaddrInet6
+	h.SetControllen(controlSize)
+	h.Flags = 0
+}
+
+// FD is the socket, for epoll(7). It is non-blocking and stays the Receiver's.
+func (r *Receiver) FD() int { return r.fd }
+
+// Recv takes at most limit messages (no more than MaxMessages) with one
+// recvmmsg(2) and never waits. Fewer than limit came exactly when the socket is
+// drained; none is not an error. The messages and their data are valid until
+// the next Recv. An error means that the socket is of no more use.
+//
+// Errors pending on the socket (ICMP) are counted and stepped over: they belong
+// to something sent earlier, and datagrams may wait behind them.
+func (r *Receiver) Recv(limit int) ([]Message, error) {
+	limit = min(limit, MaxMessages)
+	if limit <= 0 {
+		return nil, nil
+	}
+	var n int
+	for try := 0; ; try++ {
+		got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.fd),
+			uintptr(unsafe.Pointer(&r.headers)), uintptr(limit), unix.MSG_DONTWAIT, 0, 0)
+		r.count.calls.Add(1)
+		if errno == 0 {
+			n = int(got)
+			break
+		}
+		switch errno {
+		case unix.EAGAIN:
+			return nil, nil
+		case unix.EINTR:
+			continue
+		case unix.EBADF, unix.ENOTSOCK, unix.EFAULT, unix.EINVAL:
+			return nil, fmt.Errorf("underlay: recvmmsg: %w", errno)
+		}
+		r.count.errors.Add(1)
+		if try == swallow {
+			return nil, nil
+		}
+	}
+	r.count.messages.Add(uint64(n))
+	for i := range n {
+		h := &r.headers[i]
+		a := parseAncillary(r.control[i][:min(int(h.hdr.Controllen), controlSize)])
+		at, length := i*slotStride, int(h.n)
+		m := &r.out[i]
+		m.Data = r.slots[at : at+length : at+slotSize]
+		m.SegmentSize = 0
+		if a.segment > 0 && a.segment < length {
+			m.SegmentSize = a.segment
+		}
+		m.Source = sourceOf(&r.names[i])
+		m.TOS = a.tos
+		m.Truncated = h.hdr.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0
+		if m.Truncated {
+			r.count.truncated.Add(1)
+		}
+		r.rearm(i)
+	}
+	return r.out[:n], nil
+}
+
+func (r *Receiver) close() {
+	unix.Close(r.fd)
+	// The slots go with the receiver; a failure to unmap leaves address space
+	// behind that nothing refers to, and there is no way to try again.
+	_ = unix.Munmap(r.slots)
+}
