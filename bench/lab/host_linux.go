@@ -196,6 +196,18 @@ func (h *Host) addr(ifname string, prefixes []netip.Prefix) error {
 	return h.nl.LinkSetUp(link)
 }
 
+// MTU sets the interface's MTU in bytes.
+func (h *Host) MTU(ifname string, mtu int) {
+	h.lab.help()
+	link, err := h.nl.LinkByName(ifname)
+	if err == nil {
+		err = h.nl.LinkSetMTU(link, mtu)
+	}
+	if err != nil {
+		h.lab.fatalf("host %s: MTU of %s to %d: %w", h.name, ifname, mtu, err)
+	}
+}
+
 // Up sets interfaces up.
 func (h *Host) Up(ifnames ...string) {
 	h.lab.help()
@@ -257,10 +269,10 @@ func (h *Host) killAll() {
 	h.mu.Lock()
 	processes := h.processes
 	h.mu.Unlock()
+	killInside(h.path)
 	for _, p := range processes {
 		p.kill()
 	}
-	killInside(h.path)
 	close(h.calls)
 }
 

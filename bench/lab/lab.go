@@ -112,6 +112,21 @@ func open() (*Lab, error) {
 // Suffix is the random part of this lab's names, for names a caller makes in the kernel himself.
 func (l *Lab) Suffix() string { return l.suffix }
 
+// TempDir makes a directory that goes with the lab.
+func (l *Lab) TempDir() (string, error) {
+	dir, err := os.MkdirTemp("", namePrefix)
+	if err != nil {
+		return "", err
+	}
+	l.own(tempDir(dir))
+	return dir, nil
+}
+
+// tempDir is a directory whose Close removes it.
+type tempDir string
+
+func (d tempDir) Close() error { return os.RemoveAll(string(d)) }
+
 // own has c closed with the lab.
 func (l *Lab) own(c io.Closer) {
 	l.mu.Lock()

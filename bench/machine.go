@@ -1,0 +1,80 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+var errProcStat = errors.New("/proc/stat")
+
+// ticksPerSecond is USER_HZ, the unit of /proc/stat, the same on every Linux architecture Go runs on.
+const ticksPerSecond = 100
+
+// Machine names where figures come from.
+type Machine struct {
+	CPU    string
+	Cores  int
+	Kernel string
+	Go     string
+}
+
+// ThisMachine reads it from the running system.
+func ThisMachine() Machine {
+	m := Machine{CPU: "unknown CPU", Cores: runtime.NumCPU(), Kernel: "unknown kernel", Go: runtime.Version()}
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if name := cpuModel(info); name != "" {
+			m.CPU = name
+		}
+	}
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(release))
+	}
+	return m
+}
+
+func (m Machine) String() string {
+	return fmt.Sprintf("%s, %d cores, Linux %s, %s", m.CPU, m.Cores, m.Kernel, m.Go)
+}
+
+// cpuModel finds the processor's name in the text of /proc/cpuinfo.
+func cpuModel(info []byte) string {
+	for line := range bytes.Lines(info) {
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if ok && string(bytes.TrimSpace(key)) == "model name" {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return ""
+}
+
+// processorTime is how long the machine's processors have worked since boot, in seconds, summed over all of them.
+func processorTime() (float64, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return busySeconds(stat)
+}
+
+// busySeconds adds up the first line of /proc/stat: user, nice, system, irq and softirq; not idle, iowait, or what the hypervisor took.
+func busySeconds(stat []byte) (float64, error) {
+	line, _, _ := bytes.Cut(stat, []byte("\n"))
+	fields := strings.Fields(string(line))
+	if len(fields) < 8 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("%w: first line %q", errProcStat, line)
+	}
+	var ticks uint64
+	for _, i := range []int{1, 2, 3, 6, 7} {
+		n, err := strconv.ParseUint(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%w: field %d: %w", errProcStat, i, err)
+		}
+		ticks += n
+	}
+	return float64(ticks) / ticksPerSecond, nil
+}

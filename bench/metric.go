@@ -1,0 +1,76 @@
+// Package bench measures vtepd beside what exists: the kernel's vxlan device and Open vSwitch, in the same lab, on the same machine, turn by turn.
+//
+// It knows nothing of vtepd's inside: it starts the binary as an operator does and looks at traffic and at the machine's processor time.
+package bench
+
+import "fmt"
+
+// Metric names one figure.
+type Metric string
+
+// The figures, in the order of the table.
+const (
+	TCP1    Metric = "tcp1"     // iperf3, one stream, received
+	TCP4    Metric = "tcp4"     // iperf3, four streams, received
+	CPU     Metric = "cpu"      // processor time of the whole machine during TCP1 for each 10^9 bytes received
+	UDP1    Metric = "udp1"     // one flow of 64-byte payloads at full rate, received
+	UDP64   Metric = "udp64"    // 64 flows of mixed sizes at full rate, received
+	RTT50   Metric = "rtt50"    // UDP request and response of 64 bytes, one outstanding, median
+	RTT99   Metric = "rtt99"    // the same, 99th percentile
+	LocalTP Metric = "localtcp" // iperf3, one stream, between two ports of one host
+)
+
+// Metrics are all figures in the order of the table.
+var Metrics = []Metric{TCP1, TCP4, CPU, UDP1, UDP64, RTT50, RTT99, LocalTP}
+
+type metricText struct {
+	title, unit string
+	lowerBetter bool
+}
+
+var metricTexts = map[Metric]metricText{
+	TCP1:    {"TCP, 1 stream", "Gb/s", false},
+	TCP4:    {"TCP, 4 streams", "Gb/s", false},
+	CPU:     {"CPU time a gigabyte", "s", true},
+	UDP1:    {"UDP, 64 bytes, 1 flow", "kpps", false},
+	UDP64:   {"UDP, mixed sizes, 64 flows", "kpps", false},
+	RTT50:   {"round trip p50", "µs", true},
+	RTT99:   {"round trip p99", "µs", true},
+	LocalTP: {"TCP between two local ports", "Gb/s", false},
+}
+
+// Title names the figure for people.
+func (m Metric) Title() string { return metricTexts[m].title }
+
+// Unit is the unit of the figure.
+func (m Metric) Unit() string { return metricTexts[m].unit }
+
+// LowerBetter says which way is good.
+func (m Metric) LowerBetter() bool { return metricTexts[m].lowerBetter }
+
+// FormatValue writes a value with three digits that matter, without unit.
+func FormatValue(v float64) string {
+	switch {
+	case v != v:
+		return "–"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.2f", v)
+	}
+}
+
+// Mode says what the underlay does.
+type Mode string
+
+const (
+	// Veth leaves the underlay's veth pair as the kernel makes it: superframes cross it whole.
+	Veth Mode = "veth"
+	// Wire switches its segmentation offloads off: only frames of at most the MTU cross it, as on a cable.
+	Wire Mode = "wire"
+)
+
+// Modes are all modes in the order of the table.
+var Modes = []Mode{Veth, Wire}

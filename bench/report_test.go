@@ -1,0 +1,121 @@
+package bench
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// testReport has three systems, two of them measured.
+func testReport() Report {
+	value := func(system string, mode Mode, m Metric) Cell { return Cell{system, mode, m} }
+	return Report{
+		Plan: Plan{
+			Systems: []System{{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd", Own: true}, {Name: Baseline, Title: "kernel", Short: "kernel"}, {Name: "ovs", Title: "Open vSwitch"}},
+			Modes:   Modes, Metrics: []Metric{TCP1, RTT50}, Rounds: 3, Time: time.Second,
+		},
+		Machine: Machine{CPU: "Z80 <fast>", Cores: 2, Kernel: "6.18", Go: "go1.26"},
+		Version: "v1", Date: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
+		Results: Results{
+			Values: map[Cell][]float64{
+				value("vtepd", Veth, TCP1): {10, 11, 12}, value(Baseline, Veth, TCP1): {8, 8.8, 9},
+				value("vtepd", Wire, TCP1): {2, 3, 4}, value(Baseline, Wire, TCP1): {4, 4, 4},
+				value(Baseline, Wire, RTT50): {25, 26, 27},
+			},
+			Missing: map[string]string{"ovs": "not installed"},
+		},
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	got := testReport().Markdown()
+	for _, want := range []string{
+		"2026-11-23, Z80 <fast>, 2 cores, Linux 6.18, go1.26.",
+		"| | TCP, 1 stream, Gb/s | round trip p50, µs |\n| --- | ---: | ---: |\n",
+		"| vtepd, TAP | 11.0 (1.25) | – |\n| kernel | 8.80 | – |\n",
+		"| vtepd, TAP | 3.00 (0.75) | – |\n| kernel | 4.00 | 26.0 |\n",
+		"TCP, 1 stream 67 %",
+		"Open vSwitch: not installed.",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "| Open vSwitch |") || strings.Contains(got, "local") {
+		t.Errorf("a row without a value in:\n%s", got)
+	}
+}
+
+func TestChartIsWellFormedAndTrue(t *testing.T) {
+	chart := testReport().Chart()
+	widths := map[string][]string{}
+	d := xml.NewDecoder(strings.NewReader(chart))
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v in:\n%s", err, chart)
+		}
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "rect" {
+			attrs := map[string]string{}
+			for _, a := range e.Attr {
+				attrs[a.Name.Local] = a.Value
+			}
+			widths[attrs["class"]] = append(widths[attrs["class"]], attrs["width"])
+		}
+	}
+	// The first of each class is the legend's. The longest bar of a panel fills it; 3.00 of 11.0 is 3/11 of that.
+	if got := widths["own"][1] + " " + widths["own wire"][1]; got != "260.0 70.9" {
+		t.Errorf("bars of 11 and 3 Gb/s are %s wide, want 260.0 70.9", got)
+	}
+	if !strings.Contains(chart, "Z80 &lt;fast&gt;") {
+		t.Error("the machine's name is not escaped")
+	}
+}
+
+func TestWriteKeepsTheRestOfThePage(t *testing.T) {
+	dir := t.TempDir()
+	r := testReport()
+	if err := r.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "benchmarks.md")
+	first, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := "Foreword.\n" + string(first) + "Afterword.\n"
+	if err := os.WriteFile(path, []byte(edited), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.Version = "v2"
+	if err := r.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, count := range map[string]int{
+		"Foreword.\n#": 1, "Afterword.\n": 1, "vtepd v1.": 0, "vtepd v2.": 1,
+		"| 2026-11-23 | v1 | 11.0 (1.25) | 3.00 (0.75) |": 1, "| 2026-11-23 | v2 | 11.0 (1.25) | 3.00 (0.75) |": 1,
+		"benchmarks.svg": 1,
+	} {
+		if got := strings.Count(string(second), want); got != count {
+			t.Errorf("%q stands %d times, want %d, in:\n%s", want, got, count, second)
+		}
+	}
+	if err := os.WriteFile(path, []byte("no markers\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(dir); !errors.Is(err, errMarkers) {
+		t.Errorf("a page without markers: error %v", err)
+	}
+}

@@ -1,0 +1,163 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"vtepd/bench/lab"
+)
+
+// settleTime is the pause after a system is up and between its measurements, so that one does not pay for another's remains.
+const settleTime = 200 * time.Millisecond
+
+// Cell names a place in the table of results.
+type Cell struct {
+	System string
+	Mode   Mode
+	Metric Metric
+}
+
+// Results are all values, one a round, and why others are missing.
+type Results struct {
+	Values  map[Cell][]float64
+	Missing map[string]string // system name -> reason; a system may have values and a reason, when it failed on the way
+}
+
+// Plan says what to run.
+type Plan struct {
+	Systems []System
+	Modes   []Mode
+	Metrics []Metric
+	Rounds  int
+	Time    time.Duration // of one measurement
+	Log     io.Writer     // a line for each measurement
+}
+
+// Run goes round by round through all systems, each in a fresh lab, so that a drift of the machine meets all of them alike. It ends early, with what it has,
+// when ctx ends.
+func (p Plan) Run(ctx context.Context) Results {
+	r := Results{Values: map[Cell][]float64{}, Missing: map[string]string{}}
+	var systems []System
+	for _, s := range p.Systems {
+		if err := s.Available(); err != nil {
+			r.Missing[s.Name] = err.Error()
+			fmt.Fprintf(p.Log, "%-16s %v\n", s.Name, err)
+			continue
+		}
+		systems = append(systems, s)
+	}
+	for round := 1; round <= p.Rounds; round++ {
+		for _, mode := range p.Modes {
+			for _, s := range systems {
+				if ctx.Err() != nil {
+					return r
+				}
+				if s.Local && mode != p.Modes[0] {
+					continue // has no underlay
+				}
+				if err := p.measure(ctx, s, mode, round, &r); err != nil {
+					r.Missing[s.Name] = fmt.Sprintf("round %d, %s: %v", round, mode, err)
+					fmt.Fprintf(p.Log, "round %d  %-5s %-16s FAILED: %v\n", round, mode, s.Name, err)
+				}
+			}
+		}
+	}
+	return r
+}
+
+// measure takes all figures of one system once.
+func (p Plan) measure(ctx context.Context, s System, mode Mode, round int, r *Results) error {
+	return lab.Run(func(l *lab.Lab) error {
+		a, b, err := s.Build(l, mode)
+		if err != nil {
+			return err
+		}
+		if err := WaitReady(a, b); err != nil {
+			return err
+		}
+		record := func(m Metric, v float64) {
+			if !slices.Contains(p.Metrics, m) {
+				return
+			}
+			cell := Cell{s.Name, mode, m}
+			r.Values[cell] = append(r.Values[cell], v)
+			fmt.Fprintf(p.Log, "round %d  %-5s %-16s %-26s %s %s\n", round, mode, s.Name, m.Title(), FormatValue(v), m.Unit())
+		}
+		var errs []error
+		for _, step := range p.steps(s, a, b, record) {
+			if ctx.Err() != nil {
+				break
+			}
+			time.Sleep(settleTime)
+			errs = append(errs, step())
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// steps are the measurements of one system, those that the plan wants.
+func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []func() error) {
+	add := func(f func() error, of ...Metric) {
+		if slices.ContainsFunc(of, func(m Metric) bool { return slices.Contains(p.Metrics, m) }) {
+			steps = append(steps, f)
+		}
+	}
+	if s.Local {
+		add(func() error {
+			t, err := TCP(a, b, 1, p.Time)
+			if err != nil {
+				return err
+			}
+			record(LocalTP, t.Gbps)
+			return nil
+		}, LocalTP)
+		return steps
+	}
+	add(func() error {
+		t, err := TCP(a, b, 1, p.Time)
+		if err != nil {
+			return err
+		}
+		record(TCP1, t.Gbps)
+		record(CPU, t.CPUSeconds/(t.Bytes/1e9))
+		return nil
+	}, TCP1, CPU)
+	add(func() error {
+		t, err := TCP(a, b, 4, p.Time)
+		if err != nil {
+			return err
+		}
+		record(TCP4, t.Gbps)
+		return nil
+	}, TCP4)
+	for _, load := range []struct {
+		metric Metric
+		mixed  bool
+	}{{UDP1, false}, {UDP64, true}} {
+		add(func() error {
+			u, err := UDPLoad(a, b, p.Time, load.mixed)
+			if err != nil {
+				return err
+			}
+			record(load.metric, u.ReceivedPPS/1e3)
+			return nil
+		}, load.metric)
+	}
+	add(func() error {
+		micros, lost, err := RoundTrips(a, b, p.Time)
+		if err != nil {
+			return err
+		}
+		if len(micros) == 0 || lost > len(micros)/100 {
+			return fmt.Errorf("round trips: %d answered, %d lost", len(micros), lost)
+		}
+		record(RTT50, Percentile(micros, 0.50))
+		record(RTT99, Percentile(micros, 0.99))
+		return nil
+	}, RTT50, RTT99)
+	return steps
+}

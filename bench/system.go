@@ -1,0 +1,178 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"vtepd/bench/lab"
+)
+
+const (
+	// benchVNI is the segment every overlay under test carries.
+	benchVNI = 42
+	// underlayMTU is that of the veth pair between the hosts, in bytes.
+	underlayMTU = 1500
+	// overlayMTU is what is left inside VXLAN over IPv4 (RFC 7348 section 5: 50 bytes of headers).
+	overlayMTU = underlayMTU - 50
+	// readyTimeout bounds the wait for an overlay's first answer.
+	readyTimeout = 15 * time.Second
+)
+
+// ErrUnavailable wraps the reason why a system cannot be measured here.
+var ErrUnavailable = errors.New("not measured")
+
+// Site is one place where a workload runs: a namespace, and the address it has on the network under test.
+type Site struct {
+	Host *lab.Host
+	Addr netip.Addr
+}
+
+// System is one thing to measure.
+type System struct {
+	Name  string // for -only, and a stable word in the history
+	Title string
+	Short string // for the chart
+	Own   bool   // vtepd in one of its forms
+	Local bool   // two ports of one host instead of two hosts: LocalTP is its only figure
+	// Available says why the system cannot run here; nil when it can.
+	Available func() error
+	// Build sets the system up in an empty lab, and returns the sites that traffic runs between.
+	Build func(l *lab.Lab, mode Mode) (a, b Site, err error)
+}
+
+// Programs are the paths of what is measured.
+type Programs struct{ Vtepd, Vtepctl string }
+
+// Systems are all systems in the order of the table. The figures of the one named Baseline are what others are compared with.
+func Systems(p Programs) []System {
+	always := func() error { return nil }
+	vtepd := func() error {
+		if _, err := exec.LookPath(p.Vtepd); err != nil {
+			return fmt.Errorf("%w: %w: run `make build`", ErrUnavailable, err)
+		}
+		return nil
+	}
+	ovs := func() error {
+		if err := lab.OVSInstalled(); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return nil
+	}
+	return []System{
+		{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd, TAP", Own: true, Available: vtepd, Build: p.buildTAP},
+		{Name: "vtepd-veth", Title: "vtepd, veth port", Short: "vtepd, veth", Own: true, Available: vtepd, Build: p.buildNetdev},
+		{Name: Baseline, Title: "kernel vxlan + bridge + veth", Short: "kernel, bridge", Available: always, Build: buildKernelBridge},
+		{Name: "kernel-host", Title: "kernel vxlan device", Short: "kernel, device", Available: always, Build: buildKernelHost},
+		{Name: "ovs", Title: "Open vSwitch, userspace datapath", Short: "Open vSwitch", Available: ovs, Build: buildOVS},
+		{Name: "bare", Title: "bare veth, no overlay", Short: "bare veth", Available: always, Build: buildBare},
+		{Name: "vtepd-local", Title: "vtepd, two TAPs", Own: true, Local: true, Available: vtepd, Build: p.buildLocalTAP},
+		{Name: "vtepd-local-veth", Title: "vtepd, two veth ports", Own: true, Local: true, Available: vtepd, Build: p.buildLocalNetdev},
+		{Name: LocalBaseline, Title: "kernel bridge + veth", Local: true, Available: always, Build: buildLocalBridge},
+	}
+}
+
+// The systems that ratios are taken to.
+const (
+	Baseline      = "kernel"
+	LocalBaseline = "kernel-local"
+)
+
+// underlay makes two hosts and the link between them.
+func underlay(l *lab.Lab, mode Mode) (a, b *lab.Host, link *lab.Link) {
+	a, b = l.Host("a"), l.Host("b")
+	link = l.Link(a, b, lab.LinkOptions{MTU: underlayMTU})
+	if mode == Wire {
+		link.OffloadsOff()
+	}
+	return a, b, link
+}
+
+func sites(a, b *lab.Host) (Site, Site, error) {
+	return Site{a, a.Overlay4()}, Site{b, b.Overlay4()}, nil
+}
+
+// buildBare has no overlay: what the machine and the veth pair give.
+func buildBare(l *lab.Lab, mode Mode) (Site, Site, error) {
+	a, b, _ := underlay(l, mode)
+	return Site{a, a.Underlay4()}, Site{b, b.Underlay4()}, nil
+}
+
+// buildKernelHost gives the overlay address to the vxlan device itself.
+func buildKernelHost(l *lab.Lab, mode Mode) (Site, Site, error) {
+	a, b, _ := underlay(l, mode)
+	for _, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		here, there := side[0], side[1]
+		device := here.VXLAN(lab.VXLANOptions{VNI: benchVNI, Local: here.Underlay4(), Peers: []netip.Addr{there.Underlay4()}, MTU: overlayMTU})
+		here.Addr(device, here.OverlayPrefixes()...)
+	}
+	return sites(a, b)
+}
+
+// buildKernelBridge is how hosts with containers do it: vxlan device and veth ports in a bridge, the workload in a namespace of its own.
+func buildKernelBridge(l *lab.Lab, mode Mode) (Site, Site, error) {
+	a, b, _ := underlay(l, mode)
+	var ends [2]*lab.Host
+	for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		here, there := side[0], side[1]
+		device := here.VXLAN(lab.VXLANOptions{VNI: benchVNI, Local: here.Underlay4(), Peers: []netip.Addr{there.Underlay4()}, MTU: overlayMTU})
+		ends[i] = l.Workload(here, "w"+strconv.Itoa(i), "port0", overlayMTU)
+		here.Bridge("br0", device, "port0")
+	}
+	return sites(ends[0], ends[1])
+}
+
+// buildOVS lets Open vSwitch do in user space what vtepd does; the workload uses the internal port of its bridge.
+func buildOVS(l *lab.Lab, mode Mode) (Site, Site, error) {
+	a, b, link := underlay(l, mode)
+	// Its packet sockets send what they are given; a checksum left to hardware, or a superframe, would leave as it is.
+	link.ChecksumsOff()
+	link.OffloadsOff()
+	for _, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		here, there := side[0], side[1]
+		workload := here.OVS().VXLAN("eth0", benchVNI, there.Underlay4())
+		here.MTU(workload, overlayMTU)
+		here.Addr(workload, here.OverlayPrefixes()...)
+	}
+	return sites(a, b)
+}
+
+// buildLocalBridge is two workloads of one host, joined by the kernel.
+func buildLocalBridge(l *lab.Lab, _ Mode) (Site, Site, error) {
+	h := l.Host("h")
+	a, b := l.Workload(h, "a", "port0", underlayMTU), l.Workload(h, "b", "port1", underlayMTU)
+	h.Bridge("br0", "port0", "port1")
+	return sites(a, b)
+}
+
+// WaitReady waits until b answers a over the network under test.
+func WaitReady(a, b Site) error {
+	var listener net.Listener
+	err := b.Host.Do(func() (err error) {
+		listener, err = net.Listen("tcp", netip.AddrPortFrom(b.Addr, 0).String())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	return a.Host.Do(func() error {
+		for end := time.Now().Add(readyTimeout); ; {
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
+			cancel()
+			if err == nil {
+				return conn.Close()
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("no answer over the overlay within %v: %w", readyTimeout, err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+}

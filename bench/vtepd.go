@@ -1,0 +1,130 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vtepd/bench/lab"
+)
+
+var errVtepd = errors.New("vtepd")
+
+const (
+	// startTimeout bounds the wait for vtepd's control socket.
+	startTimeout = 10 * time.Second
+	tapName      = "vtep0"
+)
+
+// Daemon is one running vtepd.
+type Daemon struct {
+	*lab.Process
+	Socket string // path of its control socket
+	Config string // path of its file
+}
+
+// StartVtepd writes a configuration into a new directory, starts the program on the host and waits for its control socket. The file gets a `socket`
+// line of its own. The directory goes with the lab.
+func StartVtepd(l *lab.Lab, h *lab.Host, program, config string) (*Daemon, error) {
+	dir, err := l.TempDir()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{Socket: filepath.Join(dir, "vtepd.sock"), Config: filepath.Join(dir, "vtepd.yaml")}
+	if err := os.WriteFile(d.Config, []byte("socket: "+d.Socket+"\n"+config), 0o600); err != nil {
+		return nil, err
+	}
+	if d.Process, err = h.Start(program, "--config", d.Config); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(startTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(d.Socket); err == nil {
+			return d, nil
+		}
+		select {
+		case <-d.Done():
+			return nil, fmt.Errorf("%w: ended at once (%w): %s", errVtepd, d.Wait(), strings.TrimSpace(d.Output()))
+		default:
+		}
+	}
+	return nil, fmt.Errorf("%w: no control socket within %v: %s", errVtepd, startTimeout, strings.TrimSpace(d.Output()))
+}
+
+// OverlayConfig is the file of a vtepd with one VNI, one peer and the given lines of ports.
+func OverlayConfig(local, peer netip.Addr, ports ...string) string {
+	return fmt.Sprintf("local: %v\nvnis:\n- {vni: %d, peers: [%v]}\nports:\n%s\n", local, benchVNI, peer, strings.Join(ports, "\n"))
+}
+
+// TAPPort is the line of a TAP port with addresses.
+func TAPPort(addresses []netip.Prefix) string {
+	quoted := make([]string, len(addresses))
+	for i, a := range addresses {
+		quoted[i] = `"` + a.String() + `"`
+	}
+	return fmt.Sprintf("- {name: %s, type: tap, vni: %d, addresses: [%s]}", tapName, benchVNI, strings.Join(quoted, ", "))
+}
+
+// buildTAP runs the workload on the TAP device, in the host's namespace.
+func (p Programs) buildTAP(l *lab.Lab, mode Mode) (Site, Site, error) {
+	a, b, _ := underlay(l, mode)
+	for _, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		here, there := side[0], side[1]
+		if _, err := StartVtepd(l, here, p.Vtepd, OverlayConfig(here.Underlay4(), there.Underlay4(), TAPPort(here.OverlayPrefixes()))); err != nil {
+			return Site{}, Site{}, err
+		}
+	}
+	return sites(a, b)
+}
+
+// buildNetdev runs the workload in a namespace of its own, behind a veth pair whose end on the host is vtepd's port.
+func (p Programs) buildNetdev(l *lab.Lab, mode Mode) (Site, Site, error) {
+	a, b, _ := underlay(l, mode)
+	var ends [2]*lab.Host
+	for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		here, there := side[0], side[1]
+		ends[i] = l.Workload(here, []string{"wa", "wb"}[i], "port0", overlayMTU)
+		if _, err := StartVtepd(l, here, p.Vtepd, OverlayConfig(here.Underlay4(), there.Underlay4(), netdevPort("port0"))); err != nil {
+			return Site{}, Site{}, err
+		}
+	}
+	return sites(ends[0], ends[1])
+}
+
+func netdevPort(name string) string {
+	return fmt.Sprintf("- {name: %s, type: netdev, vni: %d}", name, benchVNI)
+}
+
+// localConfig is a vtepd with a purely local segment.
+func localConfig(local netip.Addr, ports ...string) string {
+	return fmt.Sprintf("local: %v\nvnis:\n- {vni: %d}\nports:\n%s\n", local, benchVNI, strings.Join(ports, "\n"))
+}
+
+// buildLocalTAP moves two TAP devices of one vtepd into the namespaces of two workloads.
+func (p Programs) buildLocalTAP(l *lab.Lab, _ Mode) (Site, Site, error) {
+	h, a, b := l.Host("h"), l.Host("wa"), l.Host("wb")
+	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
+	var ports []string
+	for i, w := range []*lab.Host{a, b} {
+		ports = append(ports, fmt.Sprintf("- {name: tap%d, type: tap, vni: %d, mtu: %d, netns: %s, addresses: [%v]}",
+			i, benchVNI, underlayMTU, w.Name(), w.OverlayPrefixes()[0]))
+	}
+	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), ports...)); err != nil {
+		return Site{}, Site{}, err
+	}
+	return sites(a, b)
+}
+
+// buildLocalNetdev joins two workloads behind veth pairs by one vtepd.
+func (p Programs) buildLocalNetdev(l *lab.Lab, _ Mode) (Site, Site, error) {
+	h := l.Host("h")
+	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
+	a, b := l.Workload(h, "wa", "port0", underlayMTU), l.Workload(h, "wb", "port1", underlayMTU)
+	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), netdevPort("port0"), netdevPort("port1"))); err != nil {
+		return Site{}, Site{}, err
+	}
+	return sites(a, b)
+}
