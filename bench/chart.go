@@ -53,7 +53,7 @@ var chartMetrics = []Metric{TCP1, TCP4, UDP1, UDP64, RTT50, CPU}
 func (r Report) Chart() string {
 	var systems []System
 	for _, s := range r.Plan.Systems {
-		if !s.Local && r.measured(s.Name) {
+		if !s.Local && r.Results.measured(s.Name) {
 			systems = append(systems, s)
 		}
 	}
@@ -127,16 +127,6 @@ func (r Report) panel(s *svg, m Metric, systems []System, x, y, width float64) {
 			s.text(x+labelWidth+length+6, barTop+barHeight-1, "quiet small", "start", FormatValue(v))
 		}
 	}
-}
-
-// measured says whether a system has any value.
-func (r Report) measured(system string) bool {
-	for c, values := range r.Results.Values {
-		if c.System == system && len(values) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func xmlText(s string) string {

@@ -27,6 +27,16 @@ type Results struct {
 	Missing map[string]string // system name -> reason; a system may have values and a reason, when it failed on the way
 }
 
+// measured says whether a system has any value.
+func (r Results) measured(system string) bool {
+	for c, values := range r.Values {
+		if c.System == system && len(values) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Plan says what to run.
 type Plan struct {
 	Systems []System
@@ -58,6 +68,9 @@ func (p Plan) Run(ctx context.Context) Results {
 				}
 				if s.Local && mode != p.Modes[0] {
 					continue // has no underlay
+				}
+				if _, failed := r.Missing[s.Name]; failed && !r.measured(s.Name) {
+					continue // it never came up: the next round would say the same
 				}
 				if err := p.measure(ctx, s, mode, round, &r); err != nil {
 					r.Missing[s.Name] = fmt.Sprintf("round %d, %s: %v", round, mode, err)

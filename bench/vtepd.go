@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,34 +25,48 @@ const (
 type Daemon struct {
 	*lab.Process
 	Socket string // path of its control socket
-	Config string // path of its file
 }
 
-// StartVtepd writes a configuration into a new directory, starts the program on the host and waits for its control socket. The file gets a `socket`
-// line of its own. The directory goes with the lab.
+// StartVtepd starts the program on the host with a configuration file in a new directory, and waits for its control socket. The file gets a `socket`
+// line in front of config. The directory goes with the lab.
 func StartVtepd(l *lab.Lab, h *lab.Host, program, config string) (*Daemon, error) {
 	dir, err := l.TempDir()
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{Socket: filepath.Join(dir, "vtepd.sock"), Config: filepath.Join(dir, "vtepd.yaml")}
-	if err := os.WriteFile(d.Config, []byte("socket: "+d.Socket+"\n"+config), 0o600); err != nil {
+	d := &Daemon{Socket: filepath.Join(dir, "vtepd.sock")}
+	file := filepath.Join(dir, "vtepd.yaml")
+	if err := os.WriteFile(file, []byte("socket: "+d.Socket+"\n"+config), 0o600); err != nil {
 		return nil, err
 	}
-	if d.Process, err = h.Start(program, "--config", d.Config); err != nil {
+	return d, d.start(h, program, "--config", file)
+}
+
+// StartQuick starts the program on the host by its quick-start flags, to which it adds --socket.
+func StartQuick(l *lab.Lab, h *lab.Host, program string, flags ...string) (*Daemon, error) {
+	dir, err := l.TempDir()
+	if err != nil {
 		return nil, err
+	}
+	d := &Daemon{Socket: filepath.Join(dir, "vtepd.sock")}
+	return d, d.start(h, program, append(slices.Clone(flags), "--socket", d.Socket)...)
+}
+
+func (d *Daemon) start(h *lab.Host, program string, args ...string) (err error) {
+	if d.Process, err = h.Start(program, args...); err != nil {
+		return err
 	}
 	for end := time.Now().Add(startTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(d.Socket); err == nil {
-			return d, nil
+			return nil
 		}
 		select {
 		case <-d.Done():
-			return nil, fmt.Errorf("%w: ended at once (%w): %s", errVtepd, d.Wait(), strings.TrimSpace(d.Output()))
+			return fmt.Errorf("%w: ended at once (%w): %s", errVtepd, d.Wait(), strings.TrimSpace(d.Output()))
 		default:
 		}
 	}
-	return nil, fmt.Errorf("%w: no control socket within %v: %s", errVtepd, startTimeout, strings.TrimSpace(d.Output()))
+	return fmt.Errorf("%w: no control socket within %v: %s", errVtepd, startTimeout, strings.TrimSpace(d.Output()))
 }
 
 // OverlayConfig is the file of a vtepd with one VNI, one peer and the given lines of ports.
