@@ -81,7 +81,7 @@ func foldLE(s uint64) uint16 {
 
 // sumPortable returns the sum of b in little-endian 64-bit words, carries added
 // back in, b padded with zeros. It is what sumWords does where nothing faster is
-// built in, and the oracle for what is.
+// built in (build tag purego chooses it everywhere), and the oracle for what is.
 func sumPortable(b []byte) uint64 {
 	var s, c uint64
 	for len(b) >= 128 {

@@ -17,6 +17,9 @@ const (
 	maxSuperframe = 65535
 )
 
+// flowWays entries of 8 bytes are half a cache line.
+const flowWays = 4
+
 // Caps says which superframes the way out takes. The zero Caps joins nothing.
 type Caps struct {
 	TCP4 bool // GSOTCPv4
@@ -57,12 +60,13 @@ type Coalescer struct {
 	open  int   // of these, slots that may still grow
 	last  *slot // the slot touched last: flows arrive in runs
 
-	// flows maps the hash of an open slot's flow to its index. Two flows on one entry
-	// turn each other out, which costs a join and nothing else. An entry is valid
-	// when its upper half is the current round.
-	flows []uint32
-	mask  uint32
-	round uint32 // 1..65535, one more with each Reset
+	// flows finds the open slot of a flow: groups of flowWays entries, chosen by the
+	// hash. An entry holds the hash, the round it was made in and the slot's index; it
+	// counts only in its own round and while its slot is open. In a full group a new
+	// flow turns an old one out, which costs a join and nothing else.
+	flows []uint64
+	mask  uint32 // of the hash, leaves the first entry of a group
+	round uint16 // never 0, another with each Reset
 	seed  uint64
 
 	// Slots of more than one frame take their lists from these, MaxParts each. They
@@ -100,8 +104,8 @@ func NewCoalescer(maxSlots int) *Coalescer {
 	}
 	return &Coalescer{
 		slots: make([]slot, maxSlots),
-		flows: make([]uint32, size),
-		mask:  uint32(size - 1),
+		flows: make([]uint64, size),
+		mask:  uint32(size - flowWays),
 		round: 1,
 		seed:  rand.Uint64(),
 		parts: make([][]byte, maxSlots*MaxParts),
@@ -116,7 +120,7 @@ func (c *Coalescer) Len() int { return c.n }
 func (c *Coalescer) Reset() {
 	c.n, c.open, c.wide, c.last = 0, 0, 0, nil
 	c.round++
-	if c.round > 65535 {
+	if c.round == 0 { // entries of 65536 rounds ago would count again
 		c.round = 1
 		clear(c.flows)
 	}
@@ -158,11 +162,7 @@ func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layo
 			hash = FlowHash(frame, l, c.seed) ^ dest*0x9e3779b1
 		}
 		if c.open != 0 {
-			if e := c.flows[hash&c.mask]; e>>16 == c.round {
-				if t := &c.slots[e&0xffff]; t.open && t.hash == hash && t.sameFlow(dest, frame, l) {
-					s = t
-				}
-			}
+			s = c.find(hash, dest, frame, l)
 		}
 	}
 	if s != nil {
@@ -181,6 +181,20 @@ func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layo
 		c.openSlot(s, hash, frame, l)
 	}
 	return true
+}
+
+// find returns the open slot of the flow of frame, or nil.
+func (c *Coalescer) find(hash, dest uint32, frame []byte, l *Layout) *slot {
+	want := uint64(hash)<<16 | uint64(c.round)
+	at := hash & c.mask
+	for _, e := range c.flows[at : at+flowWays] {
+		if e>>16 == want {
+			if s := &c.slots[e&0xffff]; s.open && s.sameFlow(dest, frame, l) {
+				return s
+			}
+		}
+	}
+	return nil
 }
 
 // newSlot returns a closed slot of one frame, or nil when all are taken.
@@ -214,14 +228,22 @@ func (c *Coalescer) openSlot(s *slot, hash uint32, frame []byte, l *Layout) {
 		s.next = binary.BigEndian.Uint32(frame[l.L4+4:]) + uint32(s.size)
 	}
 	c.open++
-	e := &c.flows[hash&c.mask]
-	if *e>>16 == c.round {
-		if t := &c.slots[*e&0xffff]; t.open {
-			c.close(t)
+	c.last = s
+	at := hash & c.mask
+	group := c.flows[at : at+flowWays]
+	free := 0
+	for i, e := range group {
+		if uint16(e>>16) != c.round || !c.slots[e&0xffff].open {
+			free = i
+			break
 		}
 	}
-	*e = c.round<<16 | uint32(c.n-1)
-	c.last = s
+	if e := group[free]; uint16(e>>16) == c.round {
+		if old := &c.slots[e&0xffff]; old.open {
+			c.close(old)
+		}
+	}
+	group[free] = uint64(hash)<<32 | uint64(c.round)<<16 | uint64(c.n-1)
 }
 
 func (c *Coalescer) close(s *slot) {

@@ -47,7 +47,7 @@ type Packet struct {
 	FlowLabel  uint32
 	Extensions []Extension
 
-	Proto            uint8 // ProtoTCP, ProtoUDP, ProtoICMP(v6) or anything else with bare Payload
+	Proto            uint8 // 0 and ProtoTCP, ProtoUDP, ProtoICMP(v6), or anything else with bare Payload
 	SrcPort, DstPort uint16
 	Seq, Ack         uint32
 	Flags            uint8 // TCP
@@ -117,7 +117,7 @@ func (p Packet) Frame() []byte {
 func (p Packet) Superframe(gsoSize uint16) ([]byte, encap.Offload) {
 	f, l4 := p.build(true)
 	off := encap.Offload{Flags: encap.FlagNeedsCsum, GSOSize: gsoSize, CsumStart: uint16(l4)}
-	switch p.Proto {
+	switch or(p.Proto, encap.ProtoTCP) {
 	case encap.ProtoTCP:
 		off.CsumOffset = encap.TCPChecksumOffset
 		off.HdrLen = uint16(l4 + encap.TCPMinLen + len(p.TCPOptions))
