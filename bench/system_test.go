@@ -13,6 +13,9 @@ import (
 func TestSystemsCarryTraffic(t *testing.T) {
 	lab.NeedRoot(t)
 	for _, s := range Systems(Programs{Vtepd: "/nonexistent/vtepd"}) {
+		if s.Own {
+			continue
+		}
 		t.Run(s.Name, func(t *testing.T) {
 			if err := s.Available(); err != nil {
 				t.Skip(err)
