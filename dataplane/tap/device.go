@@ -1,0 +1,227 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Device is a TAP device with its queues.
+type Device struct {
+	name   string
+	caps   Caps
+	queues []*Queue
+	found  *snapshot // of a device that was there before; nil: ours
+}
+
+// Open makes the device, or takes over a persistent TAP of that name, gives it
+// its namespace, addresses and MTU, and sets it up. On failure nothing remains
+// of it, and a device that was found is as it was.
+func Open(o Options) (*Device, error) {
+	if err := o.normalise(); err != nil {
+		return nil, err
+	}
+	home := -1 // stands for the present namespace
+	if o.NetNS != "" {
+		fd, err := openNetNS(o.NetNS)
+		if err != nil {
+			return nil, fmt.Errorf("tap: open %q: %w", o.Name, err)
+		}
+		defer unix.Close(fd)
+		home = fd
+	}
+	h, err := handleIn(home)
+	if err != nil {
+		return nil, fmt.Errorf("tap: open %q: %w", o.Name, err)
+	}
+	defer h.Close()
+
+	link, err := h.LinkByName(o.Name)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return create(o, h, home)
+	case err != nil:
+		return nil, fmt.Errorf("tap: look for %q: %w", o.Name, err)
+	}
+	return takeOver(o, h, link, home)
+}
+
+// create makes a new device. One that is to live in another namespace is made
+// here under a passing name, since its own may be taken here and free there,
+// and is renamed after the move. Opening /dev/net/tun in the other namespace
+// would do too, but such a descriptor keeps the namespace alive after its
+// deletion, and the device with it, where nobody can see it.
+func create(o Options, h *netlink.Handle, target int) (_ *Device, err error) {
+	passing := o.Name
+	if target >= 0 {
+		passing = fmt.Sprintf("vtepd-%08x", rand.Uint32())
+	}
+	d := &Device{name: o.Name}
+	defer func() {
+		if err != nil {
+			d.closeQueues() // the device goes with its last queue
+			err = fmt.Errorf("tap: open %q: %w", o.Name, err)
+		}
+	}()
+	if err = d.attachNew(passing, &o); err != nil {
+		return nil, err
+	}
+	if target >= 0 {
+		if err = move(passing, target, h, o.Name); err != nil {
+			return nil, err
+		}
+	}
+	link, err := h.LinkByName(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err = configure(h, link, &o); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// attachNew creates the device with all its queues, with the best the kernel
+// has to offer. A single queue is made without IFF_MULTI_QUEUE, with which the
+// kernel would set up 256 transmit queues and as many qdiscs for it.
+func (d *Device) attachNew(name string, o *Options) error {
+	reason := ""
+	multi := o.Queues > 1
+	if o.Offload {
+		err := d.attachVnet(name, o, multi, true)
+		if err != nil && multi && errors.Is(err, unix.EINVAL) && !errors.Is(err, errHeader) {
+			// IFF_MULTI_QUEUE is refused, or IFF_VNET_HDR is; the second try tells.
+			if e := d.attachVnet(name, o, false, true); e == nil {
+				d.caps.Reason = join(d.caps.Reason, "one queue only: IFF_MULTI_QUEUE refused")
+				return nil
+			}
+		}
+		if err == nil || fatal(err) {
+			return err
+		}
+		reason = "no virtio-net header: " + err.Error()
+	} else {
+		reason = "switched off by configuration"
+	}
+	err := d.attachPlain(name, o, multi, false)
+	if err != nil && multi && !fatal(err) {
+		if e := d.attachPlain(name, o, false, false); e == nil {
+			reason = join(reason, "one queue only: IFF_MULTI_QUEUE refused")
+			err = nil
+		}
+	}
+	d.caps.Reason = reason
+	return err
+}
+
+// errHeader marks a failure after the device was there: not a matter of queues.
+var errHeader = errors.New("virtio-net header")
+
+// fatal tells the errors that a plainer device would meet as well.
+func fatal(err error) bool {
+	return errors.Is(err, ErrBusy) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) ||
+		errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+// attachVnet opens the queues with virtio-net header and offloads. fresh: the
+// device must not exist yet, and is down. On failure no queue is left.
+func (d *Device) attachVnet(name string, o *Options, multi, fresh bool) (err error) {
+	defer func() {
+		if err != nil {
+			d.closeQueues()
+		}
+	}()
+	n := 1
+	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if multi {
+		n = o.Queues
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	var mask int
+	var reason string
+	for i := range n {
+		fd, err := openTun()
+		if err != nil {
+			return err
+		}
+		d.queues = append(d.queues, newQueue(fd, true))
+		f := flags
+		if fresh && i == 0 {
+			f |= unix.IFF_TUN_EXCL // a name that appeared meanwhile is somebody's
+		}
+		if err := attach(fd, name, f, o.Refuse); err != nil {
+			return explainAttach(err, name, i)
+		}
+		if i > 0 {
+			if err := setOffload(fd, mask, o.Refuse); err != nil {
+				return fmt.Errorf("%w: queue %d: TUNSETOFFLOAD %#x: %w", errHeader, i, mask, err)
+			}
+			continue
+		}
+		if err := resetHeader(fd); err != nil {
+			return fmt.Errorf("%w: %w", errHeader, err)
+		}
+		if mask, reason, err = climbDown(fd, o.Refuse); err != nil {
+			return fmt.Errorf("%w: %w", errHeader, err)
+		}
+		if fresh && mask&unix.TUN_F_TSO4 != 0 && probeSuperframe(fd, o.Refuse) != nil {
+			reason = "no segmentation offload: this kernel refuses superframes with EINVAL (mended in Linux 6.6.46 and 6.11)"
+			mask = unix.TUN_F_CSUM
+			if err := setOffload(fd, mask, o.Refuse); err != nil {
+				return fmt.Errorf("%w: TUNSETOFFLOAD %#x: %w", errHeader, mask, err)
+			}
+		}
+	}
+	d.caps = capsOf(mask)
+	d.caps.MultiQueue = multi
+	d.caps.Reason = reason
+	return nil
+}
+
+// closeQueues detaches all; a device that is not persistent goes with the last.
+func (d *Device) closeQueues() {
+	for _, q := range d.queues {
+		unix.Close(q.fd)
+	}
+	d.queues = nil
+}
+
+// Name is the name that Open was given. See Attr for the present one.
+func (d *Device) Name() string { return d.name }
+
+// Caps is what was negotiated.
+func (d *Device) Caps() Caps { return d.caps }
+
+// Queues is the number of queues: as many as asked for, or one.
+func (d *Device) Queues() int { return len(d.queues) }
+
+// Queue is the i-th queue.
+func (d *Device) Queue(i int) *Queue { return d.queues[i] }
+
+// Close removes the device, or gives one that was found back as it was. No
+// Queue may be in use any more. A device that is gone already is no error.
+func (d *Device) Close() error {
+	if len(d.queues) == 0 {
+		return nil
+	}
+	var err error
+	if d.found != nil {
+		err = d.giveBack()
+	}
+	d.closeQueues()
+	if err != nil && !errors.Is(err, ErrGone) {
+		return fmt.Errorf("tap: close %q: %w", d.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,474 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+var testMAC = net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 1}
+
+func TestOptionsRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		o    Options
+		want string
+	}{
+		{"no name", Options{}, "a name is required"},
+		{"long name", Options{Name: "sixteen-bytes-xx"}, "16 bytes"},
+		{"slash", Options{Name: "a/b"}, "'/'"},
+		{"space", Options{Name: "a b"}, "white space"},
+		{"pattern", Options{Name: "tap%d"}, "'%'"},
+		{"control character", Options{Name: "a\x01"}, "unprintable"},
+		{"dots", Options{Name: ".."}, "no such name"},
+		{"queues", Options{Name: "tap0", Queues: 257}, "1 to 256"},
+		{"negative queues", Options{Name: "tap0", Queues: -1}, "1 to 256"},
+		{"mtu", Options{Name: "tap0", MTU: -1}, "mtu -1"},
+		{"txqueuelen", Options{Name: "tap0", TxQueueLen: -1}, "txqueuelen -1"},
+		{"short MAC", Options{Name: "tap0", MAC: net.HardwareAddr{2}}, "not 6"},
+		{"group MAC", Options{Name: "tap0", MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}}, "group address"},
+		{"zero MAC", Options{Name: "tap0", MAC: make(net.HardwareAddr, 6)}, "all zero"},
+		{"address", Options{Name: "tap0", Addresses: []netip.Prefix{{}}}, "prefix length"},
+		{"netns", Options{Name: "tap0", NetNS: "../x"}, "neither a name nor an absolute path"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Open(tc.o)
+			if !errors.Is(err, ErrOption) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Open: %v; want ErrOption and %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestOpenConfigureClose(t *testing.T) {
+	for _, offload := range []bool{true, false} {
+		for _, queues := range []int{1, 3} {
+			t.Run(fmt.Sprintf("offload=%v/queues=%d", offload, queues), func(t *testing.T) {
+				newNetNS(t)
+				d := mustOpen(t, Options{
+					Name: "tap0", Queues: queues, Offload: offload, MTU: 1450, MAC: testMAC,
+					Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")},
+				})
+				if d.Queues() != queues || d.Caps().VnetHdr != offload || d.Caps().MultiQueue != (queues > 1) {
+					t.Errorf("%d queues, caps %+v", d.Queues(), d.Caps())
+				}
+				got, err := d.Attr()
+				must(t, err)
+				want := Attr{Name: "tap0", Ifindex: got.Ifindex, MTU: 1450, MAC: testMAC, Up: true}
+				if diff := cmp.Diff(want, got); diff != "" || got.Ifindex == 0 {
+					t.Errorf("Attr, ifindex %d:\n%s", got.Ifindex, diff)
+				}
+				link, err := netlink.LinkByName("tap0")
+				must(t, err)
+				if n := link.Attrs().TxQLen; n != DefaultTxQueueLen {
+					t.Errorf("txqueuelen %d, want %d", n, DefaultTxQueueLen)
+				}
+				if got := addresses(t, "tap0"); got != "198.51.100.1/24" {
+					t.Errorf("addresses %q", got)
+				}
+				for i := range queues {
+					flags, err := unix.FcntlInt(uintptr(d.Queue(i).FD()), unix.F_GETFL, 0)
+					if err != nil || flags&unix.O_NONBLOCK == 0 {
+						t.Errorf("queue %d is not non-blocking: %#x %v", i, flags, err)
+					}
+					flags, err = unix.FcntlInt(uintptr(d.Queue(i).FD()), unix.F_GETFD, 0)
+					if err != nil || flags&unix.FD_CLOEXEC == 0 {
+						t.Errorf("queue %d survives exec: %#x %v", i, flags, err)
+					}
+				}
+				must(t, d.Close())
+				if exists("tap0") {
+					t.Error("device is still there after Close")
+				}
+				must(t, d.Close())
+				if _, err := d.Attr(); !errors.Is(err, ErrGone) {
+					t.Errorf("Attr after Close: %v, want ErrGone", err)
+				}
+			})
+		}
+	}
+}
+
+func addresses(tb testing.TB, name string) string {
+	tb.Helper()
+	link, err := netlink.LinkByName(name)
+	must(tb, err)
+	list, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	must(tb, err)
+	var all []string
+	for _, a := range list {
+		all = append(all, a.IPNet.String())
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func TestSetters(t *testing.T) {
+	newNetNS(t)
+	d := mustOpen(t, Options{Name: "tap0"})
+	must(t, d.SetMTU(9000))
+	must(t, d.SetMAC(testMAC))
+	must(t, d.SetUp(false))
+	a, err := d.Attr()
+	must(t, err)
+	if a.MTU != 9000 || a.MAC.String() != testMAC.String() || a.Up {
+		t.Errorf("after the setters: %+v", a)
+	}
+	p := func(s ...string) (all []netip.Prefix) {
+		for _, one := range s {
+			all = append(all, netip.MustParsePrefix(one))
+		}
+		return all
+	}
+	first := p("198.51.100.1/24", "198.51.100.2/24")
+	must(t, d.SetAddresses(nil, first))
+	must(t, d.SetAddresses(nil, first)) // there already
+	must(t, d.SetAddresses(first, p("198.51.100.2/24", "203.0.113.1/24")))
+	if got := addresses(t, "tap0"); got != "198.51.100.2/24 203.0.113.1/24" {
+		t.Errorf("addresses %q", got)
+	}
+	// IPv6 is disabled here; the address added before the impossible one goes.
+	if err = d.SetAddresses(nil, p("192.0.2.1/24", "2001:db8::1/64")); err == nil {
+		t.Error("IPv6 address was taken with IPv6 disabled")
+	}
+	if got := addresses(t, "tap0"); got != "198.51.100.2/24 203.0.113.1/24" {
+		t.Errorf("addresses %q after a refused change (%v)", got, err)
+	}
+	if err := d.SetMAC(net.HardwareAddr{1, 0, 0, 0, 0, 0}); !errors.Is(err, ErrOption) {
+		t.Errorf("group MAC: %v, want ErrOption", err)
+	}
+	if err := d.SetMTU(10); err == nil || !strings.Contains(err.Error(), `"tap0": mtu 10`) {
+		t.Errorf("SetMTU(10): %v", err)
+	}
+}
+
+func TestLadder(t *testing.T) {
+	all := Caps{VnetHdr: true, TSO4: true, TSO6: true, ECN: true, USO: true}
+	for _, tc := range []struct {
+		name   string
+		refuse Refuse
+		queues int
+		want   Caps
+		reason string
+	}{
+		{"all there", Refuse{}, 1, all, ""},
+		{"no USO", Refuse{USO: true}, 1, Caps{VnetHdr: true, TSO4: true, TSO6: true, ECN: true}, "UDP segmentation"},
+		{"no ECN", Refuse{ECN: true, USO: true}, 1, Caps{VnetHdr: true, TSO4: true, TSO6: true}, "ECN"},
+		{"no TSO", Refuse{TSO: true, ECN: true, USO: true}, 1, Caps{VnetHdr: true}, "no segmentation offload"},
+		{"superframes are EINVAL", Refuse{GSOWrite: true}, 1, Caps{VnetHdr: true}, "EINVAL"},
+		{"no checksum", Refuse{Checksum: true}, 1, Caps{}, "no checksum offload"},
+		{"no header", Refuse{VnetHdr: true}, 1, Caps{}, "no virtio-net header: queue 0: TUNSETIFF"},
+		{"no header, two queues", Refuse{VnetHdr: true}, 2, Caps{MultiQueue: true}, "no virtio-net header"},
+		{"one queue only", Refuse{MultiQueue: true}, 2, all, "IFF_MULTI_QUEUE refused"},
+		{"nothing", Refuse{MultiQueue: true, VnetHdr: true}, 2, Caps{}, "IFF_MULTI_QUEUE refused"},
+		{"no USO, two queues", Refuse{USO: true}, 2,
+			Caps{VnetHdr: true, TSO4: true, TSO6: true, ECN: true, MultiQueue: true}, "UDP segmentation"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			newNetNS(t)
+			d := mustOpen(t, Options{Name: "tap0", Offload: true, Queues: tc.queues, Refuse: tc.refuse})
+			got := d.Caps()
+			if (tc.reason == "") != (got.Reason == "") || !strings.Contains(got.Reason, tc.reason) {
+				t.Errorf("reason %q, want %q", got.Reason, tc.reason)
+			}
+			got.Reason = ""
+			if got != tc.want {
+				t.Errorf("caps %+v, want %+v", got, tc.want)
+			}
+			want := tc.queues
+			if tc.refuse.MultiQueue {
+				want = 1
+			}
+			if d.Queues() != want {
+				t.Errorf("%d queues, want %d", d.Queues(), want)
+			}
+			if names := interfaces(t); len(names) != 1 {
+				t.Errorf("interfaces %v, want tap0 alone", names)
+			}
+			exchange(t, d) // whatever the rung, frames pass
+		})
+	}
+}
+
+func TestNothingRemainsOfAFailure(t *testing.T) {
+	newNetNS(t)
+	ns, _ := namedNetNS(t)
+	v6 := []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}
+	for _, o := range []Options{
+		{Name: "tap0", MTU: 10},
+		{Name: "tap0", MTU: 1 << 20, Offload: true},
+		{Name: "tap0", Addresses: v6, Queues: 2, Offload: true}, // IPv6 is disabled here
+		{Name: "tap0", NetNS: ns, MTU: 10, Offload: true},
+		{Name: "tap0", NetNS: "no-such-namespace"},
+	} {
+		if d, err := Open(o); err == nil {
+			d.Close()
+			t.Errorf("Open(%+v) worked", o)
+		} else if !strings.Contains(err.Error(), `tap: open "tap0": `) {
+			t.Errorf("error without its device: %v", err)
+		}
+		if names := interfaces(t); len(names) != 0 {
+			t.Errorf("Open(%+v) left %v behind", o, names)
+		}
+	}
+	fd, err := openNetNS(ns)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, within(fd, func() error {
+		if names := interfaces(t); len(names) != 0 {
+			t.Errorf("left %v behind in the other namespace", names)
+		}
+		return nil
+	}))
+}
+
+func TestNameTaken(t *testing.T) {
+	newNetNS(t)
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "left"}, PeerName: "right"}))
+	must(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tun0"}, Mode: netlink.TUNTAP_MODE_TUN}))
+	for name, want := range map[string]string{"left": `kind "veth"`, "lo": "kind", "tun0": "layer 3"} {
+		_, err := Open(Options{Name: name, Offload: true})
+		if !errors.Is(err, ErrNotTAP) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open(%s): %v; want ErrNotTAP and %q", name, err, want)
+		}
+	}
+	me := fmt.Sprintf("device is held by pid %d (", os.Getpid())
+	for name, o := range map[string]Options{
+		"one queue": {Name: "tap1"}, "queues": {Name: "tap2", Queues: 2}, "offload": {Name: "tap3", Offload: true, Queues: 2},
+	} {
+		mustOpen(t, o)
+		for _, offload := range []bool{true, false} {
+			o.Offload = offload
+			if _, err := Open(o); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), me) {
+				t.Errorf("%s: second Open: %v; want ErrBusy and %q", name, err, me)
+			}
+		}
+	}
+	// Somebody's persistent device with a queue in use.
+	must(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tap4"}, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_MULTI_QUEUE_DEFAULTS}))
+	mustOpen(t, Options{Name: "tap4", Queues: 2})
+	if _, err := Open(Options{Name: "tap4", Queues: 2}); !errors.Is(err, ErrBusy) {
+		t.Errorf("second Open of a persistent device: %v; want ErrBusy", err)
+	}
+}
+
+func TestOtherNamespace(t *testing.T) {
+	for _, offload := range []bool{true, false} {
+		t.Run(fmt.Sprintf("offload=%v", offload), func(t *testing.T) {
+			newNetNS(t)
+			ns, remove := namedNetNS(t)
+			// The name is taken here, and free there.
+			must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth1"}))
+			d := mustOpen(t, Options{Name: "eth0", NetNS: ns, Queues: 2, Offload: offload, MTU: 1400, MAC: testMAC})
+			a, err := d.Attr()
+			must(t, err)
+			if a.NetNS != ns || a.Name != "eth0" || a.MTU != 1400 || !a.Up {
+				t.Errorf("Attr %+v, want it up in %s", a, ns)
+			}
+			if names := interfaces(t); len(names) != 2 {
+				t.Errorf("interfaces here: %v, want eth0 and eth1", names)
+			}
+			must(t, d.SetMTU(1300))
+			if a, err = d.Attr(); err != nil || a.MTU != 1300 {
+				t.Errorf("after SetMTU: %+v %v", a, err)
+			}
+			fd, err := openNetNS(ns)
+			must(t, err)
+			must(t, within(fd, func() error { exchange(t, d); return nil }))
+
+			// Somebody renames it, and moves it back here: it is found.
+			h, err := netlink.NewHandleAt(netns.NsHandle(fd))
+			must(t, err)
+			link, err := h.LinkByName("eth0")
+			must(t, err)
+			must(t, h.LinkSetDown(link))
+			must(t, h.LinkSetName(link, "moved0"))
+			if a, err = d.Attr(); err != nil || a.Name != "moved0" || a.NetNS != ns {
+				t.Errorf("after a rename: %+v %v", a, err)
+			}
+			here, err := netns.Get()
+			must(t, err)
+			must(t, h.LinkSetNsFd(link, int(here)))
+			if a, err = d.Attr(); err != nil || a.Name != "moved0" || a.NetNS != "" {
+				t.Errorf("after a move: %+v %v", a, err)
+			}
+			link, err = netlink.LinkByName("moved0")
+			must(t, err)
+			must(t, netlink.LinkSetNsFd(link, fd))
+			here.Close()
+			h.Close()
+			unix.Close(fd)
+
+			// The namespace goes, and the device with it. A descriptor that kept
+			// the namespace alive would show here.
+			remove()
+			for range 200 {
+				if _, err = d.Attr(); errors.Is(err, ErrGone) {
+					break
+				}
+				unix.Nanosleep(&unix.Timespec{Nsec: 10e6}, nil)
+			}
+			if !errors.Is(err, ErrGone) {
+				t.Fatalf("Attr after the namespace was deleted: %v, want ErrGone", err)
+			}
+			if _, _, err := d.Queue(0).Read(make([]byte, BufferSize)); err != unix.EBADFD {
+				t.Errorf("Read: %v, want EBADFD", err)
+			}
+			must(t, d.Close())
+		})
+	}
+}
+
+func TestGone(t *testing.T) {
+	newNetNS(t)
+	d := mustOpen(t, Options{Name: "tap0", Offload: true, Queues: 2})
+	link, err := netlink.LinkByName("tap0")
+	must(t, err)
+	must(t, netlink.LinkDel(link))
+	if _, err := d.Attr(); !errors.Is(err, ErrGone) {
+		t.Errorf("Attr: %v, want ErrGone", err)
+	}
+	if err := d.SetMTU(1400); !errors.Is(err, ErrGone) {
+		t.Errorf("SetMTU: %v, want ErrGone", err)
+	}
+	if _, _, err := d.Queue(1).Read(make([]byte, BufferSize)); err != unix.EBADFD {
+		t.Errorf("Read: %v, want EBADFD", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Errorf("Close of a deleted device: %v", err)
+	}
+}
+
+func TestTakeOver(t *testing.T) {
+	for _, offload := range []bool{true, false} {
+		for _, multi := range []bool{true, false} {
+			for _, up := range []bool{true, false} {
+				for _, elsewhere := range []bool{true, false} {
+					name := fmt.Sprintf("offload=%v/multi=%v/up=%v/netns=%v", offload, multi, up, elsewhere)
+					t.Run(name, func(t *testing.T) { takeOverOne(t, offload, multi, up, elsewhere) })
+				}
+			}
+		}
+	}
+}
+
+func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
+	newNetNS(t)
+	o := Options{
+		Name: "tap0", Queues: 2, Offload: offload, MTU: 1450, MAC: testMAC, TxQueueLen: 2000,
+		Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("203.0.113.1/24")},
+	}
+	ns := -1
+	if elsewhere {
+		o.NetNS, _ = namedNetNS(t)
+		fd, err := openNetNS(o.NetNS)
+		must(t, err)
+		defer unix.Close(fd)
+		ns = fd
+	}
+	mac := net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 0x99}
+	look := func() (s string) {
+		must(t, within(ns, func() error {
+			link, err := netlink.LinkByName("tap0")
+			must(t, err)
+			a := link.Attrs()
+			s = fmt.Sprint(a.MTU, a.HardwareAddr, a.Flags&net.FlagUp, a.TxQLen, addresses(t, "tap0"),
+				link.(*netlink.Tuntap).NonPersist, link.(*netlink.Tuntap).Queues)
+			return nil
+		}))
+		return s
+	}
+	must(t, within(ns, func() error {
+		tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tap0"}, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI}
+		if multi {
+			tun.Flags = netlink.TUNTAP_MULTI_QUEUE_DEFAULTS
+		}
+		must(t, netlink.LinkAdd(tun))
+		for _, fd := range tun.Fds {
+			fd.Close()
+		}
+		link, err := netlink.LinkByName("tap0")
+		must(t, err)
+		must(t, netlink.LinkSetMTU(link, 1300))
+		must(t, netlink.LinkSetHardwareAddr(link, mac))
+		must(t, netlink.LinkSetTxQLen(link, 777))
+		addr, err := netlink.ParseAddr("203.0.113.1/24") // one of those asked for
+		must(t, err)
+		must(t, netlink.AddrAdd(link, addr))
+		if up {
+			must(t, netlink.LinkSetUp(link))
+		}
+		return nil
+	}))
+	before := look()
+
+	// A change that fails in the middle leaves it as it was, too.
+	bad := o
+	bad.MTU, bad.Addresses = 0, append(bad.Addresses[:1:1], netip.MustParsePrefix("2001:db8::1/64"))
+	if _, err := Open(bad); err == nil {
+		t.Fatal("Open with an impossible address worked")
+	}
+	if after := look(); after != before {
+		t.Errorf("after a failed Open: %s\nbefore: %s", after, before)
+	}
+
+	d := mustOpen(t, o)
+	wantQueues := 1
+	if multi {
+		wantQueues = 2
+	}
+	if d.Queues() != wantQueues || d.Caps().VnetHdr != offload || d.Caps().MultiQueue != multi {
+		t.Errorf("%d queues, caps %+v", d.Queues(), d.Caps())
+	}
+	if !multi && !strings.Contains(d.Caps().Reason, "without multi_queue") {
+		t.Errorf("reason %q", d.Caps().Reason)
+	}
+	a, err := d.Attr()
+	must(t, err)
+	if a.MTU != 1450 || a.MAC.String() != testMAC.String() || !a.Up || a.NetNS != o.NetNS {
+		t.Errorf("taken over: %+v", a)
+	}
+	must(t, within(ns, func() error { exchange(t, d); return nil }))
+	must(t, d.Close())
+	if after := look(); after != before {
+		t.Errorf("given back: %s\nfound:      %s", after, before)
+	}
+	// It can be used once more, the other way.
+	o.Offload = !offload
+	d = mustOpen(t, o)
+	must(t, within(ns, func() error { exchange(t, d); return nil }))
+}
+
+func TestHolderLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"pos:\t0\nflags:\t0100002\nmnt_id:\t23\niff:\ttap0\n": "tap0",
+		"pos:\t0\nflags:\t0100002\n":                          "",
+		"iff:\t\n":                                            "",
+		"xiff:\ttap0\n":                                       "",
+		"":                                                    "",
+	} {
+		if got := interfaceIn(strings.NewReader(in)); got != want {
+			t.Errorf("interfaceIn(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzInterfaceIn(f *testing.F) {
+	f.Add("pos:\t0\niff:\ttap0\n")
+	f.Add("iff:\t")
+	f.Fuzz(func(t *testing.T, s string) {
+		if name := interfaceIn(strings.NewReader(s)); name != "" && !strings.Contains(s, "iff:\t"+name) {
+			t.Errorf("%q is not in %q", name, s)
+		}
+	})
+}

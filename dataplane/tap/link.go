@@ -1,0 +1,231 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Attr is the state of the interface as the kernel has it now.
+type Attr struct {
+	Name    string // somebody may have renamed it
+	Ifindex int    // in its present namespace
+	MTU     int    // bytes
+	MAC     net.HardwareAddr
+	Up      bool // set up by the administrator
+	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
+	// the calling thread, and where the namespace has no name.
+	NetNS string
+}
+
+// place is where the interface is now.
+type place struct {
+	h     *netlink.Handle
+	link  netlink.Link
+	netns string
+}
+
+// find asks the kernel, through the queue's descriptor, for the interface's
+// present name and namespace. The caller closes the handle.
+func (d *Device) find() (place, error) {
+	if len(d.queues) == 0 {
+		return place{}, ErrGone
+	}
+	fd := d.queues[0].fd
+	name, err := attachedName(fd)
+	if err != nil {
+		return place{}, err
+	}
+	ns, err := deviceNetNS(fd)
+	if err != nil {
+		return place{}, err
+	}
+	defer unix.Close(ns)
+	var p place
+	at := ns
+	if isOwnNetNS(ns) {
+		at = -1 // also without the right to enter namespaces
+	} else {
+		p.netns = netnsName(ns)
+	}
+	if p.h, err = handleIn(at); err != nil {
+		return place{}, err
+	}
+	if p.link, err = p.h.LinkByName(name); err != nil {
+		p.h.Close()
+		var missing netlink.LinkNotFoundError
+		if errors.As(err, &missing) {
+			return place{}, ErrGone
+		}
+		return place{}, err
+	}
+	return p, nil
+}
+
+// change does something to the interface wherever it is.
+func (d *Device) change(what string, f func(h *netlink.Handle, link netlink.Link) error) error {
+	p, err := d.find()
+	if err == nil {
+		err = f(p.h, p.link)
+		p.h.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("tap: %q: %s: %w", d.name, what, err)
+	}
+	return nil
+}
+
+// Attr asks the kernel. The error is ErrGone when the device was deleted.
+func (d *Device) Attr() (Attr, error) {
+	p, err := d.find()
+	if err != nil {
+		return Attr{}, fmt.Errorf("tap: %q: %w", d.name, err)
+	}
+	defer p.h.Close()
+	a := p.link.Attrs()
+	return Attr{
+		Name:    a.Name,
+		Ifindex: a.Index,
+		MTU:     a.MTU,
+		MAC:     a.HardwareAddr,
+		Up:      a.Flags&net.FlagUp != 0,
+		NetNS:   p.netns,
+	}, nil
+}
+
+// SetMTU sets the MTU in bytes, Ethernet header not counted.
+func (d *Device) SetMTU(mtu int) error {
+	return d.change(fmt.Sprintf("mtu %d", mtu), func(h *netlink.Handle, link netlink.Link) error {
+		return h.LinkSetMTU(link, mtu)
+	})
+}
+
+// SetMAC sets the interface's own address.
+func (d *Device) SetMAC(mac net.HardwareAddr) error {
+	if err := checkMAC(mac); err != nil {
+		return fmt.Errorf("tap: %q: %w: %w", d.name, ErrOption, err)
+	}
+	return d.change(fmt.Sprintf("mac %v", mac), func(h *netlink.Handle, link netlink.Link) error {
+		return h.LinkSetHardwareAddr(link, mac)
+	})
+}
+
+// SetUp sets the interface up or down.
+func (d *Device) SetUp(up bool) error {
+	if up {
+		return d.change("up", func(h *netlink.Handle, link netlink.Link) error { return h.LinkSetUp(link) })
+	}
+	return d.change("down", func(h *netlink.Handle, link netlink.Link) error { return h.LinkSetDown(link) })
+}
+
+// SetAddresses adds what is in new and not in old, then removes what is in old
+// and not in new. Other addresses of the interface are not touched. What is
+// there already, or gone already, is no error; when an address cannot be added,
+// those added before it are taken back.
+func (d *Device) SetAddresses(old, new []netip.Prefix) error {
+	return d.change("addresses", func(h *netlink.Handle, link netlink.Link) error {
+		added, err := addAddresses(h, link, without(new, old))
+		if err != nil {
+			return errors.Join(err, removeAddresses(h, link, added))
+		}
+		return removeAddresses(h, link, without(old, new))
+	})
+}
+
+// without gives what is in a and not in b.
+func without(a, b []netip.Prefix) (rest []netip.Prefix) {
+next:
+	for _, p := range a {
+		for _, q := range b {
+			if p == q {
+				continue next
+			}
+		}
+		rest = append(rest, p)
+	}
+	return rest
+}
+
+func kernelAddr(p netip.Prefix) *netlink.Addr {
+	ip := p.Addr().Unmap()
+	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(p.Bits(), ip.BitLen())}}
+}
+
+// addAddresses gives back those that were not there before.
+func addAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) (added []netip.Prefix, err error) {
+	for _, p := range all {
+		switch err := h.AddrAdd(link, kernelAddr(p)); {
+		case err == nil:
+			added = append(added, p)
+		case !errors.Is(err, unix.EEXIST):
+			return added, fmt.Errorf("add %v: %w", p, err)
+		}
+	}
+	return added, nil
+}
+
+// removeAddresses takes addresses away, and no others: with the first IPv4
+// address of a subnet the kernel removes all the later ones of that subnet too
+// (net.ipv4.conf.*.promote_secondaries is 0 by default), so those come back.
+func removeAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) error {
+	if len(all) == 0 {
+		return nil
+	}
+	before, err := h.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	var errs []error
+	for _, p := range all {
+		if err := h.AddrDel(link, kernelAddr(p)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("remove %v: %w", p, err))
+		}
+	}
+	for _, a := range before {
+		if slices.ContainsFunc(all, func(p netip.Prefix) bool { return a.Equal(*kernelAddr(p)) }) {
+			continue
+		}
+		a.Flags &^= unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT // the kernel's to set
+		if err := h.AddrAdd(link, &a); err != nil && !errors.Is(err, unix.EEXIST) {
+			errs = append(errs, fmt.Errorf("restore %v: %w", a.IPNet, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// configure gives a new device what the options ask for, and sets it up last.
+func configure(h *netlink.Handle, link netlink.Link, o *Options) error {
+	if err := shape(h, link, o); err != nil {
+		return err
+	}
+	if _, err := addAddresses(h, link, o.Addresses); err != nil {
+		return err
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	return nil
+}
+
+// shape sets what is not an address.
+func shape(h *netlink.Handle, link netlink.Link, o *Options) error {
+	if err := h.LinkSetTxQLen(link, o.TxQueueLen); err != nil {
+		return fmt.Errorf("txqueuelen %d: %w", o.TxQueueLen, err)
+	}
+	if o.MTU != 0 {
+		if err := h.LinkSetMTU(link, o.MTU); err != nil {
+			return fmt.Errorf("mtu %d: %w", o.MTU, err)
+		}
+	}
+	if o.MAC != nil {
+		if err := h.LinkSetHardwareAddr(link, o.MAC); err != nil {
+			return fmt.Errorf("mac %v: %w", o.MAC, err)
+		}
+	}
+	return nil
+}
