@@ -18,7 +18,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 build: ## bin/vtepd and bin/vtepctl
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: ## all tests with the race detector; those that need root say so when this is not root
 	$(call need,gcc:gcc gcc:libc6-dev ip:iproute2 iperf3:iperf3)
@@ -27,7 +27,7 @@ test: ## all tests with the race detector; those that need root say so when this
 demo: build ## two hosts, a vtepd on each, traffic between them, and the kernel's figures beside (root, half a minute)
 	@$(GO) run ./bench/cmd/demo -vtepd bin/vtepd -vtepctl bin/vtepctl
 
-bench: build ## measure beside the kernel and Open vSwitch, rewrite docs/benchmarks.md (root, half an hour; BENCH='-rounds 1' is quicker)
+bench: build ## measure beside the kernel and Open vSwitch, rewrite docs/benchmarks.md (root, 20 minutes; BENCH='-rounds 1' is quicker)
 	$(GO) run ./bench/cmd/bench -vtepd bin/vtepd -version $(VERSION) -docs docs $(BENCH)
 
 lint: ## gofmt, go vet, staticcheck
