@@ -267,7 +267,9 @@ func FuzzParse(f *testing.F) {
 		if l.Payload != 0 && (uint32(l.Payload) > l.End || l.Payload < l.L4+encap.UDPLen) {
 			t.Fatalf("payload: %+v", l)
 		}
-		encap.SourcePort(encap.FlowHash(frame, &l, 1))
+		if p := encap.SourcePort(encap.FlowHash(frame, &l, 1)); p < encap.MinSourcePort {
+			t.Fatalf("source port %d", p)
+		}
 		_, ok1 := encap.TrafficClass(frame, &l)
 		_, ok2 := encap.HopLimit(frame, &l)
 		if ok1 != ok2 || ok1 != (l.Flags&(encap.LayoutIPv4|encap.LayoutIPv6) != 0) {
