@@ -1,0 +1,159 @@
+package dataplane
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"vtepd/encap"
+)
+
+// Limits of one switch. They bound what configuration and peers can make it hold.
+const (
+	// MaxVNI is the largest VXLAN network identifier: 24 bits (RFC 7348 section 5).
+	MaxVNI = 1<<24 - 1
+	// MaxPorts bounds the ports of a switch; counters are laid out by port index.
+	MaxPorts = 4096
+	// MaxPeers bounds the remote VTEPs a switch knows, configured and learned together.
+	MaxPeers = 16384
+	// MaxWorkers is the kernel's limit of queues on one TAP device (MAX_TAP_QUEUES, tun.c).
+	MaxWorkers = 256
+	// DefaultMaxMACs bounds the dynamic forwarding entries of a switch when nothing else is said.
+	DefaultMaxMACs = 262144
+	// DefaultPort is the UDP port that IANA assigned to VXLAN (RFC 7348 section 8).
+	DefaultPort = 4789
+	// DefaultTTL is the outer TTL or hop limit (RFC 1700's recommended default).
+	DefaultTTL = 64
+)
+
+// Config is what a Switch is born with and keeps for its life.
+type Config struct {
+	// Local is the underlay source address, IPv4 or IPv6. Datagrams leave from it and are accepted on it alone.
+	Local netip.Addr
+	// DstPort is the UDP port to listen on and to send to where a peer names no other. 0 means DefaultPort.
+	DstPort uint16
+	// Workers is the number of worker threads; 0 is one a CPU, at most MaxWorkers.
+	Workers int
+	// Offload allows virtio-net headers on TAPs and UDP GSO/GRO on the underlay, each where the kernel takes it.
+	Offload bool
+	// MaxMACs bounds the dynamic forwarding entries of the whole switch. 0 means DefaultMaxMACs.
+	MaxMACs int
+	// UDP6ZeroChecksumRx accepts datagrams without UDP checksum over IPv6 (RFC 6935); off by default.
+	UDP6ZeroChecksumRx bool
+	// Log receives state changes, never a line a frame. Nil discards.
+	Log *slog.Logger
+}
+
+// Policy says who may send into a VNI.
+type Policy uint8
+
+const (
+	// Strict admits the peers of the VNI, the destinations of its static entries and the Allow prefixes.
+	Strict Policy = iota
+	// Learn admits any source and learns MACs from it; it never adds the source to the flood list.
+	Learn
+)
+
+func (p Policy) String() string {
+	if p == Learn {
+		return "learn"
+	}
+	return "strict"
+}
+
+// UDPChecksum says whether datagrams toward IPv4 peers carry a UDP checksum.
+type UDPChecksum uint8
+
+const (
+	// ChecksumAuto writes a checksum: it lets the receiver's kernel join datagrams (UDP GRO needs it) and costs nothing with UDP GSO.
+	ChecksumAuto UDPChecksum = iota
+	// ChecksumOn always writes one.
+	ChecksumOn
+	// ChecksumOff writes zero (RFC 7348 section 5). UDP GSO is not used then: the kernel excludes the two.
+	ChecksumOff
+)
+
+func (c UDPChecksum) String() string {
+	return [...]string{"auto", "on", "off"}[c]
+}
+
+// HeaderPolicy is how the outer headers of a VNI are written and judged.
+type HeaderPolicy struct {
+	// TTL is the outer TTL or hop limit, 1..255; 0 means DefaultTTL.
+	TTL uint8
+	// InheritTTL copies the inner TTL or hop limit; frames that are not IP get TTL.
+	InheritTTL bool
+	// DSCP is the outer DSCP, 0..63.
+	DSCP uint8
+	// InheritDSCP copies the inner DSCP; frames that are not IP get DSCP.
+	InheritDSCP bool
+	// ECN chooses the encapsulation rule: RFC 6040 normal mode or what Linux does.
+	ECN encap.ECNMode
+	// UDPChecksum applies to IPv4 peers.
+	UDPChecksum UDPChecksum
+	// UDP6ZeroChecksumTx sends without UDP checksum to IPv6 peers (RFC 6935).
+	UDP6ZeroChecksumTx bool
+	// StrictReserved drops datagrams whose reserved VXLAN bits are set, as the kernel does; RFC 7348 says to ignore them.
+	StrictReserved bool
+	// KeepInnerVLAN keeps an 802.1Q tag inside the VNI, both ways; without it such frames are discarded (RFC 7348 section 6.1).
+	KeepInnerVLAN bool
+}
+
+// VNIConfig is one broadcast domain.
+type VNIConfig struct {
+	// VNI is its number, 1..MaxVNI.
+	VNI uint32
+	// Peers is the head-end replication list: where broadcast, unknown unicast and multicast go. No doubles. A port of 0 means Config.DstPort.
+	Peers []netip.AddrPort
+	// Learning learns inner source MAC to peer from the overlay. Local ports always learn.
+	Learning bool
+	// Ageing is how long a dynamic entry lives without being seen, rounded up to seconds; 0 is for ever.
+	Ageing time.Duration
+	// MaxMACs bounds the dynamic entries of the VNI; 0 leaves the switch's bound alone.
+	MaxMACs int
+	// Policy says who may send.
+	Policy Policy
+	// Allow widens Strict by prefixes.
+	Allow []netip.Prefix
+	// Header is the outer header policy.
+	Header HeaderPolicy
+}
+
+// PortType says what kind of device a port is.
+type PortType string
+
+// PortTAP is a TAP device that vtepd creates and owns.
+const PortTAP PortType = "tap"
+
+// VIDMap names a VNI by a VLAN ID on one port's wire.
+type VIDMap struct {
+	// VID is 1..4094.
+	VID uint16
+	// VNI is declared.
+	VNI uint32
+}
+
+// PortConfig is one port.
+type PortConfig struct {
+	// Name is the interface name, at most 15 bytes (IFNAMSIZ).
+	Name string
+	// Type is the kind of device.
+	Type PortType
+	// Untagged is the VNI of untagged frames, both ways; 0 means that untagged frames are not allowed.
+	Untagged uint32
+	// NativeVID is a trunk's native VLAN: it is accepted tagged as well and means Untagged. 0: none.
+	NativeVID uint16
+	// Tagged maps VIDs to VNIs: a trunk. Empty on access ports. No VID and no VNI twice; neither NativeVID nor Untagged among them.
+	Tagged []VIDMap
+	// MTU is the interface's MTU in bytes of Ethernet payload; 0 is the underlay's less the overhead.
+	MTU int
+	// MAC is the interface's address; nil leaves the kernel's choice.
+	MAC net.HardwareAddr
+	// NetNS names the network namespace that the interface is moved into; empty stays.
+	NetNS string
+	// Addresses are put on the interface.
+	Addresses []netip.Prefix
+	// MaxMACs bounds the dynamic entries of the port; 0 leaves the other bounds alone.
+	MaxMACs int
+}

@@ -1,0 +1,372 @@
+package dataplane
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/underlay"
+	"vtepd/encap"
+)
+
+// flood sends the frame to every other port of its VNI and, unless it came from the wire, to every peer on the list: a frame from a
+// peer never goes to a peer.
+func (w *worker) flood(f *frame) Reason {
+	d := f.domain
+	reason := NoDestination
+	for _, m := range d.floodPorts {
+		p := w.snap.port(m.port)
+		if p == nil || p == f.port {
+			continue
+		}
+		if r := w.toPort(f, p, m.vid, true); r != ReasonNone && reason == NoDestination {
+			reason = r
+		}
+	}
+	if !f.wire && len(d.floodPeers) > 0 {
+		if r := w.toPeers(f, d.floodPeers); r != ReasonNone && reason == NoDestination {
+			reason = r
+		}
+	}
+	if w.fates[f.fate].copies > 0 {
+		return ReasonNone
+	}
+	return reason
+}
+
+// toPort hands a copy of the frame to a port, tagged with vid unless that is 0. A shared frame has other destinations too, and its bytes
+// stay as they are.
+func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
+	l := p.link
+	if l == nil {
+		return w.refuse(f, p, PortGone)
+	}
+	if f.largest() > p.maxFrame {
+		return w.refuse(f, p, TooBig)
+	}
+	if vid != 0 {
+		vid |= f.priority
+	}
+	if f.wire && !shared {
+		if l.coalesce != (encap.Caps{}) {
+			w.joinLater(f, p, vid)
+			return ReasonNone
+		}
+	} else if !l.takes(f.off) {
+		return w.toPlainPort(f, p, vid)
+	}
+	if err := w.writeFrame(l, f.bytes(), f.off, vid); err != nil {
+		return w.refuse(f, p, portReason(err))
+	}
+	w.sentToPort(f, p)
+	return ReasonNone
+}
+
+// largest is the size in bytes of the largest frame that the frame becomes on the wire.
+func (f *frame) largest() int {
+	n := len(f.bytes())
+	if f.off.IsGSO() {
+		if l := f.parse(); l.Payload != 0 {
+			n = min(n, int(l.Payload)+int(f.off.GSOSize))
+		}
+	}
+	return n
+}
+
+// takes says whether the device understands the offload state.
+func (l *link) takes(o encap.Offload) bool {
+	if !o.IsGSO() {
+		return !o.NeedsChecksum() || l.caps.VnetHdr
+	}
+	if o.GSOType&encap.GSOECN != 0 && !l.caps.ECN {
+		return false
+	}
+	switch o.GSOType &^ encap.GSOECN {
+	case encap.GSOTCPv4:
+		return l.caps.TSO4
+	case encap.GSOTCPv6:
+		return l.caps.TSO6
+	case encap.GSOUDPL4:
+		return l.caps.USO
+	}
+	return false
+}
+
+// writeFrame writes one frame or superframe to the worker's queue of a device, with a tag (TCI) in front unless that is 0.
+func (w *worker) writeFrame(l *link, b []byte, off encap.Offload, tci uint16) error {
+	w.parts = append(w.parts[:0], b)
+	return w.writeParts(l, off, tci)
+}
+
+// writeParts writes w.parts as one frame; the first part holds all headers.
+func (w *worker) writeParts(l *link, off encap.Offload, tci uint16) error {
+	if tci != 0 {
+		first := w.parts[0]
+		encap.PushTagHeader(w.tagged[:], first, tci)
+		w.parts[0] = first[encap.EthernetLen-2:]
+		w.parts = append(w.parts, nil)
+		copy(w.parts[1:], w.parts)
+		w.parts[0] = w.tagged[:encap.EthernetLen-2+encap.VLANTagLen]
+		shift(&off, encap.VLANTagLen)
+	}
+	return l.queues[w.id].Write(off, w.parts)
+}
+
+// toPlainPort serves a device that does not take the frame's offload state: the work is done here instead.
+func (w *worker) toPlainPort(f *frame, p *port, tci uint16) Reason {
+	if !f.off.IsGSO() {
+		if err := encap.FinishChecksum(f.bytes(), f.off); err != nil {
+			return w.refuse(f, p, BadOffload)
+		}
+		f.off = encap.Offload{}
+		if err := w.writeFrame(p.link, f.bytes(), f.off, tci); err != nil {
+			return w.refuse(f, p, portReason(err))
+		}
+		w.sentToPort(f, p)
+		return ReasonNone
+	}
+	if err := w.cutter.Init(f.bytes(), f.parse(), f.off); err != nil || w.cutter.HeaderLen() > len(w.segment) {
+		return w.refuse(f, p, BadOffload)
+	}
+	fate := &w.fates[f.fate]
+	fate.copies++
+	header := w.segment[:w.cutter.HeaderLen()]
+	for i := range w.cutter.Count() {
+		payload := w.cutter.Segment(i, header)
+		w.parts = append(w.parts[:0], header, payload)
+		if err := w.writeParts(p.link, encap.Offload{}, tci); err != nil {
+			fate.fail(1, portReason(err))
+			p.stats[w.id].txDropped.Add(1)
+			continue
+		}
+		w.countToPort(f, p, 1, uint64(len(header)+len(payload)))
+	}
+	return ReasonNone
+}
+
+// refuse counts a copy that a port did not take.
+func (w *worker) refuse(f *frame, p *port, r Reason) Reason {
+	p.stats[w.id].txDropped.Add(uint64(w.fates[f.fate].packets))
+	return r
+}
+
+func (w *worker) sentToPort(f *frame, p *port) {
+	fate := &w.fates[f.fate]
+	fate.copies++
+	w.countToPort(f, p, uint64(fate.packets), uint64(fate.bytes))
+}
+
+func (w *worker) countToPort(f *frame, p *port, packets, bytes uint64) {
+	w.portTx.add(&p.stats[w.id], packets, bytes)
+	w.vniTx.add(&f.domain.stats[w.id], packets, bytes)
+}
+
+// portReason names what a device answered.
+func portReason(err error) Reason {
+	switch {
+	case errors.Is(err, unix.EIO): // the interface is down (tun_get_user)
+		return PortDown
+	case errors.Is(err, unix.EBADFD), errors.Is(err, unix.EBADF), errors.Is(err, unix.ENODEV):
+		return PortGone
+	case errors.Is(err, unix.EMSGSIZE):
+		return TooBig
+	}
+	return PortRefused
+}
+
+// joinLater gives a frame from the wire to the coalescer, which writes it, alone or joined with others, at the end of the batch.
+func (w *worker) joinLater(f *frame, p *port, tci uint16) {
+	key := p.index<<16 | uint32(tci)
+	if !w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse()) {
+		w.flushJoined()
+		w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse())
+	}
+	w.fates[f.fate].copies++
+}
+
+// flushJoined writes what the coalescer gathered.
+func (w *worker) flushJoined() {
+	for i := range w.join.Len() {
+		s := w.join.Slot(i)
+		w.writeSuperframe(s)
+	}
+	w.join.Reset()
+}
+
+func (w *worker) writeSuperframe(s *encap.Superframe) {
+	p := w.snap.port(s.Dest >> 16)
+	packets := uint64(len(s.Tags))
+	w.parts = append(w.parts[:0], s.Parts...)
+	err := w.writeParts(p.link, s.Off, uint16(s.Dest))
+	if err != nil {
+		reason := portReason(err)
+		p.stats[w.id].txDropped.Add(packets)
+		for _, tag := range s.Tags {
+			w.fates[tag].fail(1, reason)
+		}
+		return
+	}
+	var bytes uint64
+	for _, tag := range s.Tags {
+		bytes += uint64(w.fates[tag].bytes)
+	}
+	w.portTx.add(&p.stats[w.id], packets, bytes)
+	if d := w.domain(w.fates[s.Tags[0]].vni); d != nil {
+		w.vniTx.add(&d.stats[w.id], packets, bytes)
+	}
+}
+
+// toPeers encapsulates the frame once and hands a copy to each peer. It comes after the ports: it writes into the frame.
+func (w *worker) toPeers(f *frame, peers []*peer) Reason {
+	d := f.domain
+	layout := f.parse()
+	class := d.class
+	w.outerFields(f, layout, &class)
+	hash := encap.FlowHash(f.bytes(), layout, w.s.seed)
+	if f.off.IsGSO() {
+		return w.superframeToPeers(f, peers, class, hash)
+	}
+	if f.off.NeedsChecksum() {
+		if err := encap.FinishChecksum(f.bytes(), f.off); err != nil {
+			return BadOffload
+		}
+		f.off = encap.Offload{}
+	}
+	// The VXLAN header goes right in front of the frame, where the virtio-net header or a tag was.
+	datagram := f.buf[f.start-encap.VXLANLen:]
+	encap.PutVXLAN(datagram, d.vni)
+	for _, p := range peers {
+		w.queue(f, p, class, hash, datagram, nil)
+	}
+	w.fates[f.fate].copies += uint32(len(peers))
+	return ReasonNone
+}
+
+// superframeToPeers cuts a superframe: headers into the worker's header arena, payload where it lies.
+func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class, hash uint32) Reason {
+	if err := w.cutter.Init(f.bytes(), &f.layout, f.off); err != nil {
+		return BadOffload
+	}
+	size := encap.VXLANLen + w.cutter.HeaderLen()
+	if size > maxHeader {
+		return BadOffload
+	}
+	for i := range w.cutter.Count() {
+		if w.headerUsed+size > len(w.header) {
+			w.flushTx()
+		}
+		header := w.header[w.headerUsed : w.headerUsed+size : w.headerUsed+size]
+		w.headerUsed += size
+		encap.PutVXLAN(header, f.domain.vni)
+		payload := w.cutter.Segment(i, header[encap.VXLANLen:])
+		for _, p := range peers {
+			w.queue(f, p, class, hash, header, payload)
+		}
+	}
+	w.fates[f.fate].copies += uint32(len(peers))
+	return ReasonNone
+}
+
+// outerFields fills in what the outer header takes from the inner one: ECN always (RFC 6040 section 4.1), DSCP and TTL where the VNI inherits.
+func (w *worker) outerFields(f *frame, l *encap.Layout, c *underlay.Class) {
+	tos, ok := encap.TrafficClass(f.bytes(), l)
+	if !ok {
+		return
+	}
+	if f.domain.inheritDSCP {
+		c.TOS = tos &^ ecnMask
+	}
+	c.TOS |= encap.ECNEncap(f.domain.ecn, tos&ecnMask)
+	if f.domain.inheritTTL {
+		if ttl, ok := encap.HopLimit(f.bytes(), l); ok && ttl != 0 {
+			c.TTL = ttl
+		}
+	}
+}
+
+// queue hands one datagram for one peer to the transmitter.
+func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, header, payload []byte) {
+	if p.addr.Addr().Is4() {
+		class.NoChecksum = f.domain.noChecksum4
+	} else {
+		class.NoChecksum = f.domain.noChecksum6
+	}
+	size := len(header) + len(payload)
+	if !w.tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
+		w.sendQueued()
+		w.tx.Queue(p.dest, class, hash, header, payload, 0)
+	}
+	w.sent = append(w.sent, sent{fate: f.fate, size: uint32(size), peer: uint16(p.index)})
+	w.peerTx.add(&p.stats[w.id], 1, uint64(size-encap.VXLANLen))
+	w.vniTx.add(&f.domain.stats[w.id], 1, uint64(size-encap.VXLANLen))
+}
+
+// sent is what a worker remembers of a datagram until it has left.
+type sent struct {
+	fate uint32 // index into worker.fates
+	size uint32 // of the datagram, bytes
+	peer uint16 // index
+}
+
+// sendQueued sends everything queued for peers. Headers of the frame in hand stay where they are.
+func (w *worker) sendQueued() {
+	w.tx.Flush(w.failed)
+	w.sent = w.sent[:0]
+}
+
+// flushTx sends everything queued for peers and frees the header arena.
+func (w *worker) flushTx() {
+	w.sendQueued()
+	w.headerUsed = 0
+}
+
+// notSent hears of a datagram that did not leave: tag is its index in worker.sent.
+func (w *worker) notSent(tag uint32, err error) {
+	w.peerTx.flush()
+	w.vniTx.flush()
+	d := &w.sent[tag]
+	fate := &w.fates[d.fate]
+	fate.fail(1, underlayReason(err))
+	bytes := uint64(d.size - encap.VXLANLen)
+	if p := w.s.peers.at(uint32(d.peer)); p != nil {
+		uncount(&p.stats[w.id], bytes)
+	}
+	if vni := w.snap.vnis.get(fate.vni); vni != nil {
+		uncount(&vni.stats[w.id], bytes)
+	}
+}
+
+// uncount turns one packet that was counted as sent into one dropped.
+func uncount(c *counters, bytes uint64) {
+	c.txPackets.Add(^uint64(0))
+	c.txBytes.Add(-bytes)
+	c.txDropped.Add(1)
+}
+
+// underlayReason names what the underlay answered.
+func underlayReason(err error) Reason {
+	switch {
+	case errors.Is(err, unix.EMSGSIZE):
+		return TooBig
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
+		return NoRoute
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+		return UnderlayBusy
+	}
+	return UnderlayRefused
+}
+
+// flush ends a batch: everything gathered leaves, and every frame's fate is settled.
+func (w *worker) flush() {
+	if w.join.Len() > 0 {
+		w.flushJoined()
+	}
+	w.flushTx()
+	w.portRx.flush()
+	w.peerRx.flush()
+	w.vniRx.flush()
+	w.portTx.flush()
+	w.peerTx.flush()
+	w.vniTx.flush()
+	w.settle()
+}

@@ -1,0 +1,84 @@
+package dataplane
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Marks in the place of a port index in an epoll event.
+const (
+	eventUnderlay = -1
+	eventWake     = -2
+)
+
+// maxEvents is how many sources one epoll_wait reports at most.
+const maxEvents = 64
+
+// poller is a worker's epoll set (epoll(7)). Sources are registered edge-triggered: the worker remembers what is ready and reads it until
+// the kernel says EAGAIN, so that a busy source costs no epoll_wait a batch.
+type poller struct {
+	fd     int
+	wakeFD int // eventfd(2) that ends a blocking wait
+	events [maxEvents]unix.EpollEvent
+}
+
+func newPoller() (*poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	p := &poller{fd: fd, wakeFD: wake}
+	if err := p.add(wake, eventWake, 0); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// add registers a source; index and serial come back in its events.
+func (p *poller) add(fd int, index int32, serial uint32) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: index, Pad: int32(serial)}
+	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
+		return fmt.Errorf("epoll_ctl add fd %d: %w", fd, err)
+	}
+	return nil
+}
+
+// remove takes a source out; one that is not there is none.
+func (p *poller) remove(fd int) {
+	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// wait returns the events there are. With block it waits for one, in a way that lets the Go scheduler use the processor meanwhile; without
+// it only looks, and keeps the processor: the call does not sleep.
+func (p *poller) wait(block bool) []unix.EpollEvent {
+	if block {
+		n, err := unix.EpollWait(p.fd, p.events[:], -1)
+		if err != nil {
+			return nil // EINTR: the caller's loop comes again
+		}
+		return p.events[:n]
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), maxEvents, 0, 0, 0)
+	if errno != 0 {
+		return nil
+	}
+	return p.events[:n]
+}
+
+func (p *poller) wake() {
+	one := [8]byte{7: 1, 0: 1}
+	_, _ = unix.Write(p.wakeFD, one[:]) // EAGAIN: it is awake already
+}
+
+func (p *poller) close() {
+	unix.Close(p.wakeFD)
+	unix.Close(p.fd)
+}

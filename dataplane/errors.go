@@ -1,0 +1,19 @@
+package dataplane
+
+import "errors"
+
+// What a control operation can be refused for. A refused operation has changed nothing.
+var (
+	// ErrNotFound: the named object does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: an object of that name exists.
+	ErrExists = errors.New("already exists")
+	// ErrInUse: something else still names the object.
+	ErrInUse = errors.New("in use")
+	// ErrInvalid: a value is outside what is allowed.
+	ErrInvalid = errors.New("invalid")
+	// ErrLimit: a bound of the switch is reached.
+	ErrLimit = errors.New("limit reached")
+	// ErrClosed: the switch has been closed.
+	ErrClosed = errors.New("switch is closed")
+)

@@ -1,0 +1,113 @@
+package dataplane
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vtepd/fdb"
+)
+
+// hub carries events to subscribers. It never waits: a subscriber that does not keep up is told how many it lost.
+type hub struct {
+	active atomic.Int32 // number of subscribers: nobody listening costs one load
+	mu     sync.Mutex
+	subs   map[*subscription]struct{}
+	closed bool
+}
+
+type subscription struct {
+	events chan Event
+	lost   uint64
+}
+
+// Subscribe returns a stream of events from now on, buffered for the given number of them, and what ends it. The channel is closed by
+// cancel and by Close.
+func (s *Switch) Subscribe(buffer int) (events <-chan Event, cancel func()) {
+	sub := &subscription{events: make(chan Event, max(buffer, 1))}
+	h := &s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		close(sub.events)
+		return sub.events, func() {}
+	}
+	if h.subs == nil {
+		h.subs = make(map[*subscription]struct{})
+	}
+	h.subs[sub] = struct{}{}
+	h.active.Add(1)
+	return sub.events, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, ok := h.subs[sub]; ok {
+			delete(h.subs, sub)
+			h.active.Add(-1)
+			close(sub.events)
+		}
+	}
+}
+
+func (h *hub) send(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for sub := range h.subs {
+		if sub.lost > 0 {
+			select {
+			case sub.events <- Event{Time: e.Time, Object: e.Object, Action: "lost", Count: sub.lost}:
+				sub.lost = 0
+			default:
+				sub.lost++
+				continue
+			}
+		}
+		select {
+		case sub.events <- e:
+		default:
+			sub.lost++
+		}
+	}
+}
+
+func (h *hub) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for sub := range h.subs {
+		close(sub.events)
+	}
+	h.subs = nil
+	h.active.Store(0)
+}
+
+func (s *Switch) event(e Event) {
+	if s.hub.active.Load() == 0 {
+		return
+	}
+	e.Time = time.Now()
+	s.hub.send(e)
+}
+
+var fdbActions = map[fdb.EventKind]string{
+	fdb.Added:      "add",
+	fdb.Changed:    "change",
+	fdb.EntryMoved: "move",
+	fdb.Expired:    "expire",
+	fdb.Evicted:    "evict",
+	fdb.Deleted:    "del",
+	fdb.Flushed:    "flush",
+}
+
+// fdbEvent hears the forwarding table. It runs under the table's lock, on a worker when the change came from a frame: it reads published
+// state only and never waits.
+func (s *Switch) fdbEvent(e fdb.Event) {
+	if s.hub.active.Load() == 0 {
+		return
+	}
+	entry := s.entry(e.Entry)
+	out := Event{Object: "fdb", Action: fdbActions[e.Kind], FDB: &entry, VNI: e.Entry.VNI, Count: uint64(e.Count)}
+	if e.Kind == fdb.EntryMoved {
+		out.From = s.placeName(e.From)
+	}
+	s.event(out)
+}

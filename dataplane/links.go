@@ -1,0 +1,172 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"vtepd/dataplane/tap"
+)
+
+// linkPoll is how often the state of every port's interface is asked for even when the kernel announced nothing: announcements from the
+// namespaces that ports were moved into do not reach us.
+const linkPoll = 2 * time.Second
+
+// linkSettle gathers a burst of announcements into one look.
+const linkSettle = 20 * time.Millisecond
+
+// watchLinks notices interfaces that go down, vanish, are renamed or moved.
+func (s *Switch) watchLinks(ctx context.Context) {
+	updates := make(chan netlink.LinkUpdate, 64)
+	done := make(chan struct{})
+	defer close(done)
+	// Without announcements the poll remains: slower to notice, otherwise the same.
+	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
+		ErrorCallback: func(err error) { s.log.Debug("link announcements", "error", err) },
+	})
+	if err != nil {
+		s.log.Warn("no link announcements, polling instead", "every", linkPoll, "reason", err)
+	}
+	t := time.NewTicker(linkPoll)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-updates:
+			if !ok {
+				updates = nil
+				continue
+			}
+			time.Sleep(linkSettle)
+			for len(updates) > 0 {
+				<-updates
+			}
+		case <-t.C:
+		}
+		s.refreshPorts()
+	}
+}
+
+func (s *Switch) refreshPorts() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	for _, r := range s.ports {
+		s.refreshPort(r)
+	}
+}
+
+// refreshPort asks the kernel what the port's interface is doing and acts on what changed. Needs mu.
+func (s *Switch) refreshPort(r *portRecord) {
+	p := r.published
+	if p.link == nil {
+		s.remakePort(r)
+		return
+	}
+	a, err := p.link.dev.Attr()
+	if errors.Is(err, tap.ErrGone) {
+		s.losePort(r)
+		return
+	}
+	if err != nil {
+		s.log.Debug("asking for a port's state", "port", p.config.Name, "error", err)
+		return
+	}
+	r.attr = PortInfo{Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS}
+	state := PortIsDown
+	if a.Up {
+		state = PortUp
+	}
+	s.setPortState(r, state)
+}
+
+func (s *Switch) setPortState(r *portRecord, state PortState) {
+	if r.state == state {
+		return
+	}
+	name := r.published.config.Name
+	s.log.Info("port state", "port", name, "from", string(r.state), "to", string(state))
+	r.state = state
+	s.event(Event{Object: "port", Action: string(state), Port: name})
+}
+
+// losePort lets go of a device that was deleted under us. Its entries are forgotten; the port stays and is made again.
+func (s *Switch) losePort(r *portRecord) {
+	old := r.published
+	p := newPort(old.index, old.config, old.stats)
+	r.published = p
+	s.publishPort(r, nil)
+	s.settle()
+	s.flushPortDynamic(p)
+	s.closeLink(old.link)
+	r.attr = PortInfo{}
+	r.wait = retryFirst
+	r.retry = time.Now().Add(r.wait)
+	s.setPortState(r, PortMissing)
+}
+
+// remakePort makes a missing device again once its wait is over.
+func (s *Switch) remakePort(r *portRecord) {
+	if time.Now().Before(r.retry) {
+		return
+	}
+	old := r.published
+	l, err := s.openLink(&old.config)
+	if err != nil {
+		if r.wait == retryFirst {
+			s.log.Warn("a vanished port cannot be made again yet", "port", old.config.Name, "error", err, "retry_most_every", retryMost)
+		}
+		r.wait = min(2*r.wait, retryMost)
+		r.retry = time.Now().Add(r.wait)
+		return
+	}
+	p := newPort(old.index, old.config, old.stats)
+	p.link = l
+	r.published = p
+	s.publishPort(r, nil)
+	if err := s.watchQueues(p); err != nil {
+		s.log.Warn("a vanished port cannot be made again yet", "port", p.config.Name, "error", err)
+		s.losePort(r)
+		return
+	}
+	s.refreshPort(r)
+}
+
+// underlayLink finds the interface that carries the local address: its name and MTU in bytes, or nothing.
+func (s *Switch) underlayLink() (name string, mtu int) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return "", 0
+	}
+	for _, l := range links {
+		addrs, err := l.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && s.config.Local.Compare(addrOf(n.IP)) == 0 {
+				return l.Name, l.MTU
+			}
+		}
+	}
+	return "", 0
+}
+
+// defaultMTU is what fits the underlay in one piece.
+func (s *Switch) defaultMTU() int {
+	_, mtu := s.underlayLink()
+	if mtu == 0 {
+		mtu = 1500
+	}
+	over := overhead4
+	if s.config.Local.Is6() {
+		over = overhead6
+	}
+	return min(max(mtu-over, minMTU), maxMTU)
+}

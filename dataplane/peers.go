@@ -1,0 +1,151 @@
+package dataplane
+
+import (
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"vtepd/dataplane/underlay"
+	"vtepd/fdb"
+)
+
+// peerBuckets is the size of the registry's hash table: a quarter of MaxPeers keeps chains short. A power of two.
+const peerBuckets = MaxPeers / 4
+
+// peer is a remote VTEP: one underlay address and UDP port. Everything but the links is written once.
+type peer struct {
+	index uint32
+	addr  netip.AddrPort
+	dest  *underlay.Dest
+	stats counterSet // by worker
+
+	next atomic.Pointer[peer] // chain of the bucket
+
+	refs int // how often configuration names it (flood lists, static entries); under registry.mu
+}
+
+func (p *peer) place() fdb.Dest { return fdb.PeerDest(p.index) }
+
+// registry knows every peer. Workers find peers in it without a lock and add learned ones under a short one; it is apart from the
+// forwarding snapshot, so that a million spoofed sources cost no snapshots.
+type registry struct {
+	workers int
+	seed    maphash.Seed
+	buckets [peerBuckets]atomic.Pointer[peer]
+	byIndex [MaxPeers]atomic.Pointer[peer]
+	count   atomic.Int64
+
+	mu   sync.Mutex
+	free []uint32 // indices that may be used again
+	high uint32   // first index never used
+}
+
+func newRegistry(workers int) *registry {
+	return &registry{workers: workers, seed: maphash.MakeSeed()}
+}
+
+func (r *registry) bucket(a netip.Addr) *atomic.Pointer[peer] {
+	b := a.As16()
+	return &r.buckets[maphash.Bytes(r.seed, b[:])%peerBuckets]
+}
+
+// find returns the peer of that address and port, or nil.
+func (r *registry) find(a netip.AddrPort) *peer {
+	for p := r.bucket(a.Addr()).Load(); p != nil; p = p.next.Load() {
+		if p.addr == a {
+			return p
+		}
+	}
+	return nil
+}
+
+// at returns the peer of an index, or nil.
+func (r *registry) at(index uint32) *peer {
+	if index >= MaxPeers {
+		return nil
+	}
+	return r.byIndex[index].Load()
+}
+
+// obtain returns the peer of that address and port, making it when there is none, and adds refs to its references.
+func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.find(a); p != nil {
+		p.refs += refs
+		return p, nil
+	}
+	var index uint32
+	switch {
+	case len(r.free) > 0:
+		index = r.free[len(r.free)-1]
+		r.free = r.free[:len(r.free)-1]
+	case r.high < MaxPeers:
+		index = r.high
+		r.high++
+	default:
+		return nil, fmt.Errorf("peer %s: the switch knows %d peers already: %w", a.Addr(), MaxPeers, ErrLimit)
+	}
+	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), refs: refs}
+	r.byIndex[index].Store(p)
+	head := r.bucket(a.Addr())
+	p.next.Store(head.Load())
+	head.Store(p)
+	r.count.Add(1)
+	return p, nil
+}
+
+// release takes refs back. The peer stays until reap finds it unused.
+func (r *registry) release(p *peer, refs int) {
+	r.mu.Lock()
+	p.refs -= refs
+	r.mu.Unlock()
+}
+
+// reap takes the peers out that configuration does not name and for which inUse says no. Their indices stay reserved until the caller,
+// having made sure that no worker can still name them, hands them to recycle.
+func (r *registry) reap(inUse func(*peer) bool) []*peer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var gone []*peer
+	for i := range r.high {
+		p := r.byIndex[i].Load()
+		if p == nil || p.refs > 0 || inUse(p) {
+			continue
+		}
+		link := r.bucket(p.addr.Addr())
+		for q := link.Load(); q != p; q = link.Load() {
+			link = &q.next
+		}
+		// p keeps its own link: a reader standing on it still finds the rest of the chain.
+		link.Store(p.next.Load())
+		r.byIndex[i].Store(nil)
+		r.count.Add(-1)
+		gone = append(gone, p)
+	}
+	return gone
+}
+
+// recycle makes indices usable again.
+func (r *registry) recycle(gone []*peer) {
+	r.mu.Lock()
+	for _, p := range gone {
+		r.free = append(r.free, p.index)
+	}
+	r.mu.Unlock()
+}
+
+// all lists the known peers by index.
+func (r *registry) all() []*peer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []*peer
+	for i := range r.high {
+		if p := r.byIndex[i].Load(); p != nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}

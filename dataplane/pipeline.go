@@ -1,0 +1,440 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"vtepd/dataplane/tap"
+	"vtepd/dataplane/underlay"
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+// frame is the frame that a worker is deciding on. Its bytes are borrowed from the batch.
+type frame struct {
+	// buf holds the frame from start on; at least encap.VXLANLen bytes before start may be overwritten when the frame came from a port.
+	buf    []byte
+	start  int
+	off    encap.Offload
+	layout encap.Layout
+	parsed bool
+
+	port *port // where it came from: a port, or the wire, and then perhaps a peer that is known
+	peer *peer
+	wire bool
+
+	domain   *domain
+	priority uint16 // PCP and DEI of the tag that was taken off (802.1Q-2018 9.6)
+	fate     uint32 // index into worker.fates
+}
+
+func (f *frame) bytes() []byte { return f.buf[f.start:] }
+
+func (f *frame) reset(buf []byte, start int, off encap.Offload) {
+	f.buf, f.start, f.off = buf, start, off
+	f.parsed, f.wire = false, false
+	f.port, f.peer, f.domain = nil, nil, nil
+	f.priority = 0
+}
+
+// parse makes the layout describe the frame as it is now.
+func (f *frame) parse() *encap.Layout {
+	if !f.parsed {
+		f.layout.Parse(f.bytes())
+		f.parsed = true
+	}
+	return &f.layout
+}
+
+// priorityMask selects PCP and DEI in a TCI, vidMask the VLAN ID.
+const (
+	priorityMask = 0xf000
+	vidMask      = 0x0fff
+)
+
+// fromPort carries a frame that a port's device handed to us: buf[:tap.Headroom] is free, the frame follows.
+func (w *worker) fromPort(p *port, buf []byte, off encap.Offload) {
+	f := &w.frame
+	f.reset(buf, tap.Headroom, off)
+	f.port = p
+	packets, bytes := f.extent()
+	w.open(uint16(p.index), noIndex, packets, bytes)
+	w.portRx.add(&p.stats[w.id], uint64(packets), uint64(bytes))
+
+	if reason := w.portStages(f); reason != ReasonNone {
+		w.fates[f.fate].blame(reason)
+	}
+}
+
+// oversized accounts for a frame of which the kernel had more than 64 KiB: a superframe of a host that allows larger ones (BIG TCP).
+func (w *worker) oversized(p *port) {
+	w.frame.reset(nil, 0, encap.Offload{})
+	w.open(uint16(p.index), noIndex, 1, tapSlot)
+	w.portRx.add(&p.stats[w.id], 1, tapSlot)
+	w.fates[w.frame.fate].blame(TooBig)
+}
+
+// portStages are the guards for frames from a port, in their order, and then the forwarding.
+func (w *worker) portStages(f *frame) Reason {
+	if r := guardLength(f); r != ReasonNone {
+		return r
+	}
+	if r := guardLinkLocal(f); r != ReasonNone {
+		return r
+	}
+	if r := w.classify(f); r != ReasonNone {
+		return r
+	}
+	w.enterDomain(f)
+	if r := guardSource(f); r != ReasonNone {
+		return r
+	}
+	if r := w.learn(f, f.port.place()); r != ReasonNone {
+		return r
+	}
+	return w.forward(f)
+}
+
+// fromUnderlay carries what one receive slot holds: a datagram, or several of one flow that the kernel joined (UDP GRO).
+func (w *worker) fromUnderlay(m *underlay.Message) {
+	data, size := m.Data, m.SegmentSize
+	if size <= 0 || size > len(data) {
+		size = len(data)
+	}
+	if m.Truncated || len(data) == 0 {
+		w.frame.reset(nil, 0, encap.Offload{})
+		w.open(noIndex, noIndex, 1, uint32(len(data)))
+		reason := BadVXLANHeader
+		if m.Truncated {
+			reason = TruncatedDatagram
+		}
+		w.fates[w.frame.fate].blame(reason)
+		return
+	}
+	for len(data) > 0 {
+		n := min(size, len(data))
+		w.fromDatagram(data[:n:n], m.Source, m.TOS)
+		data = data[n:]
+	}
+}
+
+// fromDatagram carries one datagram.
+func (w *worker) fromDatagram(d []byte, source netip.AddrPort, tos uint8) {
+	f := &w.frame
+	f.reset(d, min(encap.VXLANLen, len(d)), encap.Offload{})
+	f.wire = true
+	size := uint32(len(d) - f.start)
+	w.open(noIndex, noIndex, 1, size)
+	if reason := w.wireStages(f, source, tos); reason != ReasonNone {
+		w.fates[f.fate].blame(reason)
+	}
+}
+
+// wireStages are the guards for frames from the underlay, in their order, and then the forwarding.
+func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
+	if r := w.decapsulate(f); r != ReasonNone {
+		return r
+	}
+	if r := w.admit(f, source); r != ReasonNone {
+		return r
+	}
+	w.enterDomain(f)
+	if r := guardLength(f); r != ReasonNone {
+		return r
+	}
+	if r := guardInnerTag(f); r != ReasonNone {
+		return r
+	}
+	if r := propagateECN(f, tos); r != ReasonNone {
+		return r
+	}
+	if r := guardLinkLocal(f); r != ReasonNone {
+		return r
+	}
+	if r := guardSource(f); r != ReasonNone {
+		return r
+	}
+	if f.domain.learning && f.peer != nil {
+		if r := w.learn(f, f.peer.place()); r != ReasonNone {
+			return r
+		}
+	}
+	return w.forward(f)
+}
+
+// extent says what the frame counts for: its segments, and their bytes together.
+func (f *frame) extent() (packets, bytes uint32) {
+	b := f.bytes()
+	if !f.off.IsGSO() || f.off.GSOSize == 0 {
+		return 1, uint32(len(b))
+	}
+	l := f.parse()
+	header := int(l.Payload)
+	if header == 0 || header >= len(b) {
+		return 1, uint32(len(b))
+	}
+	n := (len(b) - header + int(f.off.GSOSize) - 1) / int(f.off.GSOSize)
+	return uint32(n), uint32(len(b) + (n-1)*header)
+}
+
+// decapsulate finds the VNI (RFC 7348 section 5).
+func (w *worker) decapsulate(f *frame) Reason {
+	if f.start < encap.VXLANLen {
+		return BadVXLANHeader
+	}
+	h := encap.VXLAN(f.buf)
+	if !h.Valid() {
+		return BadVXLANHeader
+	}
+	f.domain = w.domain(h.VNI())
+	if f.domain == nil {
+		return UnknownVNI
+	}
+	w.fates[f.fate].vni = f.domain.vni
+	if f.domain.strictBits && !h.ReservedZero() {
+		return BadVXLANHeader
+	}
+	return ReasonNone
+}
+
+// domain finds a VNI, remembering the last.
+func (w *worker) domain(vni uint32) *domain {
+	if d := w.seen.domain; d != nil && d.vni == vni {
+		return d
+	}
+	d := w.snap.vnis.get(vni)
+	if d != nil {
+		w.seen.domain = d
+	}
+	return d
+}
+
+// admit says whether the source may send into the VNI, and which peer it is.
+func (w *worker) admit(f *frame, source netip.AddrPort) Reason {
+	c := &w.seen
+	if c.sourceDomain != f.domain || c.source != source {
+		c.sourceDomain, c.source = f.domain, source
+		c.peer, c.admitted = f.domain.members[source.Addr()], true
+		if c.peer == nil {
+			c.admitted = f.domain.admits(source.Addr())
+			if c.admitted {
+				c.peer = w.s.learnPeer(source.Addr())
+			}
+		}
+	}
+	f.peer = c.peer
+	if !c.admitted {
+		return UnknownPeer
+	}
+	if f.peer != nil {
+		fate := &w.fates[f.fate]
+		fate.peer = uint16(f.peer.index)
+		w.peerRx.add(&f.peer.stats[w.id], 1, uint64(fate.bytes))
+	}
+	return ReasonNone
+}
+
+// enterDomain counts the frame into its VNI.
+func (w *worker) enterDomain(f *frame) {
+	fate := &w.fates[f.fate]
+	fate.vni = f.domain.vni
+	w.vniRx.add(&f.domain.stats[w.id], uint64(fate.packets), uint64(fate.bytes))
+}
+
+// guardLength wants an Ethernet header.
+func guardLength(f *frame) Reason {
+	if len(f.buf)-f.start < encap.EthernetLen {
+		return ShortFrame
+	}
+	return ReasonNone
+}
+
+// linkLocal is 01:80:C2:00:00:00; the sixteen addresses from there on stay on one link (802.1Q-2018 table 8-1).
+const linkLocal = 0x0180c2000000
+
+// guardLinkLocal keeps what is meant for the neighbour on the wire from being forwarded: BPDUs, LACP, LLDP, pause frames.
+func guardLinkLocal(f *frame) Reason {
+	if encap.Ethernet(f.bytes()).Dst()&^0xf == linkLocal {
+		return LinkLocalMulticast
+	}
+	return ReasonNone
+}
+
+// guardSource wants a source address that a station can have.
+func guardSource(f *frame) Reason {
+	src := encap.Ethernet(f.bytes()).Src()
+	if src == 0 || encap.MulticastMAC(src) {
+		return InvalidSourceMAC
+	}
+	return ReasonNone
+}
+
+func isTag(etherType uint16) bool {
+	return etherType == encap.EtherTypeVLAN || etherType == encap.EtherTypeQinQ
+}
+
+// classify finds the VNI of a frame from a port by its tag, and takes the tag off (802.1Q-2018 6.9).
+func (w *worker) classify(f *frame) Reason {
+	p := f.port
+	b := f.bytes()
+	vni := p.untagged
+	if t := encap.Ethernet(b).EtherType(); isTag(t) {
+		if len(b) < encap.EthernetLen+encap.VLANTagLen {
+			return ShortFrame
+		}
+		tci := binary.BigEndian.Uint16(b[encap.EthernetLen:])
+		vid := tci & vidMask
+		switch {
+		case t == encap.EtherTypeVLAN && vid == 0: // priority tag: the frame counts as untagged
+			f.popTag(tci)
+		case t == encap.EtherTypeVLAN && p.vids != nil && p.vids[vid] != 0:
+			vni = p.vids[vid]
+			f.popTag(tci)
+		case t == encap.EtherTypeVLAN && vid == p.nativeVID && p.trunk():
+			f.popTag(tci)
+		default: // a tag that means nothing to this port; a VNI that keeps tags takes it as it is
+			if d := w.domain(vni); d == nil || !d.keepTags || p.trunk() {
+				return VLANNotAllowed
+			}
+			f.domain = w.domain(vni)
+			return ReasonNone
+		}
+	}
+	if vni == 0 {
+		return VLANNotAllowed
+	}
+	f.domain = w.domain(vni)
+	if f.domain == nil {
+		return UnknownVNI
+	}
+	if !f.domain.keepTags && isTag(encap.Ethernet(f.bytes()).EtherType()) {
+		w.fates[f.fate].vni = vni
+		return InnerVLANTag
+	}
+	return ReasonNone
+}
+
+// trunk says whether the port speaks 802.1Q: an access port drops frames that carry a VID, its own included.
+func (p *port) trunk() bool { return p.vids != nil || p.nativeVID != 0 }
+
+// popTag takes the outermost tag off and keeps its priority.
+func (f *frame) popTag(tci uint16) {
+	encap.PopTag(f.bytes())
+	f.start += encap.VLANTagLen
+	f.priority = tci & priorityMask
+	f.parsed = false
+	shift(&f.off, -encap.VLANTagLen)
+}
+
+// shift moves what the offload state says about positions, when bytes come or go in front of them.
+func shift(o *encap.Offload, by int) {
+	if o.NeedsChecksum() {
+		o.CsumStart = uint16(int(o.CsumStart) + by)
+	}
+	if o.HdrLen != 0 {
+		o.HdrLen = uint16(max(int(o.HdrLen)+by, 0))
+	}
+}
+
+// guardInnerTag discards tagged frames from the wire unless the VNI keeps tags (RFC 7348 section 6.1). VID 0 is no VLAN: such a tag
+// is taken off.
+func guardInnerTag(f *frame) Reason {
+	b := f.bytes()
+	if f.domain.keepTags || !isTag(encap.Ethernet(b).EtherType()) {
+		return ReasonNone
+	}
+	if len(b) < encap.EthernetLen+encap.VLANTagLen {
+		return ShortFrame
+	}
+	tci := binary.BigEndian.Uint16(b[encap.EthernetLen:])
+	if tci&vidMask != 0 || encap.Ethernet(b).EtherType() != encap.EtherTypeVLAN {
+		return InnerVLANTag
+	}
+	f.popTag(tci)
+	if isTag(encap.Ethernet(f.bytes()).EtherType()) {
+		return InnerVLANTag
+	}
+	return ReasonNone
+}
+
+// ecnMask selects the ECN field in a TOS or traffic class byte (RFC 3168 section 5).
+const ecnMask = 3
+
+// propagateECN carries a congestion mark from the outer header to the inner one (RFC 6040 section 4.2).
+func propagateECN(f *frame, tos uint8) Reason {
+	outer := tos & ecnMask
+	if outer == 0 {
+		return ReasonNone // the inner field stays, whatever it is
+	}
+	l := f.parse()
+	inner, ok := encap.TrafficClass(f.bytes(), l)
+	if !ok {
+		return ReasonNone
+	}
+	result, drop := encap.ECNDecap(inner&ecnMask, outer)
+	if drop {
+		return ECNNotECT
+	}
+	if result != inner&ecnMask {
+		encap.SetECN(f.bytes(), l, result)
+	}
+	return ReasonNone
+}
+
+// learn remembers where the source of the frame is.
+func (w *worker) learn(f *frame, place fdb.Dest) Reason {
+	mac := fdb.MAC(encap.Ethernet(f.bytes()).Src())
+	vni := f.domain.vni
+	c := &w.seen
+	if c.learnMAC == mac && c.learnVNI == vni && c.learnPlace == place {
+		return ReasonNone
+	}
+	switch w.s.fdb.Learn(vni, mac, place, w.now) {
+	case fdb.Elsewhere:
+		return StaticMACElsewhere
+	case fdb.Refused:
+		return MACLimit
+	}
+	c.learnMAC, c.learnVNI, c.learnPlace = mac, vni, place
+	return ReasonNone
+}
+
+// forward looks the destination up and hands the frame to egress.
+func (w *worker) forward(f *frame) Reason {
+	dst := encap.Ethernet(f.bytes()).Dst()
+	if encap.MulticastMAC(dst) {
+		return w.flood(f)
+	}
+	vni := f.domain.vni
+	c := &w.seen
+	if c.lookMAC != fdb.MAC(dst) || c.lookVNI != vni {
+		c.lookMAC, c.lookVNI = fdb.MAC(dst), vni
+		c.lookPlace, c.lookFound = w.s.fdb.Lookup(vni, fdb.MAC(dst), w.now)
+	}
+	if !c.lookFound {
+		return w.flood(f)
+	}
+	if c.lookPlace.IsPort() {
+		p := w.snap.port(c.lookPlace.Index())
+		if p == nil {
+			return w.flood(f) // flushed this moment
+		}
+		if p == f.port {
+			return SamePlace
+		}
+		vid, ok := p.tagFor(vni)
+		if !ok {
+			return w.flood(f)
+		}
+		return w.toPort(f, p, vid, false)
+	}
+	if f.wire {
+		return SplitHorizon
+	}
+	p := w.s.peers.at(c.lookPlace.Index())
+	if p == nil {
+		return w.flood(f)
+	}
+	w.one[0] = p
+	return w.toPeers(f, w.one[:])
+}

@@ -1,0 +1,410 @@
+package dataplane
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"vtepd/dataplane/tap"
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+// Header sizes that the underlay adds in front of the inner Ethernet payload, in bytes: inner Ethernet 14, VXLAN 8, UDP 8, and IPv4 20 or
+// IPv6 40 (RFC 7348 section 5).
+const (
+	overhead4 = 50
+	overhead6 = 70
+)
+
+// minMTU and maxMTU bound a port's MTU: IPv4's minimum (RFC 791) and what a TAP device takes.
+const (
+	minMTU = 68
+	maxMTU = 65521
+)
+
+// maxVID is the largest VLAN ID; 4095 is reserved (802.1Q-2018 table 9-2).
+const maxVID = 4094
+
+// AddPort makes the port's device and connects it. On failure nothing of it remains.
+func (s *Switch) AddPort(c PortConfig) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.ports[c.Name] != nil {
+		return fmt.Errorf("port %s: %w", c.Name, ErrExists)
+	}
+	c = c.clone()
+	if err := s.checkPort(&c); err != nil {
+		return err
+	}
+	index, err := s.freePortIndex()
+	if err != nil {
+		return fmt.Errorf("port %s: %w", c.Name, err)
+	}
+	l, err := s.openLink(&c)
+	if err != nil {
+		return fmt.Errorf("port %s: %w", c.Name, err)
+	}
+	p := newPort(index, c, newCounterSet(len(s.workers)))
+	p.link = l
+	r := &portRecord{published: p, state: PortUp}
+	s.ports[c.Name] = r
+	s.fdb.SetDestLimit(p.place(), c.MaxMACs)
+	s.publishPort(r, nil)
+	if err := s.watchQueues(p); err != nil {
+		s.removePort(r)
+		return fmt.Errorf("port %s: %w", c.Name, err)
+	}
+	s.refreshPort(r)
+	s.log.Info("port added", "port", c.Name, "queues", l.dev.Queues(), "offload", capsWords(l.caps), "without", l.caps.Reason)
+	s.event(Event{Object: "port", Action: "add", Port: c.Name})
+	return nil
+}
+
+// SetPort changes the VLANs, MTU, MAC, addresses and limits of a port in place. Type and namespace cannot change.
+func (s *Switch) SetPort(c PortConfig) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	r := s.ports[c.Name]
+	if r == nil {
+		return fmt.Errorf("port %s: %w", c.Name, ErrNotFound)
+	}
+	old := r.published
+	c = c.clone()
+	if err := s.checkPort(&c); err != nil {
+		return err
+	}
+	if c.Type != old.config.Type || c.NetNS != old.config.NetNS {
+		return fmt.Errorf("port %s: type and netns cannot be changed in place, delete and add it: %w", c.Name, ErrInvalid)
+	}
+	if old.link != nil {
+		if err := reconfigure(old.link.dev, &old.config, &c); err != nil {
+			return fmt.Errorf("port %s: %w", c.Name, err)
+		}
+	}
+	p := newPort(old.index, c, old.stats)
+	p.link = old.link
+	r.published = p
+	s.fdb.SetDestLimit(p.place(), c.MaxMACs)
+	s.publishPort(r, old)
+	// Entries of VNIs that the port carries no longer point nowhere.
+	s.settle()
+	for vni := range vnisOf(old) {
+		if _, ok := p.tagFor(vni); !ok {
+			s.fdb.Flush(fdb.FlushFilter{VNI: vni, Dest: p.place(), States: fdb.AllStates})
+		}
+	}
+	s.refreshPort(r)
+	s.event(Event{Object: "port", Action: "change", Port: c.Name})
+	return nil
+}
+
+// reconfigure makes the device match to. When a step fails those before it are undone.
+func reconfigure(dev *tap.Device, from, to *PortConfig) error {
+	var undo []func() error
+	steps := []struct {
+		differ    bool
+		do, undo  func() error
+		operation string
+	}{
+		{from.MTU != to.MTU, func() error { return dev.SetMTU(to.MTU) }, func() error { return dev.SetMTU(from.MTU) }, "mtu"},
+		{to.MAC != nil && !slices.Equal(from.MAC, to.MAC), func() error { return dev.SetMAC(to.MAC) }, func() error {
+			if from.MAC == nil {
+				return nil
+			}
+			return dev.SetMAC(from.MAC)
+		}, "mac"},
+		{!slices.Equal(from.Addresses, to.Addresses), func() error { return dev.SetAddresses(from.Addresses, to.Addresses) },
+			func() error { return dev.SetAddresses(to.Addresses, from.Addresses) }, "addresses"},
+	}
+	for _, step := range steps {
+		if !step.differ {
+			continue
+		}
+		if err := step.do(); err != nil {
+			for _, u := range slices.Backward(undo) {
+				_ = u() // the device is as it was, or gone: the first error says what happened
+			}
+			return fmt.Errorf("set %s: %w", step.operation, err)
+		}
+		undo = append(undo, step.undo)
+	}
+	return nil
+}
+
+// DelPort disconnects a port and removes its device and its forwarding entries.
+func (s *Switch) DelPort(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	r := s.ports[name]
+	if r == nil {
+		return fmt.Errorf("port %s: %w", name, ErrNotFound)
+	}
+	s.removePort(r)
+	s.log.Info("port removed", "port", name)
+	s.event(Event{Object: "port", Action: "del", Port: name})
+	return nil
+}
+
+func (s *Switch) removePort(r *portRecord) {
+	p := r.published
+	delete(s.ports, p.config.Name)
+	s.unpublishPort(p)
+	s.settle()
+	s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
+	s.fdb.SetDestLimit(p.place(), 0)
+	s.closeLink(p.link)
+}
+
+// closeLink takes a device from the workers, who no longer see it, and removes it.
+func (s *Switch) closeLink(l *link) {
+	if l == nil {
+		return
+	}
+	for _, w := range s.workers {
+		w.unwatch(l)
+	}
+	if err := l.dev.Close(); err != nil {
+		s.log.Warn("closing a device", "port", l.dev.Name(), "error", err)
+	}
+}
+
+func (c PortConfig) clone() PortConfig {
+	c.Tagged = slices.Clone(c.Tagged)
+	c.MAC = slices.Clone(c.MAC)
+	c.Addresses = slices.Clone(c.Addresses)
+	return c
+}
+
+// checkPort refuses what cannot be, and fills in the MTU that was left to default.
+func (s *Switch) checkPort(c *PortConfig) error {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("port %s: %w: %w", c.Name, fmt.Errorf(format, args...), ErrInvalid)
+	}
+	if c.Type != PortTAP {
+		return fail("type %q: this switch has %q", c.Type, PortTAP)
+	}
+	if c.Untagged == 0 && len(c.Tagged) == 0 {
+		return fail("carries no VNI")
+	}
+	seen := map[uint32]bool{}
+	vids := map[uint16]bool{}
+	add := func(vid uint16, vni uint32) error {
+		if s.vnis[vni] == nil {
+			return fmt.Errorf("port %s: vni %d: %w", c.Name, vni, ErrNotFound)
+		}
+		if seen[vni] {
+			return fail("vni %d is carried twice", vni)
+		}
+		seen[vni] = true
+		if vid == 0 {
+			return nil
+		}
+		if vid > maxVID {
+			return fail("vid %d: must be 1..%d", vid, maxVID)
+		}
+		if vids[vid] {
+			return fail("vid %d is mapped twice", vid)
+		}
+		vids[vid] = true
+		return nil
+	}
+	if c.Untagged != 0 {
+		if err := add(c.NativeVID, c.Untagged); err != nil {
+			return err
+		}
+	} else if c.NativeVID != 0 {
+		return fail("native vid %d names no VNI", c.NativeVID)
+	}
+	for _, m := range c.Tagged {
+		if m.VID == 0 {
+			return fail("vid 0 is no VLAN (802.1Q: priority tag)")
+		}
+		if err := add(m.VID, m.VNI); err != nil {
+			return err
+		}
+	}
+	if c.MTU == 0 {
+		c.MTU = s.defaultMTU()
+	}
+	if c.MTU < minMTU || c.MTU > maxMTU {
+		return fail("mtu %d: must be %d..%d bytes", c.MTU, minMTU, maxMTU)
+	}
+	if c.MAC != nil && (len(c.MAC) != 6 || c.MAC[0]&1 != 0 || slices.Equal(c.MAC, make(net.HardwareAddr, 6))) {
+		return fail("mac %s: must be a unicast Ethernet address", c.MAC)
+	}
+	if c.MaxMACs < 0 {
+		return fail("max-macs %d: must not be negative", c.MaxMACs)
+	}
+	return nil
+}
+
+func (s *Switch) freePortIndex() (uint32, error) {
+	ports := s.current.Load().ports
+	for i, p := range ports {
+		if p == nil {
+			return uint32(i), nil
+		}
+	}
+	if len(ports) >= MaxPorts {
+		return 0, fmt.Errorf("the switch has %d ports: %w", MaxPorts, ErrLimit)
+	}
+	return uint32(len(ports)), nil
+}
+
+func newPort(index uint32, c PortConfig, stats counterSet) *port {
+	p := &port{
+		index:     index,
+		stats:     stats,
+		untagged:  c.Untagged,
+		nativeVID: c.NativeVID,
+		maxFrame:  c.MTU + encap.EthernetLen,
+		config:    c,
+	}
+	if len(c.Tagged) > 0 {
+		p.vids = new([4096]uint32)
+		p.tags = make(map[uint32]uint16, len(c.Tagged))
+		for _, m := range c.Tagged {
+			p.vids[m.VID] = m.VNI
+			p.tags[m.VNI] = m.VID
+		}
+	}
+	return p
+}
+
+// vnisOf lists the VNIs that a port carries.
+func vnisOf(p *port) map[uint32]bool {
+	set := make(map[uint32]bool, len(p.tags)+1)
+	if p.untagged != 0 {
+		set[p.untagged] = true
+	}
+	for vni := range p.tags {
+		set[vni] = true
+	}
+	return set
+}
+
+// publishPort makes the workers see the record's port, and the VNIs that it carries or carried (old may be nil). Needs mu.
+func (s *Switch) publishPort(r *portRecord, old *port) {
+	p := r.published
+	next := *s.current.Load()
+	next.ports = slices.Clone(next.ports)
+	for len(next.ports) <= int(p.index) {
+		next.ports = append(next.ports, nil)
+	}
+	next.ports[p.index] = p
+	changed := vnisOf(p)
+	if old != nil {
+		maps.Copy(changed, vnisOf(old))
+	}
+	for vni := range changed {
+		next.vnis = next.vnis.with(vni, s.buildDomain(s.vnis[vni]))
+	}
+	s.publish(next)
+}
+
+// unpublishPort hides a port that s.ports no longer names. Needs mu.
+func (s *Switch) unpublishPort(p *port) {
+	next := *s.current.Load()
+	next.ports = slices.Clone(next.ports)
+	next.ports[p.index] = nil
+	for vni := range vnisOf(p) {
+		next.vnis = next.vnis.with(vni, s.buildDomain(s.vnis[vni]))
+	}
+	s.publish(next)
+}
+
+// openLink makes the device of a port.
+func (s *Switch) openLink(c *PortConfig) (*link, error) {
+	dev, err := tap.Open(tap.Options{
+		Name:      c.Name,
+		Queues:    len(s.workers),
+		Offload:   s.config.Offload,
+		MTU:       c.MTU,
+		MAC:       c.MAC,
+		NetNS:     c.NetNS,
+		Addresses: c.Addresses,
+	})
+	if err != nil {
+		return nil, err
+	}
+	caps := dev.Caps()
+	s.serials++
+	l := &link{
+		dev:    dev,
+		caps:   caps,
+		serial: s.serials,
+		coalesce: encap.Caps{
+			TCP4: caps.TSO4,
+			TCP6: caps.TSO6,
+			UDP:  caps.USO,
+			ECN:  caps.ECN,
+		},
+	}
+	for i := range s.workers {
+		l.queues = append(l.queues, dev.Handle(i))
+	}
+	return l, nil
+}
+
+// watchQueues lets each worker that has a queue of its own read it.
+func (s *Switch) watchQueues(p *port) error {
+	for i := range p.link.dev.Queues() {
+		if err := s.workers[i].watch(p.link.queues[i].FD(), p.index, p.link.serial); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ports lists the ports by name.
+func (s *Switch) Ports() []PortInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]PortInfo, 0, len(s.ports))
+	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
+		r := s.ports[name]
+		s.refreshPort(r)
+		p := r.published
+		info := r.attr
+		info.Config, info.State = p.config, r.state
+		info.MACs = s.fdb.CountDest(p.place())
+		if p.link != nil {
+			info.Queues = p.link.dev.Queues()
+			info.Offload = capsWords(p.link.caps)
+			info.OffloadReason = p.link.caps.Reason
+		}
+		list = append(list, info)
+	}
+	return list
+}
+
+func capsWords(c tap.Caps) []string {
+	words := []string{}
+	for _, w := range []struct {
+		on   bool
+		word string
+	}{{c.VnetHdr, "vnet-hdr"}, {c.TSO4, "tso4"}, {c.TSO6, "tso6"}, {c.ECN, "tso-ecn"}, {c.USO, "uso"}, {c.MultiQueue, "multi-queue"}} {
+		if w.on {
+			words = append(words, w.word)
+		}
+	}
+	return words
+}
+
+// retryFirst and retryMost bound the waits between attempts to make a vanished device again.
+const (
+	retryFirst = time.Second
+	retryMost  = 30 * time.Second
+)

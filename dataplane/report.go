@@ -1,0 +1,169 @@
+package dataplane
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"vtepd/fdb"
+)
+
+// PortState is what the interface of a port is doing.
+type PortState string
+
+// The states of a port.
+const (
+	PortUp      PortState = "up"      // administratively up
+	PortIsDown  PortState = "down"    // there, but down
+	PortMissing PortState = "missing" // the interface has vanished; it is made again as soon as that is possible
+)
+
+// PortInfo is a port as configured and as it is now.
+type PortInfo struct {
+	Config PortConfig
+	State  PortState
+	// Ifname is the present name of the interface: it differs from Config.Name after a rename.
+	Ifname  string
+	Ifindex int
+	MTU     int
+	MAC     net.HardwareAddr
+	// NetNS is the name of the namespace that the interface is in now; empty: vtepd's own.
+	NetNS string
+	// Queues is the number of TAP queues; Offload says what was negotiated, and OffloadReason why not the rest.
+	Queues        int
+	Offload       []string
+	OffloadReason string
+	// MACs counts its dynamic entries.
+	MACs int
+}
+
+// VNIInfo is a VNI as configured, and its size.
+type VNIInfo struct {
+	Config VNIConfig
+	// MACs counts the entries of the VNI, dynamic and static.
+	MACs int
+}
+
+// PeerInfo is a remote VTEP. It is known while a VNI or a forwarding entry names it, or while MACs learned from it live.
+type PeerInfo struct {
+	Addr netip.AddrPort
+	// VNIs whose flood list it is on, ascending.
+	VNIs []uint32
+	// MACs counts the dynamic entries behind it.
+	MACs int
+}
+
+// Counters of one port or one peer. A superframe of N segments counts as N packets; bytes are those of the Ethernet frames, without VXLAN
+// and outer headers. For a port rx is what entered the switch from it, for a peer what arrived from it.
+type Counters struct {
+	RxPackets, RxBytes   uint64
+	TxPackets, TxBytes   uint64
+	RxDropped, TxDropped uint64
+}
+
+// PortStats are the counters of a port.
+type PortStats struct {
+	Port string
+	Counters
+}
+
+// PeerStats are the counters of a peer.
+type PeerStats struct {
+	Peer netip.AddrPort
+	Counters
+}
+
+// VNIStats are the counters of a VNI: received into it (from ports and peers), sent from it (copies).
+type VNIStats struct {
+	VNI uint32
+	Counters
+}
+
+// Drop is one line of the drop ledger. Port, VNI and Peer are set where they are known.
+type Drop struct {
+	Reason Reason
+	Port   string
+	VNI    uint32
+	Peer   netip.AddrPort // zero: unknown, or not a peer of ours
+	Count  uint64
+}
+
+// Totals hold the equation Received = Forwarded + Dropped once the workers are idle. Frames are counted as segments.
+type Totals struct {
+	Received, Forwarded, Dropped uint64
+}
+
+// Capability is one thing the kernel may or may not do for us.
+type Capability struct {
+	Name   string
+	On     bool
+	Reason string // why it is off; empty when on
+}
+
+// Status is the switch as a whole.
+type Status struct {
+	Local   netip.Addr
+	DstPort uint16
+	Workers int
+	// UnderlayInterface and UnderlayMTU are those that carry Local; empty and 0 when it is nowhere now.
+	UnderlayInterface string
+	UnderlayMTU       int
+	// Offload lists the capabilities of underlay and TAPs.
+	Offload []Capability
+	// ReceiveBuffer is what the kernel granted each underlay socket, in bytes.
+	ReceiveBuffer int
+	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
+	KernelDrops uint64
+	Totals      Totals
+	FDB         fdb.Stats
+	Ports       int
+	VNIs        int
+	Peers       int
+}
+
+// FDBEntry is one forwarding entry in the words of the outside. Exactly one of Dst and Port is set. The all-zero MAC with Flood set is a
+// destination of the head-end replication list.
+type FDBEntry struct {
+	VNI   uint32
+	MAC   fdb.MAC
+	Dst   netip.AddrPort
+	Port  string
+	State fdb.State
+	Flood bool
+	// Age is the time since it was last seen; dynamic entries only.
+	Age   time.Duration
+	Moves uint32
+}
+
+// FDBFilter selects forwarding entries; zero fields select all.
+type FDBFilter struct {
+	VNI    uint32
+	MAC    fdb.MAC
+	HasMAC bool
+	Port   string
+	Dst    netip.AddrPort // Port 0: any port
+	// Static and Dynamic restrict the state; both false means all for showing and dynamic for flushing. Static includes sticky.
+	Static, Dynamic bool
+}
+
+// Event is one change, as `vtepctl monitor` streams it.
+type Event struct {
+	Time time.Time
+	// Object is "fdb", "port", "peer" or "vni"; Action is "add", "del", "change", "move", "expire", "evict", "flush", "up", "down", "missing", "error" (the underlay answered a datagram
+	// with an ICMP error), or "lost" when the
+	// subscriber was too slow and Count events are missing.
+	Object, Action string
+	FDB            *FDBEntry // Object fdb
+	From           string    // Action move: where it was (port name or peer)
+	Port           string    // Object port
+	Peer           netip.AddrPort
+	VNI            uint32
+	Reason         string
+	Count          uint64
+}
+
+// Move is one change of place of a MAC: port names or peer addresses, empty where they are gone.
+type Move struct {
+	From, To string
+	Ago      time.Duration
+}

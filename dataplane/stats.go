@@ -1,0 +1,175 @@
+package dataplane
+
+import (
+	"cmp"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+)
+
+// PortStats lists the counters of every port, by name.
+func (s *Switch) PortStats() []PortStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]PortStats, 0, len(s.ports))
+	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
+		list = append(list, PortStats{Port: name, Counters: s.ports[name].published.stats.sum()})
+	}
+	return list
+}
+
+// PeerStats lists the counters of every peer, by address.
+func (s *Switch) PeerStats() []PeerStats {
+	var list []PeerStats
+	for _, p := range s.peers.all() {
+		list = append(list, PeerStats{Peer: p.addr, Counters: p.stats.sum()})
+	}
+	slices.SortFunc(list, func(a, b PeerStats) int { return a.Peer.Compare(b.Peer) })
+	return list
+}
+
+// VNIStats lists the counters of every VNI, ascending.
+func (s *Switch) VNIStats() []VNIStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]VNIStats, 0, len(s.vnis))
+	for _, vni := range slices.Sorted(maps.Keys(s.vnis)) {
+		list = append(list, VNIStats{VNI: vni, Counters: s.vnis[vni].stats.sum()})
+	}
+	return list
+}
+
+// Drops lists the drop ledger: reasons in their order, the most frequent first within one. Lines of ports and peers that are gone are
+// listed without them.
+func (s *Switch) Drops() []Drop {
+	sums := make(map[ledgerKey]uint64)
+	for _, w := range s.workers {
+		w.drops.sum(sums)
+	}
+	snap := s.current.Load()
+	type line struct {
+		reason Reason
+		port   string
+		vni    uint32
+		peer   netip.AddrPort
+	}
+	lines := make(map[line]uint64)
+	for k, n := range sums {
+		l := line{reason: k.reason(), vni: k.vni()}
+		if p := snap.port(uint32(k.port())); k.port() != noIndex && p != nil {
+			l.port = p.config.Name
+		}
+		if p := s.peers.at(uint32(k.peer())); k.peer() != noIndex && p != nil {
+			l.peer = p.addr
+		}
+		lines[l] += n
+	}
+	list := make([]Drop, 0, len(lines))
+	for l, n := range lines {
+		list = append(list, Drop{Reason: l.reason, Port: l.port, VNI: l.vni, Peer: l.peer, Count: n})
+	}
+	slices.SortFunc(list, func(a, b Drop) int {
+		return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Port, b.Port),
+			cmp.Compare(a.VNI, b.VNI), a.Peer.Compare(b.Peer))
+	})
+	return list
+}
+
+// Totals sums the frames of all workers.
+func (s *Switch) Totals() Totals {
+	var t Totals
+	for _, w := range s.workers {
+		t.Received += w.totals.received.Load()
+		t.Forwarded += w.totals.forwarded.Load()
+		t.Dropped += w.totals.dropped.Load()
+	}
+	return t
+}
+
+// Status is the switch as a whole.
+func (s *Switch) Status() Status {
+	name, mtu := s.underlayLink()
+	caps := s.sockets.Caps()
+	st := Status{
+		Local:             s.config.Local,
+		DstPort:           s.config.DstPort,
+		Workers:           len(s.workers),
+		UnderlayInterface: name,
+		UnderlayMTU:       mtu,
+		ReceiveBuffer:     caps.ReceiveBuffer,
+		Totals:            s.Totals(),
+		FDB:               s.fdb.Stats(),
+		Peers:             int(s.peers.count.Load()),
+	}
+	for i := range s.workers {
+		st.KernelDrops += s.sockets.Receiver(i).KernelDrops()
+	}
+	st.Offload = []Capability{
+		{Name: "udp-gso", On: caps.GSO, Reason: whyOff(caps.GSO, caps.Reason)},
+		{Name: "udp-gro", On: caps.GRO, Reason: whyOff(caps.GRO, caps.Reason)},
+	}
+	st.Offload = append(st.Offload, s.tapCapabilities()...)
+	s.mu.Lock()
+	st.Ports, st.VNIs = len(s.ports), len(s.vnis)
+	s.mu.Unlock()
+	return st
+}
+
+func whyOff(on bool, reason string) string {
+	if on {
+		return ""
+	}
+	return reason
+}
+
+// tapCapabilities says what every TAP port negotiated: a capability is on when all of them have it.
+func (s *Switch) tapCapabilities() []Capability {
+	names := []string{"vnet-hdr", "tso4", "tso6", "tso-ecn", "uso", "multi-queue"}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Capability
+	for _, name := range names {
+		c := Capability{Name: "tap-" + name, On: true}
+		known := false
+		for _, portName := range slices.Sorted(maps.Keys(s.ports)) {
+			l := s.ports[portName].published.link
+			if l == nil {
+				continue
+			}
+			known = true
+			if !slices.Contains(capsWords(l.caps), name) {
+				c.On = false
+				c.Reason = "port " + portName
+				if l.caps.Reason != "" {
+					c.Reason += ": " + l.caps.Reason
+				}
+				break
+			}
+		}
+		if known {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// rate is a budget a tick that workers share.
+type rate struct {
+	tick atomic.Uint32
+	used atomic.Uint32
+}
+
+func (r *rate) allow(tick, budget uint32) bool {
+	if r.tick.Swap(tick) != tick {
+		r.used.Store(0)
+	}
+	return r.used.Add(1) <= budget
+}
+
+// addrOf converts an interface address.
+func addrOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}

@@ -1,0 +1,267 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vtepd/dataplane/underlay"
+	"vtepd/fdb"
+)
+
+// housekeeping is how often the forwarding table is swept, the clock tick turns and unused peers are looked for.
+const housekeeping = time.Second
+
+// sweepBudget bounds the entries looked at in one housekeeping round: a full table of DefaultMaxMACs passes in eight.
+const sweepBudget = 1 << 15
+
+// Switch is one virtual switch with its underlay. Its methods may be called from any goroutine; each either does all it says or
+// returns an error and has changed nothing.
+type Switch struct {
+	config  Config
+	log     *slog.Logger
+	sockets *underlay.Sockets
+	fdb     *fdb.Table
+	peers   *registry
+	workers []*worker
+	hub     hub
+	started time.Time
+	seed    uint64 // of the inner flow hash
+
+	// tick is the table's clock: seconds since started.
+	tick atomic.Uint32
+
+	// newPeers bounds how many sources become peers a second.
+	newPeers rate
+
+	// current is what the workers forward by.
+	current atomic.Pointer[snapshot]
+
+	mu      sync.Mutex // serialises control
+	closed  bool
+	vnis    map[uint32]*vniRecord
+	ports   map[string]*portRecord
+	serials uint32
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// vniRecord is what control remembers of a VNI beside its published domain.
+type vniRecord struct {
+	config VNIConfig // with defaults filled in and the peers' ports resolved
+	stats  counterSet
+	flood  []*peer
+	// statics counts the static entries toward each peer: their destinations may send.
+	statics map[*peer]int
+}
+
+// portRecord is what control remembers of a port beside its published form.
+type portRecord struct {
+	published *port
+	state     PortState
+	// retry is when a missing device is made again, and wait how long the next time.
+	retry time.Time
+	wait  time.Duration
+	attr  PortInfo // what the kernel last said
+}
+
+// New opens the underlay and starts the workers. The switch has no VNI and no port yet.
+func New(c Config) (*Switch, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	sockets, err := underlay.Open(underlay.Config{
+		Local:         c.Local,
+		Port:          c.DstPort,
+		Receivers:     c.Workers,
+		Offload:       c.Offload,
+		TTL:           DefaultTTL,
+		ZeroChecksum6: c.UDP6ZeroChecksumRx,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Switch{
+		config:  c,
+		log:     c.Log,
+		sockets: sockets,
+		peers:   newRegistry(c.Workers),
+		started: time.Now(),
+		seed:    rand.Uint64(),
+		vnis:    make(map[uint32]*vniRecord),
+		ports:   make(map[string]*portRecord),
+	}
+	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
+	s.current.Store(&snapshot{generation: firstGeneration})
+
+	// Workers hold a processor each while they run; control must find one too.
+	if n := c.Workers + 2; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
+	for i := range c.Workers {
+		w, err := newWorker(s, i)
+		if err != nil {
+			for _, w := range s.workers {
+				w.close()
+			}
+			sockets.Close()
+			return nil, fmt.Errorf("worker %d: %w", i, err)
+		}
+		s.workers = append(s.workers, w)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	for _, w := range s.workers {
+		s.running.Go(w.run)
+	}
+	s.running.Go(func() { s.keepHouse(ctx) })
+	s.running.Go(func() { s.watchLinks(ctx) })
+	return s, nil
+}
+
+func (c *Config) complete() error {
+	if !c.Local.IsValid() || c.Local.IsUnspecified() || c.Local.IsMulticast() {
+		return fmt.Errorf("local address %s: needs a unicast address of this host: %w", c.Local, ErrInvalid)
+	}
+	c.Local = c.Local.Unmap()
+	if c.DstPort == 0 {
+		c.DstPort = DefaultPort
+	}
+	if c.Workers == 0 {
+		c.Workers = min(runtime.NumCPU(), MaxWorkers)
+	}
+	if c.Workers < 0 || c.Workers > MaxWorkers {
+		return fmt.Errorf("workers %d: must be 0..%d: %w", c.Workers, MaxWorkers, ErrInvalid)
+	}
+	if c.MaxMACs == 0 {
+		c.MaxMACs = DefaultMaxMACs
+	}
+	if c.MaxMACs < 0 {
+		return fmt.Errorf("max-macs %d: must be positive: %w", c.MaxMACs, ErrInvalid)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Close stops the workers and removes every device that the switch made.
+func (s *Switch) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.closed = true
+	s.mu.Unlock()
+
+	s.stop()
+	for _, w := range s.workers {
+		w.wake()
+	}
+	s.running.Wait()
+	var first error
+	for _, r := range s.ports {
+		if r.published.link == nil {
+			continue
+		}
+		if err := r.published.link.dev.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	for _, w := range s.workers {
+		w.close()
+	}
+	s.sockets.Close()
+	s.hub.close()
+	return first
+}
+
+// now is the table's clock.
+func (s *Switch) now() fdb.Tick { return fdb.Tick(s.tick.Load()) }
+
+// publish makes next what the workers forward by. Needs mu.
+func (s *Switch) publish(next snapshot) {
+	next.generation = s.current.Load().generation + 1
+	s.current.Store(&next)
+}
+
+// settle returns when no worker is inside a batch that began before the last publication: then nothing that only older snapshots
+// name can be reached any more. A worker is inside a batch for microseconds.
+func (s *Switch) settle() {
+	g := s.current.Load().generation
+	for _, w := range s.workers {
+		for {
+			seen := w.inside.Load()
+			if seen == outside || seen >= g {
+				break
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+}
+
+// keepHouse turns the clock, ages the table, and lets go of learned peers that nothing points to.
+func (s *Switch) keepHouse(ctx context.Context) {
+	t := time.NewTicker(housekeeping)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		s.tick.Store(uint32(time.Since(s.started) / time.Second))
+		s.fdb.Sweep(s.now(), sweepBudget)
+		s.reapPeers()
+		s.logDegraded()
+		s.sockets.DrainErrors(s.icmpError)
+	}
+}
+
+// reapPeers frees what learned sources left behind once their last MAC has aged out.
+func (s *Switch) reapPeers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone := s.peers.reap(func(p *peer) bool { return s.fdb.CountDest(p.place()) > 0 })
+	if len(gone) == 0 {
+		return
+	}
+	// A worker that found the peer before may still learn a MAC behind it: wait those batches out, then forget such MACs.
+	s.publish(*s.current.Load())
+	s.settle()
+	for _, p := range gone {
+		s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
+		s.event(Event{Object: "peer", Action: "del", Peer: p.addr})
+	}
+	s.peers.recycle(gone)
+}
+
+// icmpError hears what the underlay's routers and hosts answer to our datagrams.
+func (s *Switch) icmpError(e underlay.ICMPError) {
+	reason := e.Errno.Error()
+	if e.MTU > 0 {
+		reason += fmt.Sprintf(", path MTU %d bytes", e.MTU)
+	}
+	if e.From.IsValid() {
+		reason += ", said " + e.From.String()
+	}
+	s.event(Event{Object: "peer", Action: "error", Peer: e.Dest, Reason: reason})
+}
+
+// logDegraded says once what the kernel took back at run time.
+func (s *Switch) logDegraded() {
+	for {
+		select {
+		case d := <-s.sockets.Degraded():
+			s.log.Warn("underlay offload lost", "what", d.What, "reason", d.Reason)
+		default:
+			return
+		}
+	}
+}

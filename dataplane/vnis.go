@@ -1,0 +1,249 @@
+package dataplane
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"vtepd/dataplane/underlay"
+	"vtepd/fdb"
+)
+
+// SetVNI declares a VNI or changes one. What the new configuration has in common with the old is not touched: entries, counters and
+// traffic of the VNI stay.
+func (s *Switch) SetVNI(c VNIConfig) error {
+	if err := s.checkVNI(&c); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	r := s.vnis[c.VNI]
+	added := r == nil
+	if added {
+		r = &vniRecord{stats: newCounterSet(len(s.workers)), statics: make(map[*peer]int)}
+	}
+	flood := make([]*peer, 0, len(c.Peers))
+	for _, a := range c.Peers {
+		p, err := s.peers.obtain(a, 1)
+		if err != nil {
+			for _, p := range flood {
+				s.peers.release(p, 1)
+			}
+			return fmt.Errorf("vni %d: %w", c.VNI, err)
+		}
+		flood = append(flood, p)
+	}
+	for _, p := range flood {
+		if !slices.Contains(r.flood, p) {
+			s.event(Event{Object: "peer", Action: "add", Peer: p.addr, VNI: c.VNI})
+		}
+	}
+	before := r.flood
+	r.config, r.flood = c, flood
+	s.vnis[c.VNI] = r
+	// SetVNI refuses nothing but numbers that checkVNI refused already.
+	_ = s.fdb.SetVNI(c.VNI, fdb.VNIConfig{Ageing: ticks(c.Ageing), MaxDynamic: c.MaxMACs})
+	s.publishVNI(r)
+	s.dropFlood(r, before)
+	if added {
+		s.event(Event{Object: "vni", Action: "add", VNI: c.VNI})
+	} else {
+		s.event(Event{Object: "vni", Action: "change", VNI: c.VNI})
+	}
+	return nil
+}
+
+// dropFlood lets go of a VNI's former flood list. What was learned behind a peer that left the VNI is forgotten: it is not asked to answer
+// there any more.
+func (s *Switch) dropFlood(r *vniRecord, before []*peer) {
+	var left []*peer
+	for _, p := range before {
+		s.peers.release(p, 1)
+		if !slices.Contains(r.flood, p) {
+			left = append(left, p)
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	s.settle()
+	for _, p := range left {
+		s.event(Event{Object: "peer", Action: "del", Peer: p.addr, VNI: r.config.VNI})
+		s.fdb.Flush(fdb.FlushFilter{VNI: r.config.VNI, Dest: p.place()})
+	}
+}
+
+// checkVNI refuses what cannot be, and fills in what was left to default.
+func (s *Switch) checkVNI(c *VNIConfig) error {
+	if c.VNI == 0 || c.VNI > MaxVNI {
+		return fmt.Errorf("vni %d: must be 1..%d: %w", c.VNI, MaxVNI, ErrInvalid)
+	}
+	c.Peers = slices.Clone(c.Peers)
+	c.Allow = slices.Clone(c.Allow)
+	seen := make(map[netip.AddrPort]bool, len(c.Peers))
+	for i, a := range c.Peers {
+		a, err := s.peerAddress(a)
+		if err != nil {
+			return fmt.Errorf("vni %d: %w", c.VNI, err)
+		}
+		if seen[a] {
+			return fmt.Errorf("vni %d: peer %s is named twice: %w", c.VNI, a.Addr(), ErrInvalid)
+		}
+		seen[a] = true
+		c.Peers[i] = a
+	}
+	if c.Ageing < 0 {
+		return fmt.Errorf("vni %d: ageing %s: must not be negative: %w", c.VNI, c.Ageing, ErrInvalid)
+	}
+	if c.MaxMACs < 0 {
+		return fmt.Errorf("vni %d: max-macs %d: must not be negative: %w", c.VNI, c.MaxMACs, ErrInvalid)
+	}
+	if c.Header.DSCP > 63 {
+		return fmt.Errorf("vni %d: dscp %d: must be 0..63: %w", c.VNI, c.Header.DSCP, ErrInvalid)
+	}
+	return nil
+}
+
+// peerAddress completes and checks the address of a remote VTEP.
+func (s *Switch) peerAddress(a netip.AddrPort) (netip.AddrPort, error) {
+	ip := a.Addr().Unmap()
+	switch {
+	case !ip.IsValid() || ip.IsUnspecified() || ip.IsLoopback():
+		return a, fmt.Errorf("peer %s: is no address of another host: %w", ip, ErrInvalid)
+	case ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return a, fmt.Errorf("peer %s: is a group, not a host: %w", ip, ErrInvalid)
+	case ip == s.config.Local:
+		return a, fmt.Errorf("peer %s: is our own local address: %w", ip, ErrInvalid)
+	case ip.Is4() != s.config.Local.Is4():
+		return a, fmt.Errorf("peer %s: is not of the same address family as local %s: %w", ip, s.config.Local, ErrInvalid)
+	}
+	port := a.Port()
+	if port == 0 {
+		port = s.config.DstPort
+	}
+	return netip.AddrPortFrom(ip, port), nil
+}
+
+// DelVNI removes a VNI and its forwarding entries. It is refused while a port carries it.
+func (s *Switch) DelVNI(vni uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	r := s.vnis[vni]
+	if r == nil {
+		return fmt.Errorf("vni %d: %w", vni, ErrNotFound)
+	}
+	for name, p := range s.ports {
+		if _, ok := p.published.tagFor(vni); ok {
+			return fmt.Errorf("vni %d: port %s carries it: %w", vni, name, ErrInUse)
+		}
+	}
+	next := *s.current.Load()
+	next.vnis = next.vnis.with(vni, nil)
+	s.publish(next)
+	s.settle()
+	s.fdb.DelVNI(vni)
+	for _, p := range r.flood {
+		s.peers.release(p, 1)
+	}
+	for p, n := range r.statics {
+		s.peers.release(p, n)
+	}
+	delete(s.vnis, vni)
+	s.event(Event{Object: "vni", Action: "del", VNI: vni})
+	return nil
+}
+
+// publishVNI makes the workers see VNIs as their records and the ports say. Needs mu.
+func (s *Switch) publishVNI(changed ...*vniRecord) {
+	next := *s.current.Load()
+	for _, r := range changed {
+		next.vnis = next.vnis.with(r.config.VNI, s.buildDomain(r))
+	}
+	s.publish(next)
+}
+
+func (s *Switch) buildDomain(r *vniRecord) *domain {
+	c := &r.config
+	h := &c.Header
+	d := &domain{
+		vni:         c.VNI,
+		stats:       r.stats,
+		learning:    c.Learning,
+		keepTags:    h.KeepInnerVLAN,
+		strictBits:  h.StrictReserved,
+		ecn:         h.ECN,
+		floodPeers:  slices.Clone(r.flood),
+		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),
+		policy:      c.Policy,
+		allow:       c.Allow,
+		class:       underlay.Class{TOS: h.DSCP << 2},
+		inheritTTL:  h.InheritTTL,
+		inheritDSCP: h.InheritDSCP,
+		noChecksum4: h.UDPChecksum == ChecksumOff,
+		noChecksum6: h.UDP6ZeroChecksumTx,
+		config:      *c,
+	}
+	if h.TTL != DefaultTTL {
+		d.class.TTL = h.TTL
+	}
+	// A source is known by its address alone: its UDP source port is the flow's (RFC 7348 section 5). The flood list has precedence.
+	for p := range maps.Keys(r.statics) {
+		d.members[p.addr.Addr()] = p
+	}
+	for _, p := range r.flood {
+		d.members[p.addr.Addr()] = p
+	}
+	for _, p := range s.portsInOrder() {
+		if vid, ok := p.tagFor(c.VNI); ok {
+			d.floodPorts = append(d.floodPorts, member{p.index, vid})
+		}
+	}
+	return d
+}
+
+// portsInOrder lists the published ports by index.
+func (s *Switch) portsInOrder() []*port {
+	list := make([]*port, 0, len(s.ports))
+	for _, r := range s.ports {
+		list = append(list, r.published)
+	}
+	slices.SortFunc(list, func(a, b *port) int { return cmp.Compare(a.index, b.index) })
+	return list
+}
+
+// VNIs lists the VNIs in ascending order.
+func (s *Switch) VNIs() []VNIInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]VNIInfo, 0, len(s.vnis))
+	for _, vni := range slices.Sorted(maps.Keys(s.vnis)) {
+		list = append(list, VNIInfo{Config: s.vnis[vni].config, MACs: s.fdb.Count(vni)})
+	}
+	return list
+}
+
+// Peers lists the remote VTEPs, by address.
+func (s *Switch) Peers() []PeerInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byPeer := make(map[*peer][]uint32)
+	for _, vni := range slices.Sorted(maps.Keys(s.vnis)) {
+		for _, p := range s.vnis[vni].flood {
+			byPeer[p] = append(byPeer[p], vni)
+		}
+	}
+	var list []PeerInfo
+	for _, p := range s.peers.all() {
+		list = append(list, PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())})
+	}
+	slices.SortFunc(list, func(a, b PeerInfo) int { return a.Addr.Compare(b.Addr) })
+	return list
+}

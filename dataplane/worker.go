@@ -1,0 +1,271 @@
+package dataplane
+
+import (
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/tap"
+	"vtepd/dataplane/underlay"
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+// Sizes of a worker's batch.
+const (
+	// tapSlot is the room a TAP read needs, in bytes, rounded up to cache lines.
+	tapSlot = (tap.BufferSize + arenaAlign - 1) &^ (arenaAlign - 1)
+	// arenaSize holds what one batch reads from a TAP: four superframes, which a core's second-level cache keeps until they have been sent.
+	arenaSize = 4 * tapSlot
+	// arenaAlign keeps frames on cache lines of their own, in bytes.
+	arenaAlign = 64
+	// tapBatch bounds the frames of one TAP batch, so that other sources get their turn.
+	tapBatch = 64
+	// headerArena holds the headers of the segments in flight, in bytes: 1024 of the usual 74 and to spare.
+	headerArena = 128 << 10
+	// maxFates bounds the frames of a batch; a longer one is settled in parts.
+	maxFates = 1024
+	// coalesceSlots bounds the frames and superframes that wait for the end of a batch to be written to TAPs.
+	coalesceSlots = 256
+)
+
+// States of worker.inside that are no generation.
+const (
+	outside  = 0
+	entering = 1
+)
+
+// worker is one thread of the switch. Only its own goroutine uses it, but for the fields that say otherwise.
+//
+// The layout is meant: what does not change comes first, then what every frame writes, and inside, which control polls, has a cache
+// line of its own at the end.
+type worker struct {
+	s      *Switch
+	id     int
+	poll   *poller
+	rx     *underlay.Receiver
+	tx     *underlay.Transmitter
+	join   *encap.Coalescer
+	arena  []byte
+	header []byte
+	failed func(tag uint32, err error) // notSent, kept as a value so that passing it does not allocate
+
+	snap *snapshot // of the present batch
+	now  fdb.Tick  // of the present batch
+
+	ready  []source
+	queued [MaxPorts]bool // port indices in ready
+	rxHot  bool           // the underlay is in ready
+	stop   bool
+
+	frame      frame
+	cutter     encap.Cutter
+	headerUsed int
+	fates      []fate
+	sent       []sent
+	parts      [][]byte
+	one        [1]*peer
+	tagged     [encap.EthernetLen + encap.VLANTagLen]byte
+	segment    [maxHeader]byte
+	seen       recent
+
+	portRx, peerRx, vniRx tally
+	portTx, peerTx, vniTx tally
+
+	drops  ledger
+	totals totals
+
+	_      [64]byte
+	inside atomic.Uint64 // generation of the snapshot in use, or outside, or entering; read by control
+	_      [56]byte
+}
+
+// maxHeader bounds the headers in front of a segment's payload, in bytes: Ethernet, two tags, IPv4 with options or IPv6 with eight
+// extensions' worth, TCP with options.
+const maxHeader = 512
+
+// source is something a worker reads.
+type source struct {
+	index  int32 // of the port, or eventUnderlay
+	serial uint32
+}
+
+// recent remembers the last answers of the batch: frames come in runs of one flow. It is forgotten at the end of the batch, so that
+// no answer outlives a change by more than that.
+type recent struct {
+	learnVNI   uint32
+	learnMAC   fdb.MAC
+	learnPlace fdb.Dest
+
+	lookVNI   uint32
+	lookMAC   fdb.MAC
+	lookPlace fdb.Dest
+	lookFound bool
+
+	domain *domain
+
+	sourceDomain *domain
+	source       netip.AddrPort
+	peer         *peer
+	admitted     bool
+}
+
+// totals are a worker's share of Totals.
+type totals struct {
+	received, forwarded, dropped atomic.Uint64
+}
+
+func newWorker(s *Switch, id int) (*worker, error) {
+	poll, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{
+		s:      s,
+		id:     id,
+		poll:   poll,
+		rx:     s.sockets.Receiver(id),
+		tx:     s.sockets.NewTransmitter(),
+		join:   encap.NewCoalescer(coalesceSlots),
+		arena:  make([]byte, arenaSize),
+		header: make([]byte, headerArena),
+		ready:  make([]source, 0, MaxPorts+1),
+		fates:  make([]fate, 0, maxFates),
+		sent:   make([]sent, 0, underlay.MaxDatagrams),
+		parts:  make([][]byte, 0, 256),
+	}
+	w.failed = w.notSent
+	w.portTx.dir, w.peerTx.dir, w.vniTx.dir = tx, tx, tx
+	if err := poll.add(w.rx.FD(), eventUnderlay, 0); err != nil {
+		poll.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// watch makes the worker read a port's queue. Any goroutine may call it.
+func (w *worker) watch(fd int, index, serial uint32) error {
+	return w.poll.add(fd, int32(index), serial)
+}
+
+// unwatch makes the worker forget the queues of a link. Any goroutine may call it.
+func (w *worker) unwatch(l *link) {
+	for _, q := range l.queues {
+		w.poll.remove(q.FD())
+	}
+}
+
+func (w *worker) wake()  { w.poll.wake() }
+func (w *worker) close() { w.poll.close() }
+
+// run is the worker: it serves what is ready, one batch each in turn, and sleeps when nothing is.
+func (w *worker) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !w.stop {
+		w.note(w.poll.wait(len(w.ready) == 0))
+		again := w.ready[:0]
+		for _, src := range w.ready {
+			if w.serve(src) {
+				again = append(again, src)
+			} else if src.index == eventUnderlay {
+				w.rxHot = false
+			} else {
+				w.queued[src.index] = false
+			}
+		}
+		w.ready = again
+	}
+}
+
+// note adds what epoll reported to what is ready.
+func (w *worker) note(events []unix.EpollEvent) {
+	for i := range events {
+		e := &events[i]
+		switch e.Fd {
+		case eventWake:
+			w.stop = true
+		case eventUnderlay:
+			if !w.rxHot {
+				w.rxHot = true
+				w.ready = append(w.ready, source{index: eventUnderlay})
+			}
+		default:
+			if w.queued[e.Fd] {
+				w.renew(e.Fd, uint32(e.Pad))
+			} else {
+				w.queued[e.Fd] = true
+				w.ready = append(w.ready, source{e.Fd, uint32(e.Pad)})
+			}
+		}
+	}
+}
+
+// renew replaces the serial of a port index that is ready already: its device was made anew.
+func (w *worker) renew(index int32, serial uint32) {
+	for i := range w.ready {
+		if w.ready[i].index == index {
+			w.ready[i].serial = serial
+		}
+	}
+}
+
+// serve reads one batch from a source and carries it to its end. It says whether there may be more.
+func (w *worker) serve(src source) (more bool) {
+	// The order matters to Switch.settle: first say that a batch begins, then take the snapshot.
+	w.inside.Store(entering)
+	w.snap = w.s.current.Load()
+	w.inside.Store(w.snap.generation)
+	w.now = w.s.now()
+	if src.index == eventUnderlay {
+		more = w.serveUnderlay()
+	} else if p := w.snap.port(uint32(src.index)); p != nil && p.link != nil && p.link.serial == src.serial {
+		more = w.serveTAP(p)
+	}
+	w.flush()
+	w.seen = recent{}
+	w.inside.Store(outside)
+	return more
+}
+
+// serveTAP reads frames from the worker's queue of a port until it is empty or the batch is full.
+func (w *worker) serveTAP(p *port) (more bool) {
+	q := p.link.queues[w.id]
+	used := 0
+	for range tapBatch {
+		if used+tapSlot > len(w.arena) {
+			return true
+		}
+		slot := w.arena[used : used+tapSlot]
+		n, off, err := q.Read(slot)
+		switch err {
+		case nil:
+		case unix.EINTR:
+			continue
+		case tap.ErrTooShort:
+			w.oversized(p)
+			continue
+		default:
+			// EAGAIN: empty. Anything else means that the device is gone or going, which watchLinks sees to.
+			return false
+		}
+		end := tap.Headroom + n
+		w.fromPort(p, slot[:end], off)
+		used += (end + arenaAlign - 1) &^ (arenaAlign - 1)
+	}
+	return true
+}
+
+// serveUnderlay reads datagrams from the worker's socket.
+func (w *worker) serveUnderlay() (more bool) {
+	messages, err := w.rx.Recv(underlay.MaxMessages)
+	if err != nil {
+		return false
+	}
+	for i := range messages {
+		w.fromUnderlay(&messages[i])
+	}
+	return len(messages) == underlay.MaxMessages
+}
