@@ -35,8 +35,10 @@ const (
 	stepShift  = 32
 
 	// firstFill is how many words the first bucket takes before the emptier of
-	// the two is chosen. The higher, the more hits end in the first bucket; at
-	// 5 of 8 two thirds do, and segments still fill to 80 % before they split.
+	// the two is chosen. A higher one lets more hits end in the first bucket, a
+	// lower one fills segments further before they split. Measured at 5: 91 % of
+	// the entries in their first bucket when a segment is half full, and a split
+	// at 79 %; at 0, 70 % and 82 %; at 7, 96 % and 68 %.
 	firstFill = 5
 )
 

@@ -1,5 +1,7 @@
 package fdb
 
+import "math/bits"
+
 // Why a lookup never returns the entry of another VNI or MAC, though records
 // are used again while it reads them without a lock:
 //
@@ -43,13 +45,13 @@ again:
 	s := d.segs[h>>d.shift].Load()
 	b := firstBucket(h)
 	for range 2 {
-		words := &s[b]
-		for i := range words {
-			w := words[i].Load()
-			if (w^h)>>refBits != 0 {
-				continue
-			}
-			ref = uint32(w & refMask)
+		w := &s[b]
+		// A bit for each word that is of h, without a branch: in which word an
+		// entry is is random, and would be predicted wrongly about once a lookup.
+		m := same(w[0].Load(), h) | same(w[1].Load(), h)<<1 | same(w[2].Load(), h)<<2 | same(w[3].Load(), h)<<3 |
+			same(w[4].Load(), h)<<4 | same(w[5].Load(), h)<<5 | same(w[6].Load(), h)<<6 | same(w[7].Load(), h)<<7
+		for ; m != 0; m &= m - 1 {
+			ref = uint32(w[bits.TrailingZeros8(m)].Load() & refMask)
 			r := t.record(ref)
 			ver := r.ver.Load()
 			if r.key.Load() != key {
@@ -150,4 +152,13 @@ func (t *Table) Walk(now Tick, yield func(Entry) bool) {
 			return
 		}
 	}
+}
+
+// same returns 1 if a word is of the hash h, else 0.
+func same(word, h uint64) uint8 {
+	var hit uint8
+	if (word^h)>>refBits == 0 {
+		hit = 1
+	}
+	return hit
 }
