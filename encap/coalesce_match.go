@@ -35,9 +35,8 @@ func eligible(frame []byte, l *Layout, caps Caps) (joins, opens bool) {
 // addresses, protocol and ports as the first frame of s. Both have a complete
 // TCP or UDP header.
 func (s *slot) sameFlow(dest uint32, frame []byte, l *Layout) bool {
-	const version = LayoutIPv4 | LayoutIPv6
 	m := &s.layout
-	if s.Dest != dest || l.L3 != m.L3 || l.Proto != m.Proto || l.Flags&version != m.Flags&version {
+	if s.Dest != dest || l.L3 != m.L3 || l.Proto != m.Proto {
 		return false
 	}
 	head := s.firstPart[0]
@@ -45,6 +44,7 @@ func (s *slot) sameFlow(dest uint32, frame []byte, l *Layout) bool {
 	if binary.LittleEndian.Uint32(a) != binary.LittleEndian.Uint32(b) {
 		return false
 	}
+	// Both MACs and, right in front of L3, the EtherType: it says which IP version.
 	p, q := frame[:l.L4], head[:m.L4]
 	if binary.LittleEndian.Uint64(p) != binary.LittleEndian.Uint64(q) ||
 		binary.LittleEndian.Uint64(p[6:]) != binary.LittleEndian.Uint64(q[6:]) {
@@ -64,7 +64,7 @@ func (s *slot) sameFlow(dest uint32, frame []byte, l *Layout) bool {
 // the first frame of s in nothing but what a Cutter would make differ.
 func (s *slot) continues(frame []byte, l *Layout) bool {
 	m := &s.layout
-	if l.Payload != m.Payload || l.L4 != m.L4 {
+	if l.Payload != m.Payload {
 		return false
 	}
 	head := s.firstPart[0]

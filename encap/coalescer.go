@@ -63,10 +63,12 @@ type Coalescer struct {
 	// flows finds the open slot of a flow: groups of flowWays entries, chosen by the
 	// hash. An entry holds the hash, the round it was made in and the slot's index; it
 	// counts only in its own round and while its slot is open. In a full group a new
-	// flow turns an old one out, which costs a join and nothing else.
+	// flow turns an old one out, whose slot is closed: that costs a join and nothing
+	// else, and a flow never has two open slots. Nor does it hurt when the round
+	// wraps and an old entry counts again, since the frames themselves are compared.
 	flows []uint64
 	mask  uint32 // of the hash, leaves the first entry of a group
-	round uint16 // never 0, another with each Reset
+	round uint16 // one more with each Reset
 	seed  uint64
 
 	// Slots of more than one frame take their lists from these, MaxParts each. They
@@ -120,10 +122,6 @@ func (c *Coalescer) Len() int { return c.n }
 func (c *Coalescer) Reset() {
 	c.n, c.open, c.wide, c.last = 0, 0, 0, nil
 	c.round++
-	if c.round == 0 { // entries of 65536 rounds ago would count again
-		c.round = 1
-		clear(c.flows)
-	}
 }
 
 // Slot returns the superframe i, 0 <= i < Len(), finished: ready to be written. It

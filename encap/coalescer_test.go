@@ -343,6 +343,55 @@ func TestCoalesceOrder(t *testing.T) {
 	}
 }
 
+// TestCoalesceFindsAgain: a slot that followed a closed one is found again after
+// frames of other flows; a fragment and another protocol are other flows.
+func TestCoalesceFindsAgain(t *testing.T) {
+	seg := func(proto uint8, i int, fragment uint16) []byte {
+		return encaptest.Packet{Proto: proto, Flags: encap.TCPAck, ID: uint16(i), Fragment: fragment, Seq: uint32(100 * i), Payload: make([]byte, 100)}.Frame()
+	}
+	arp := encaptest.ARPRequest(encaptest.SrcMAC, encaptest.Src4, encaptest.Dst4)
+	c := encap.NewCoalescer(8)
+	addAll(t, c, [][]byte{
+		seg(encap.ProtoTCP, 0, 0), seg(encap.ProtoTCP, 9, 0), // a gap
+		seg(encap.ProtoUDP, 0, 0), arp,
+		seg(encap.ProtoTCP, 10, 0), seg(encap.ProtoTCP, 3, encap.IPv4MoreFragments), seg(encap.ProtoTCP, 11, 0),
+		seg(encap.ProtoUDP, 1, 0),
+	})
+	if got, want := shape(c), "0 1+4+6 2+7 3 5"; got != want {
+		t.Errorf("slots %q, want %q", got, want)
+	}
+}
+
+// TestCoalesceUDPOddities: datagrams that pass for verified by arithmetic alone.
+func TestCoalesceUDPOddities(t *testing.T) {
+	// The payload makes the checksum come out as 0, and 0 is what is sent.
+	p := encaptest.Packet{Proto: encap.ProtoUDP, Payload: make([]byte, 10), Fragment: encap.IPv4DontFragment}
+	copy(p.Payload, p.Frame()[40:42])
+	zero := func() []byte { f := p.Frame(); f[40], f[41] = 0, 0; return f }
+	// A length of two less than IP says, two bytes of payload making up for it.
+	length := func() []byte {
+		q := p
+		q.Payload = []byte{0, 0, 0, 2, 0, 0}
+		f := q.Frame()
+		f[39] -= 2
+		f[45] = 4
+		return f
+	}
+	for name, mk := range map[string]func() []byte{"zero checksum": zero, "length": length} {
+		var l encap.Layout
+		f := mk()
+		l.Parse(f)
+		if !sumsRight(f, &l) {
+			t.Fatalf("%s: the test's frame does not sum up", name)
+		}
+		c := encap.NewCoalescer(2)
+		addAll(t, c, [][]byte{mk(), mk()})
+		if got := shape(c); got != "0 1" {
+			t.Errorf("%s: slots %q", name, got)
+		}
+	}
+}
+
 func TestCoalesceLimits(t *testing.T) {
 	fill := func(proto uint8, size, n int) []int {
 		c := encap.NewCoalescer(n)

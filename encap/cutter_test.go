@@ -192,6 +192,18 @@ func TestCutUDPZeroChecksum(t *testing.T) {
 	}
 }
 
+// TestCutUDPZeroPartial: with FlagNeedsCsum a zero field is an unfinished sum.
+func TestCutUDPZeroPartial(t *testing.T) {
+	p := encaptest.Packet{Proto: encap.ProtoUDP, Payload: make([]byte, 300)}
+	frame, off := p.Superframe(100)
+	frame[40], frame[41] = 0, 0
+	for i, want := range expected(p, 100) {
+		if seg := cut(t, frame, off)[i]; !bytes.Equal(seg, want) {
+			t.Errorf("segment %d: %s", i, cmp.Diff(want, seg))
+		}
+	}
+}
+
 // TestCutUDPComputedZero finds a payload whose checksum comes out as 0.
 func TestCutUDPComputedZero(t *testing.T) {
 	p := encaptest.Packet{Proto: encap.ProtoUDP, Payload: make([]byte, 4)}
