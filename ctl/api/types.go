@@ -1,0 +1,318 @@
+package api
+
+import "time"
+
+// FDBEntry is one forwarding entry. Exactly one of Dst and Port is set.
+type FDBEntry struct {
+	MAC string `json:"mac"`
+	VNI uint32 `json:"vni"`
+	// Dst is the underlay address of the peer, DPort its UDP port.
+	Dst   string `json:"dst,omitempty"`
+	DPort uint16 `json:"dport,omitempty"`
+	Port  string `json:"port,omitempty"`
+	// State is dynamic, static, sticky, or flood for a destination of the head-end replication list.
+	State string `json:"state"`
+	// Age is in seconds since the address was last seen; dynamic entries only.
+	Age   *int64 `json:"age,omitempty"`
+	Moves uint32 `json:"moves"`
+	// History are the last moves, oldest first; only where one entry is asked for.
+	History []Move `json:"history,omitempty"`
+}
+
+// Move is one change of place of a forwarding entry. From and To are port names or peer addresses, empty where they are gone.
+type Move struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Ago is in seconds.
+	Ago int64 `json:"ago"`
+}
+
+// FDBSpec is a forwarding entry to make: POST refuses what exists, PUT takes its place. The all-zero MAC stands for a peer of the VNI.
+type FDBSpec struct {
+	MAC   string `json:"mac"`
+	VNI   uint32 `json:"vni"`
+	Dst   string `json:"dst,omitempty"`
+	DPort uint16 `json:"dport,omitempty"`
+	Port  string `json:"port,omitempty"`
+	// State is static when empty.
+	State string `json:"state,omitempty"`
+}
+
+// FDBFilter selects forwarding entries; what is empty selects all.
+type FDBFilter struct {
+	VNI     uint32 `json:"vni,omitempty"`
+	MAC     string `json:"mac,omitempty"`
+	Dst     string `json:"dst,omitempty"`
+	DPort   uint16 `json:"dport,omitempty"`
+	Port    string `json:"port,omitempty"`
+	Static  bool   `json:"static,omitempty"`
+	Dynamic bool   `json:"dynamic,omitempty"`
+}
+
+// Flushed is the answer to a flush.
+type Flushed struct {
+	Flushed int `json:"flushed"`
+}
+
+// VNI is a broadcast domain with the settings in force.
+type VNI struct {
+	VNI uint32 `json:"vni"`
+	// Peers are underlay addresses, with the UDP port (192.0.2.2:4790) only where it is not the switch's.
+	Peers []string `json:"peers"`
+	// VLANs are the switch-wide VLAN IDs that name this VNI.
+	VLANs []uint16 `json:"vlans,omitempty"`
+	// Ageing is in seconds; 0 is never.
+	Ageing int64 `json:"ageing"`
+	// MACs counts its entries, dynamic and static.
+	MACs       int      `json:"macs"`
+	MaxMACs    int      `json:"max_macs,omitempty"`
+	Learning   bool     `json:"learning"`
+	PeerPolicy string   `json:"peer_policy"`
+	Allow      []string `json:"allow,omitempty"`
+	// TTL and DSCP are a number or inherit.
+	TTL              Value     `json:"ttl"`
+	DSCP             Value     `json:"dscp"`
+	ECN              string    `json:"ecn"`
+	UDPChecksum      string    `json:"udp_checksum"`
+	UDP6ZeroChecksum string    `json:"udp6_zero_checksum"`
+	ReservedBits     string    `json:"reserved_bits"`
+	InnerVLAN        string    `json:"inner_vlan"`
+	Stats            *Counters `json:"stats,omitempty"`
+}
+
+// VNISpec adds a VNI (POST) or changes one (PATCH). What is absent is left alone; null, or the word default, goes back to the switch's value.
+type VNISpec struct {
+	VNI uint32 `json:"vni,omitempty"`
+	// Peers, when present, is the whole list.
+	Peers            *[]string `json:"peers,omitempty"`
+	Group            Value     `json:"group,omitzero"`
+	Ageing           Value     `json:"ageing,omitzero"`
+	Learning         Value     `json:"learning,omitzero"`
+	PeerPolicy       Value     `json:"peer_policy,omitzero"`
+	Allow            *[]string `json:"allow,omitempty"`
+	MaxMACs          Value     `json:"max_macs,omitzero"`
+	TTL              Value     `json:"ttl,omitzero"`
+	DSCP             Value     `json:"dscp,omitzero"`
+	ECN              Value     `json:"ecn,omitzero"`
+	UDPChecksum      Value     `json:"udp_checksum,omitzero"`
+	UDP6ZeroChecksum Value     `json:"udp6_zero_checksum,omitzero"`
+	ReservedBits     Value     `json:"reserved_bits,omitzero"`
+	InnerVLAN        Value     `json:"inner_vlan,omitzero"`
+}
+
+// Settings lists the settings of a VNISpec by their words, in the order of the struct; Allow and Peers are apart.
+func (s *VNISpec) Settings() []NamedValue {
+	return []NamedValue{
+		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"dscp", &s.DSCP},
+		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
+		{"inner-vlan", &s.InnerVLAN},
+	}
+}
+
+// NamedValue is a setting with its word.
+type NamedValue struct {
+	Name  string
+	Value *Value
+}
+
+// Port is a port as configured and as it is now. One of VNI, Access and Trunk says where its frames go.
+type Port struct {
+	Port string `json:"port"`
+	Type string `json:"type"`
+	// State is up, down or missing.
+	State   string   `json:"state"`
+	MTU     int      `json:"mtu"`
+	MAC     string   `json:"mac"`
+	Ifindex int      `json:"ifindex"`
+	NetNS   string   `json:"netns"`
+	VNI     uint32   `json:"vni,omitempty"`
+	Access  uint16   `json:"access,omitempty"`
+	Trunk   []uint16 `json:"trunk,omitempty"`
+	Native  uint16   `json:"native,omitempty"`
+	// Ifname is the present name of the interface where it is not the port's.
+	Ifname    string   `json:"ifname,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
+	// MACs counts its dynamic entries.
+	MACs    int `json:"macs"`
+	MaxMACs int `json:"max_macs,omitempty"`
+	Queues  int `json:"queues"`
+	// Offload is what was negotiated with the interface, OffloadReason why not the rest.
+	Offload       []string  `json:"offload"`
+	OffloadReason string    `json:"offload_reason,omitempty"`
+	Stats         *Counters `json:"stats,omitempty"`
+}
+
+// PortSpec adds a port (POST) or changes one (PATCH). What is absent is left alone. Where a port belongs is one thing: naming one of VNI, Access and
+// Trunk replaces the others.
+type PortSpec struct {
+	Port string `json:"port,omitempty"`
+	// Type is tap when empty.
+	Type   string `json:"type,omitempty"`
+	VNI    Value  `json:"vni,omitzero"`
+	Access Value  `json:"access,omitzero"`
+	// Trunk lists VLAN IDs and ranges: 10,20-30.
+	Trunk string `json:"trunk,omitempty"`
+	// Native is a VLAN ID; default means none.
+	Native Value `json:"native,omitzero"`
+	// MTU is a number; default follows the underlay.
+	MTU Value `json:"mtu,omitzero"`
+	// MAC of the interface; default leaves it to the kernel when the interface is made.
+	MAC Value `json:"mac,omitzero"`
+	// NetNS is the name of a network namespace; default is vtepd's own.
+	NetNS Value `json:"netns,omitzero"`
+	// Addresses, when present, is the whole list.
+	Addresses *[]string `json:"addresses,omitempty"`
+	// MaxMACs is a number; default is no bound of the port's own.
+	MaxMACs Value `json:"max_macs,omitzero"`
+}
+
+// Peer is a remote VTEP.
+type Peer struct {
+	Peer  string `json:"peer"`
+	DPort uint16 `json:"dport"`
+	// VNIs are those whose flood list it is on.
+	VNIs []uint32 `json:"vnis"`
+	// MACs counts the dynamic entries behind it.
+	MACs  int       `json:"macs"`
+	Stats *Counters `json:"stats,omitempty"`
+}
+
+// PeerSpec puts a peer on the flood list of a VNI.
+type PeerSpec struct {
+	Peer  string `json:"peer"`
+	DPort uint16 `json:"dport,omitempty"`
+	VNI   uint32 `json:"vni"`
+}
+
+// VLAN is a switch-wide name of a VNI.
+type VLAN struct {
+	VID uint16 `json:"vid"`
+	VNI uint32 `json:"vni"`
+}
+
+// Counters of a port, a peer or a VNI. A superframe of N segments counts as N packets; bytes are those of the inner Ethernet frames.
+type Counters struct {
+	RxPackets uint64 `json:"rx_packets"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	TxPackets uint64 `json:"tx_packets"`
+	TxBytes   uint64 `json:"tx_bytes"`
+	RxDropped uint64 `json:"rx_dropped"`
+	TxDropped uint64 `json:"tx_dropped"`
+}
+
+// Stats are the counters of one port, peer or VNI: the one of the three that is set.
+type Stats struct {
+	Port  string `json:"port,omitempty"`
+	Peer  string `json:"peer,omitempty"`
+	DPort uint16 `json:"dport,omitempty"`
+	VNI   uint32 `json:"vni,omitempty"`
+	Counters
+}
+
+// StatsFilter selects counters; empty selects every port and every peer.
+type StatsFilter struct {
+	Port, Peer string
+	VNI        uint32
+}
+
+// Drop counts frames dropped for one reason, at one place where it is known.
+type Drop struct {
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+	Port   string `json:"port,omitempty"`
+	VNI    uint32 `json:"vni,omitempty"`
+	Peer   string `json:"peer,omitempty"`
+}
+
+// Status is the switch as a whole.
+type Status struct {
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	// Uptime is in seconds.
+	Uptime            int64        `json:"uptime"`
+	Local             string       `json:"local"`
+	DstPort           uint16       `json:"dstport"`
+	Workers           int          `json:"workers"`
+	FastPath          FastPath     `json:"fastpath"`
+	Offload           []Capability `json:"offload"`
+	UnderlayInterface string       `json:"underlay_interface"`
+	UnderlayMTU       int          `json:"underlay_mtu"`
+	// ReceiveBuffer is what the kernel granted each underlay socket, in bytes.
+	ReceiveBuffer int `json:"receive_buffer"`
+	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
+	KernelDrops uint64    `json:"kernel_drops"`
+	Ports       int       `json:"ports"`
+	VNIs        int       `json:"vnis"`
+	Peers       int       `json:"peers"`
+	FDB         FDBTotals `json:"fdb"`
+	Frames      Frames    `json:"frames"`
+}
+
+// FastPath says whether frames pass the eBPF fast path, and why not.
+type FastPath struct {
+	Mode   string `json:"mode"`
+	Reason string `json:"reason"`
+}
+
+// Capability is one thing that the kernel may do for the switch.
+type Capability struct {
+	Name string `json:"name"`
+	On   bool   `json:"on"`
+	// Reason says why it is off.
+	Reason string `json:"reason,omitempty"`
+}
+
+// FDBTotals are the totals of the forwarding table.
+type FDBTotals struct {
+	Dynamic int    `json:"dynamic"`
+	Static  int    `json:"static"`
+	Max     int    `json:"max_dynamic"`
+	Learned uint64 `json:"learned"`
+	Moved   uint64 `json:"moved"`
+	Expired uint64 `json:"expired"`
+	Evicted uint64 `json:"evicted"`
+	Refused uint64 `json:"refused"`
+}
+
+// Frames hold the equation received = forwarded + dropped once the switch is idle.
+type Frames struct {
+	Received  uint64 `json:"received"`
+	Forwarded uint64 `json:"forwarded"`
+	Dropped   uint64 `json:"dropped"`
+}
+
+// Event is one change.
+type Event struct {
+	Time time.Time `json:"time"`
+	// Object is fdb, port, peer or vni.
+	Object string `json:"object"`
+	// Action is add, del, change, move, expire, evict, flush, up, down or missing; lost says that Count events were not delivered because the reader was
+	// too slow.
+	Action string `json:"action"`
+	MAC    string `json:"mac,omitempty"`
+	VNI    uint32 `json:"vni,omitempty"`
+	Dst    string `json:"dst,omitempty"`
+	DPort  uint16 `json:"dport,omitempty"`
+	Port   string `json:"port,omitempty"`
+	State  string `json:"state,omitempty"`
+	// From is where a moved entry was: a port name or a peer address.
+	From   string `json:"from,omitempty"`
+	Peer   string `json:"peer,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	Count  uint64 `json:"count,omitempty"`
+}
+
+// Error is the body of every answer with a status of 400 and above.
+type Error struct {
+	// Message is `what: remedy`.
+	Message string `json:"error"`
+	// Field is the word for the wrong value, empty when it is none in particular.
+	Field string `json:"field"`
+	// Status is that of the answer.
+	Status int `json:"-"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// EventObjects are the objects that events are about.
+var EventObjects = []string{"fdb", "port", "peer", "vni"}

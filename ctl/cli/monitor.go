@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"vtepd/ctl/api"
+)
+
+var monitorObject = &object{
+	name:  "monitor",
+	short: "changes as they happen",
+	self: &verb{
+		synopsis: "[all] [fdb] [port] [peer] [vni]",
+		short:    "print one line for each change, until interrupted",
+		long: "Without words, changes of every kind are shown. With -j each line is one JSON object.\n" +
+			"A reader that is too slow is told how many changes it lost.",
+		examples: []string{"vtepctl monitor", "vtepctl monitor fdb port", "vtepctl -j monitor fdb | jq ."},
+		subject: &subject{
+			name: "OBJECT", what: "fdb, port, peer, vni or all", many: true,
+			parse:    func(s string) error { _, err := monitorWord(s); return err },
+			complete: func(context.Context, *App) []string { return append([]string{"all"}, api.EventObjects...) },
+		},
+		run: func(ctx context.Context, app *App, a *args) error {
+			var objects []string
+			for _, s := range a.subjects {
+				o, _ := monitorWord(s)
+				if o == "all" {
+					objects = nil
+					break
+				}
+				objects = append(objects, o)
+			}
+			err := app.client.Events(ctx, objects, app.printEvent)
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return fmt.Errorf("vtepd at %s has stopped", app.socket)
+			}
+			return err
+		},
+	},
+}
+
+// monitorWord reads an object to watch, which may be abbreviated as an object may.
+func monitorWord(s string) (string, error) {
+	words := append([]string{"all"}, api.EventObjects...)
+	i, err := match(s, words)
+	if err != nil {
+		return "", errors.New(strings.Replace(err.Error(), "%s", "something to monitor", 1))
+	}
+	return words[i], nil
+}
+
+// printEvent writes one line at once.
+func (a *App) printEvent(e api.Event) error {
+	var line string
+	if a.json {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		line = string(b)
+	} else {
+		line = eventLine(e)
+	}
+	_, err := fmt.Fprintln(a.Stdout, line)
+	return err
+}
+
+func eventLine(e api.Event) string {
+	words := []string{e.Time.Local().Format("15:04:05.000")}
+	if e.Action == "lost" {
+		return fmt.Sprintf("%s lost %d changes: this reader is too slow", words[0], e.Count)
+	}
+	words = append(words, e.Object, e.Action)
+	add := func(word, value string) {
+		if value != "" && value != "0" {
+			words = append(words, strings.TrimSpace(word+" "+value))
+		}
+	}
+	add("", e.MAC)
+	if e.Object == "port" {
+		add("", e.Port)
+	}
+	add("", e.Peer)
+	add("vni", fmt.Sprint(e.VNI))
+	add("dst", e.Dst)
+	if e.Object != "port" {
+		add("port", e.Port)
+	}
+	add("", e.State)
+	add("from", e.From)
+	if e.Count > 0 {
+		add("count", fmt.Sprint(e.Count))
+	}
+	if e.Reason != "" {
+		words = append(words, "("+e.Reason+")")
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"vtepd/ctl/api"
+	"vtepd/ctl/model"
+)
+
+var portObject = &object{
+	name:  "port",
+	short: "ports: where frames enter and leave locally",
+	long: "A port is in one VNI (vni N), in one VLAN without tags (access V), or carries several VLANs with tags\n" +
+		"(trunk V,V-V, whose native VLAN is the one without tag).",
+	verbs: []*verb{portShow, portChange("add"), portChange("set"), portDel},
+}
+
+func portSubject(required bool) *subject {
+	return &subject{name: "NAME", what: "the name of a port", required: required, parse: valid(model.ParsePortName), complete: knownPorts}
+}
+
+var portShow = &verb{
+	name: "show", aliases: []string{"list", "ls", "lst"},
+	synopsis: "[NAME]",
+	short:    "list ports, or show one",
+	examples: []string{"vtepctl port show", "vtepctl -d -s port show tap0"},
+	subject:  portSubject(false),
+	run: func(ctx context.Context, app *App, a *args) error {
+		var ports []api.Port
+		var err error
+		if name := a.subject(); name != "" {
+			ports = make([]api.Port, 1)
+			ports[0], err = app.client.Port(ctx, name, app.stats)
+		} else {
+			ports, err = app.client.Ports(ctx, app.stats)
+		}
+		if err != nil {
+			return err
+		}
+		return list(app, ports, func() { app.portTable(ports) })
+	},
+}
+
+func (a *App) portTable(ports []api.Port) {
+	t := table{header: []string{"PORT", "TYPE", "STATE", "CARRIES", ">MTU", "MAC", ">MACS", "NETNS"}}
+	for _, p := range ports {
+		t.row(p.Port, p.Type, p.State, carries(p), fmt.Sprint(p.MTU), dash(p.MAC), fmt.Sprint(p.MACs), dash(p.NetNS))
+		if p.Ifname != "" {
+			t.note("now called %s", p.Ifname)
+		}
+		if a.details {
+			line := fmt.Sprintf("ifindex %d, %s", p.Ifindex, plural(p.Queues, "queue"))
+			if p.MaxMACs != 0 {
+				line += fmt.Sprintf(", max-macs %d", p.MaxMACs)
+			}
+			if len(p.Addresses) > 0 {
+				line += ", addresses " + strings.Join(p.Addresses, " ")
+			}
+			t.note("%s", line)
+			offload := "none"
+			if len(p.Offload) > 0 {
+				offload = strings.Join(p.Offload, " ")
+			}
+			if p.OffloadReason != "" {
+				offload += "; not the rest: " + p.OffloadReason
+			}
+			t.note("offload %s", offload)
+		}
+		counterLines(&t, p.Stats)
+	}
+	t.print(a.Stdout)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// carries says where a port belongs, in the words that put it there.
+func carries(p api.Port) string {
+	switch {
+	case p.VNI != 0:
+		return fmt.Sprintf("vni %d", p.VNI)
+	case p.Access != 0:
+		return fmt.Sprintf("access %d", p.Access)
+	case p.Native != 0:
+		return fmt.Sprintf("trunk %s native %d", ranges(p.Trunk), p.Native)
+	case len(p.Trunk) > 0:
+		return "trunk " + ranges(p.Trunk)
+	}
+	return "-"
+}
+
+func portChange(name string) *verb {
+	v := &verb{
+		name:     name,
+		synopsis: "NAME [type tap] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N]",
+		subject:  portSubject(true),
+		words: []word{
+			{name: "type", values: "tap", help: "kind of port", parse: valid(model.ParsePortType)},
+			vniWord("untagged, straight into this VNI"),
+			{name: "access", values: "V", help: "untagged, in this VLAN", parse: valid(model.ParseVID), complete: knownVLANs},
+			{name: "trunk", values: "V,V-V", help: "tagged, these VLANs", parse: valid(model.ParseVIDs), complete: knownVLANs},
+			{name: "native", values: "V", help: "the VLAN of a trunk's untagged frames", parse: orDefault(valid(model.ParseVID)), complete: knownVLANs},
+			{name: "mtu", values: "N", help: "default: what the underlay leaves", parse: orDefault(valid(model.ParseMTU))},
+			{name: "mac", values: "MAC", help: "address of the interface", parse: orDefault(valid(model.ParsePortMAC))},
+			{name: "netns", values: "NAME", help: "move the interface into this network namespace", parse: orDefault(valid(model.ParseNetNS))},
+			{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
+			{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
+		},
+		run: func(ctx context.Context, app *App, a *args) error {
+			s := api.PortSpec{
+				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: a.get("trunk"),
+				Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
+				MaxMACs: api.Value(a.get("max-macs")),
+			}
+			if a.has("address") {
+				addresses := a.values["address"]
+				if addresses[0] == "default" {
+					addresses = []string{}
+				}
+				s.Addresses = &addresses
+			}
+			if name == "set" {
+				return app.client.SetPort(ctx, s)
+			}
+			return app.client.AddPort(ctx, s)
+		},
+	}
+	place := func(a *args) (n int) {
+		for _, w := range []string{"vni", "access", "trunk"} {
+			if a.has(w) {
+				n++
+			}
+		}
+		return n
+	}
+	switch name {
+	case "add":
+		v.short = "make a port"
+		v.examples = []string{
+			"vtepctl port add tap0 vni 42",
+			"vtepctl port add tap1 trunk 10,20-30 native 10 mtu 1450",
+			"vtepctl port add tap2 access 10 netns blue address 198.51.100.1/24",
+		}
+	case "set":
+		v.short = "change a port; what is not named stays"
+		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N]"
+		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
+			"mtu, mac, netns, address and max-macs back. Another netns makes the interface anew there."
+		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
+	}
+	v.check = func(a *args) error {
+		switch n := place(a); {
+		case n > 1:
+			return fmt.Errorf("vni, access and trunk exclude each other: a port belongs to one place")
+		case n == 0 && name == "add":
+			return fmt.Errorf("the place is missing: one of vni N, access V, trunk V,V-V")
+		case name == "set" && len(a.values) == 0:
+			return fmt.Errorf("nothing to change: name at least one word")
+		case a.has("native") && (a.has("vni") || a.has("access")):
+			return fmt.Errorf("native goes with trunk only")
+		}
+		if list := a.values["address"]; len(list) > 1 {
+			for _, v := range list {
+				if v == "default" {
+					return fmt.Errorf("address default takes every address away: give it alone")
+				}
+			}
+		}
+		return nil
+	}
+	return v
+}
+
+var portDel = &verb{
+	name: "del", aliases: []string{"delete", "remove"},
+	synopsis: "NAME",
+	short:    "remove a port with its interface and its entries",
+	examples: []string{"vtepctl port del tap0"},
+	subject:  portSubject(true),
+	run: func(ctx context.Context, app *App, a *args) error {
+		return app.client.DeletePort(ctx, a.subject())
+	},
+}

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"vtepd/ctl/api"
+)
+
+var statusObject = &object{
+	name:  "status",
+	short: "the switch as a whole",
+	verbs: []*verb{{
+		name:     "show",
+		short:    "show version, underlay, offload and totals",
+		examples: []string{"vtepctl status", "vtepctl -jp status"},
+		run: func(ctx context.Context, app *App, _ *args) error {
+			s, err := app.client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if app.json {
+				return app.printJSON(s)
+			}
+			app.statusPage(s)
+			return nil
+		},
+	}},
+}
+
+func (a *App) statusPage(s api.Status) {
+	t := table{}
+	t.row("vtepd", fmt.Sprintf("%s, pid %d, up %s", s.Version, s.PID, span(s.Uptime)))
+	underlay := fmt.Sprintf("%s port %d", s.Local, s.DstPort)
+	if s.UnderlayInterface != "" {
+		underlay += fmt.Sprintf(", on %s, MTU %d", s.UnderlayInterface, s.UnderlayMTU)
+	} else {
+		underlay += ", which is on no interface now"
+	}
+	t.row("underlay", underlay)
+	t.row("workers", fmt.Sprintf("%d, receive buffer %s each", s.Workers, size(s.ReceiveBuffer)))
+	t.row("holds", fmt.Sprintf("%s, %s, %s", plural(s.Ports, "port"), plural(s.VNIs, "VNI"), plural(s.Peers, "peer")))
+	t.row("fdb", fmt.Sprintf("%d dynamic of %d, %d static", s.FDB.Dynamic, s.FDB.Max, s.FDB.Static))
+	t.row("", fmt.Sprintf("%d learned, %d moved, %d expired, %d evicted, %d refused", s.FDB.Learned, s.FDB.Moved, s.FDB.Expired, s.FDB.Evicted, s.FDB.Refused))
+	t.row("frames", fmt.Sprintf("%d received, %d forwarded, %d dropped", s.Frames.Received, s.Frames.Forwarded, s.Frames.Dropped))
+	if s.KernelDrops > 0 {
+		t.row("", fmt.Sprintf("%d datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
+	}
+	t.row("fast path", s.FastPath.Mode+reason(s.FastPath.Reason))
+	label := "offload"
+	width := 0
+	for _, o := range s.Offload {
+		width = max(width, len(o.Name))
+	}
+	for _, o := range s.Offload {
+		state := "off" + reason(o.Reason)
+		if o.On {
+			state = "on"
+		}
+		t.row(label, fmt.Sprintf("%-*s  %s", width, o.Name, state))
+		label = ""
+	}
+	t.print(a.Stdout)
+}
+
+func reason(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
+// size is a number of bytes as people read it.
+func size(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,208 @@
+package ctl
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"vtepd/ctl/model"
+)
+
+// The edits of single commands. Each checks what only it can say well; the whole is validated afterwards in any case.
+
+// addVNI declares a VNI. One that only a VLAN declares so far may be declared by itself, once.
+func addVNI(m *model.Model, vni uint32, v *model.VNI) error {
+	if _, ok := m.VNIs[vni]; ok {
+		return model.Exists(fmt.Sprintf("vnis/%d", vni), "VNI %d exists already: change it with vni set", vni)
+	}
+	m.VNIs[vni] = v
+	return nil
+}
+
+// setVNI changes a VNI through a copy of its declaration.
+func setVNI(m *model.Model, vni uint32, edit func(v *model.VNI) error) error {
+	if err := needVNI(m, vni); err != nil {
+		return err
+	}
+	v := model.VNI{}
+	if old := m.VNIs[vni]; old != nil {
+		v = *old
+	}
+	if err := edit(&v); err != nil {
+		return err
+	}
+	m.VNIs[vni] = &v
+	return nil
+}
+
+func needVNI(m *model.Model, vni uint32) error {
+	if !m.HasVNI(vni) {
+		return noVNI(vni)
+	}
+	return nil
+}
+
+func noVNI(vni uint32) error {
+	return model.NotFound(fmt.Sprintf("vnis/%d", vni), "VNI %d does not exist: make it with vni add", vni)
+}
+
+// delVNI removes a VNI with its peers and static entries. It is refused while a port or a VLAN names it.
+func delVNI(m *model.Model, vni uint32) error {
+	path := fmt.Sprintf("vnis/%d", vni)
+	if err := needVNI(m, vni); err != nil {
+		return err
+	}
+	for _, vid := range vlansOf(m, vni) {
+		return model.InUse(path, "VNI %d is VLAN %d: delete that first with vlan del", vni, vid)
+	}
+	for _, name := range m.PortNames() {
+		if slices.Contains(m.PortVNIs(m.Ports[name]), vni) {
+			return model.InUse(path, "VNI %d is in use by port %s: delete the port first, or move it with port set", vni, name)
+		}
+	}
+	delete(m.VNIs, vni)
+	for k := range m.Statics {
+		if k.VNI == vni {
+			delete(m.Statics, k)
+		}
+	}
+	return nil
+}
+
+// vlansOf lists the VLANs that name a VNI, ascending.
+func vlansOf(m *model.Model, vni uint32) []uint16 {
+	var vids []uint16
+	for vid, n := range m.VLANs {
+		if n == vni {
+			vids = append(vids, vid)
+		}
+	}
+	slices.Sort(vids)
+	return vids
+}
+
+func addVLAN(m *model.Model, vid uint16, vni uint32) error {
+	if n, ok := m.VLANs[vid]; ok {
+		return model.Exists(fmt.Sprintf("vlans/%d", vid), "VLAN %d exists already: it is VNI %d", vid, n)
+	}
+	m.VLANs[vid] = vni
+	return nil
+}
+
+// delVLAN removes a VLAN, and with it its VNI when nothing else declares that. It is refused while a port uses it.
+func delVLAN(m *model.Model, vid uint16) error {
+	path := fmt.Sprintf("vlans/%d", vid)
+	vni, ok := m.VLANs[vid]
+	if !ok {
+		return model.NotFound(path, "VLAN %d does not exist: see vlan show", vid)
+	}
+	for _, name := range m.PortNames() {
+		p := m.Ports[name]
+		if p.Access == vid || p.Native == vid || slices.Contains(p.Trunk, vid) {
+			return model.InUse(path, "VLAN %d is in use by port %s: delete the port first, or change it with port set", vid, name)
+		}
+	}
+	delete(m.VLANs, vid)
+	if m.HasVNI(vni) {
+		return nil
+	}
+	for _, name := range m.PortNames() {
+		if m.Ports[name].VNI == vni {
+			return model.InUse(path, "VLAN %d declares VNI %d, which port %s is in: declare it with vni add %d first", vid, vni, name, vni)
+		}
+	}
+	for _, k := range m.StaticKeys() {
+		if k.VNI == vni {
+			return model.InUse(path, "VLAN %d declares VNI %d, which static entry %s is in: declare it with vni add %d first", vid, vni, k.MAC, vni)
+		}
+	}
+	return nil
+}
+
+func addPort(m *model.Model, name string, p *model.Port) error {
+	if _, ok := m.Ports[name]; ok {
+		return model.Exists("ports/"+name, "port %s exists already: change it with port set", name)
+	}
+	m.Ports[name] = p
+	return nil
+}
+
+func setPort(m *model.Model, name string, edit func(p *model.Port) error) error {
+	old := m.Ports[name]
+	if old == nil {
+		return noPort(m, name)
+	}
+	p := *old
+	if err := edit(&p); err != nil {
+		return err
+	}
+	m.Ports[name] = &p
+	return nil
+}
+
+// delPort removes a port with its static entries, as deleting an interface does.
+func delPort(m *model.Model, name string) error {
+	if m.Ports[name] == nil {
+		return noPort(m, name)
+	}
+	delete(m.Ports, name)
+	for k, s := range m.Statics {
+		if s.Port == name {
+			delete(m.Statics, k)
+		}
+	}
+	return nil
+}
+
+func noPort(m *model.Model, name string) error {
+	return model.NotFound("ports/"+name, "port %s does not exist%s: see port show", name, model.DidYouMean(name, m.PortNames()))
+}
+
+func addPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
+	p = m.Endpoint(p)
+	return setVNI(m, vni, func(v *model.VNI) error {
+		if slices.Contains(v.Peers, p) {
+			return model.Exists(fmt.Sprintf("vnis/%d/peers/%s", vni, m.PeerText(p)), "peer %s is in VNI %d already", m.PeerText(p), vni)
+		}
+		v.Peers = append(slices.Clone(v.Peers), p)
+		return nil
+	})
+}
+
+// delPeer takes an address off the flood list of one VNI, or of all when vni is 0; port 0 matches any.
+func delPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
+	vnis := []uint32{vni}
+	if vni == 0 {
+		vnis = m.Declared()
+	} else if err := needVNI(m, vni); err != nil {
+		return err
+	}
+	found := false
+	for _, n := range vnis {
+		v := m.VNIs[n]
+		if v == nil {
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(v.Peers), func(q netip.AddrPort) bool { return matchPeer(q, p) })
+		if len(rest) != len(v.Peers) {
+			found = true
+			m.VNIs[n] = &model.VNI{Peers: rest, Settings: v.Settings}
+		}
+	}
+	switch {
+	case found:
+		return nil
+	case vni != 0:
+		return model.NotFound(fmt.Sprintf("vnis/%d/peers/%s", vni, peerFilterText(p)), "peer %s is not in VNI %d: see peer show", peerFilterText(p), vni)
+	}
+	return model.NotFound("vnis/0/peers/"+peerFilterText(p), "peer %s is in no VNI: see peer show", peerFilterText(p))
+}
+
+// matchPeer compares with a filter whose port may be 0 for any.
+func matchPeer(p, filter netip.AddrPort) bool {
+	return p.Addr() == filter.Addr() && (filter.Port() == 0 || filter.Port() == p.Port())
+}
+
+func peerFilterText(p netip.AddrPort) string {
+	return model.PeerText(p, 0)
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"vtepd/ctl/model"
+)
+
+// MaxSize bounds a configuration file: 1 MiB is some 20,000 VNIs or ports.
+const MaxSize = 1 << 20
+
+// File is a configuration file that has been read.
+type File struct {
+	// Name is what errors call it.
+	Name string
+	// Model is what it says, normalised and valid, except that Global.Local is missing where Global.Interface is set.
+	Model *model.Model
+
+	places map[string]place
+}
+
+// place is a line and a column, both from 1.
+type place struct {
+	line, column int
+}
+
+func (p place) before(q place) bool {
+	return p.line < q.line || p.line == q.line && p.column < q.column
+}
+
+// Error is a mistake in a file.
+type Error struct {
+	File         string
+	Line, Column int // from 1; 0 when the mistake has no place
+	Msg          string
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Msg
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
+}
+
+// Load reads and checks the file at path.
+func Load(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, &Error{File: path, Msg: fmt.Sprintf("%v: name a readable file with --config", err)}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, &Error{File: path, Msg: fmt.Sprintf("%v: name a readable file with --config", err)}
+	}
+	return Parse(path, data)
+}
+
+// Parse reads and checks the contents of a file; name is what errors call it.
+func Parse(name string, data []byte) (*File, error) {
+	if len(data) > MaxSize {
+		return nil, &Error{File: name, Msg: fmt.Sprintf("more than %d bytes: this is no configuration of one host", MaxSize)}
+	}
+	d := decoder{file: name, model: model.New(), places: map[string]place{}}
+	if err := d.document(data); err != nil {
+		return nil, err
+	}
+	d.model.Normalize()
+	f := &File{Name: name, Model: d.model, places: d.places}
+	return f, f.Check()
+}
+
+// Check validates the model again, for instance after Global.Local has been filled in. Of several mistakes it returns the one that comes first in the
+// file.
+func (f *File) Check() error {
+	var first *Error
+	for _, p := range f.Model.Validate() {
+		e := f.locate(p)
+		if first == nil || first.Line == 0 && e.Line != 0 || e.Line != 0 && (place{e.Line, e.Column}).before(place{first.Line, first.Column}) {
+			first = e
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return first
+}
+
+// Locate puts file, line and column before a model.Error, and the file's name alone before any other error.
+func (f *File) Locate(err error) error {
+	var e *model.Error
+	if errors.As(err, &e) {
+		return f.locate(e)
+	}
+	return &Error{File: f.Name, Msg: err.Error()}
+}
+
+// locate finds the place that a path names, or that of the nearest object around it which the file has.
+func (f *File) locate(e *model.Error) *Error {
+	for path := e.Path; ; {
+		if p, ok := f.places[path]; ok {
+			return &Error{File: f.Name, Line: p.line, Column: p.column, Msg: e.Msg}
+		}
+		i := strings.LastIndexByte(path, '/')
+		if i < 0 {
+			return &Error{File: f.Name, Msg: e.Msg}
+		}
+		path = path[:i]
+	}
+}

@@ -1,0 +1,94 @@
+package ctl
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"vtepd/ctl/model"
+)
+
+// Controller owns the desired state of one switch. Its methods may be called from any goroutine; changes take turns.
+type Controller struct {
+	sw      Switch
+	log     *slog.Logger
+	started time.Time
+
+	mu sync.Mutex
+	// model is what the switch does now.
+	model *model.Model
+	// file is what the configuration file said when it was last read.
+	file *model.Model
+}
+
+// New takes over a switch without VNIs and ports and brings it to m, which must be valid. The Controller keeps m: it must not be changed any more.
+func New(sw Switch, m *model.Model, log *slog.Logger) (*Controller, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	empty := model.New()
+	empty.Global = m.Global
+	c := &Controller{sw: sw, log: log, started: time.Now(), model: empty, file: m}
+	if err := c.moveTo(m, nil); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Model is the present desired state; it must not be changed.
+func (c *Controller) Model() *model.Model {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.model
+}
+
+// Change edits a copy of the model and makes the switch follow. On an error nothing has changed. edit may keep nothing of the model.
+func (c *Controller) Change(edit func(m *model.Model) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.change(edit, nil)
+}
+
+// change is Change for a caller that holds mu; static entries in exclusive must be new.
+func (c *Controller) change(edit func(m *model.Model) error, exclusive map[model.StaticKey]bool) error {
+	next := c.model.Clone()
+	if err := edit(next); err != nil {
+		return err
+	}
+	next.Normalize()
+	if err := next.Check(); err != nil {
+		return err
+	}
+	return c.moveTo(next, exclusive)
+}
+
+// moveTo makes the switch follow to a valid model. Needs mu.
+func (c *Controller) moveTo(next *model.Model, exclusive map[model.StaticKey]bool) error {
+	p := planner{sw: c.sw, old: c.model, new: next, exclusive: exclusive}
+	ops := p.plan()
+	if err := run(ops); err != nil {
+		return err
+	}
+	for _, op := range ops {
+		c.log.Debug("changed", "op", op.Text)
+	}
+	c.model = next
+	return nil
+}
+
+// Ping says whether the controller still takes turns: it returns when no change is under way, at the latest after d, and then with an error.
+func (c *Controller) Ping(d time.Duration) error {
+	done := make(chan struct{})
+	go func() {
+		c.mu.Lock()
+		c.mu.Unlock() //nolint:staticcheck // taking the lock is the question
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(d):
+		return fmt.Errorf("a change has been under way for more than %s", d)
+	}
+}

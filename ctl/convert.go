@@ -1,0 +1,175 @@
+package ctl
+
+import (
+	"net/netip"
+	"os"
+	"time"
+
+	"vtepd/ctl/api"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+// What the switch says, in the words of the API.
+
+func fdbEntry(e dataplane.FDBEntry, history []dataplane.Move) api.FDBEntry {
+	out := api.FDBEntry{MAC: e.MAC.String(), VNI: e.VNI, Port: e.Port, State: e.State.String(), Moves: e.Moves}
+	if e.Flood {
+		out.State = "flood"
+	}
+	if e.Dst.IsValid() {
+		out.Dst, out.DPort = e.Dst.Addr().String(), e.Dst.Port()
+	}
+	if e.State == fdb.Dynamic && !e.Flood {
+		age := seconds(e.Age)
+		out.Age = &age
+	}
+	for _, m := range history {
+		out.History = append(out.History, api.Move{From: m.From, To: m.To, Ago: seconds(m.Ago)})
+	}
+	return out
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func roundUp(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+func counters(c dataplane.Counters) api.Counters {
+	return api.Counters{
+		RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes, RxDropped: c.RxDropped, TxDropped: c.TxDropped,
+	}
+}
+
+func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
+	c, h := i.Config, i.Config.Header
+	out := api.VNI{
+		VNI:              c.VNI,
+		Peers:            make([]string, 0, len(c.Peers)),
+		VLANs:            vlansOf(m, c.VNI),
+		Ageing:           roundUp(c.Ageing),
+		MACs:             i.MACs,
+		MaxMACs:          c.MaxMACs,
+		Learning:         c.Learning,
+		PeerPolicy:       c.Policy.String(),
+		Allow:            texts(c.Allow),
+		TTL:              api.Value(model.HeaderByte{Inherit: h.InheritTTL, N: h.TTL}.String()),
+		DSCP:             api.Value(model.HeaderByte{Inherit: h.InheritDSCP, N: h.DSCP}.String()),
+		ECN:              model.ECNWord(h.ECN),
+		UDPChecksum:      h.UDPChecksum.String(),
+		UDP6ZeroChecksum: model.ZeroChecksum{Rx: m.Global.Settings.UDP6Zero.V.Rx, Tx: h.UDP6ZeroChecksumTx}.String(),
+		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
+		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
+	}
+	for _, p := range c.Peers {
+		out.Peers = append(out.Peers, m.PeerText(p))
+	}
+	return out
+}
+
+func word(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func texts(prefixes []netip.Prefix) []string {
+	var list []string
+	for _, p := range prefixes {
+		list = append(list, p.String())
+	}
+	return list
+}
+
+func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
+	out := api.Port{
+		Port:          i.Config.Name,
+		Type:          string(i.Config.Type),
+		State:         string(i.State),
+		MTU:           i.MTU,
+		MAC:           i.MAC.String(),
+		Ifindex:       i.Ifindex,
+		NetNS:         i.NetNS,
+		Addresses:     texts(i.Config.Addresses),
+		MACs:          i.MACs,
+		MaxMACs:       i.Config.MaxMACs,
+		Queues:        i.Queues,
+		Offload:       append([]string{}, i.Offload...),
+		OffloadReason: i.OffloadReason,
+	}
+	if i.Ifname != i.Config.Name {
+		out.Ifname = i.Ifname
+	}
+	if p := m.Ports[i.Config.Name]; p != nil {
+		out.VNI, out.Access, out.Trunk, out.Native = p.VNI, p.Access, p.Trunk, p.Native
+	}
+	return out
+}
+
+func peerInfo(i dataplane.PeerInfo) api.Peer {
+	return api.Peer{Peer: i.Addr.Addr().String(), DPort: i.Addr.Port(), VNIs: append([]uint32{}, i.VNIs...), MACs: i.MACs}
+}
+
+func dropLine(m *model.Model, d dataplane.Drop) api.Drop {
+	out := api.Drop{Reason: d.Reason.String(), Count: d.Count, Port: d.Port, VNI: d.VNI}
+	if d.Peer.IsValid() {
+		out.Peer = m.PeerText(d.Peer)
+	}
+	return out
+}
+
+// status is the switch as a whole; what the process knows about itself is added.
+func (c *Controller) status() api.Status {
+	s, m := c.sw.Status(), c.Model()
+	out := api.Status{
+		Version:           Version,
+		PID:               os.Getpid(),
+		Uptime:            seconds(time.Since(c.started)),
+		Local:             s.Local.String(),
+		DstPort:           s.DstPort,
+		Workers:           s.Workers,
+		FastPath:          api.FastPath{Mode: "off", Reason: "this build has no eBPF fast path: all frames pass user space"},
+		Offload:           make([]api.Capability, 0, len(s.Offload)),
+		UnderlayInterface: s.UnderlayInterface,
+		UnderlayMTU:       s.UnderlayMTU,
+		ReceiveBuffer:     s.ReceiveBuffer,
+		KernelDrops:       s.KernelDrops,
+		Ports:             s.Ports,
+		VNIs:              s.VNIs,
+		Peers:             s.Peers,
+		FDB: api.FDBTotals{
+			Dynamic: s.FDB.Dynamic,
+			Static:  s.FDB.Static,
+			Max:     m.Global.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs),
+			Learned: s.FDB.Learned,
+			Moved:   s.FDB.Moved,
+			Expired: s.FDB.Expired,
+			Evicted: s.FDB.Evicted,
+			Refused: s.FDB.Refused,
+		},
+		Frames: api.Frames{Received: s.Totals.Received, Forwarded: s.Totals.Forwarded, Dropped: s.Totals.Dropped},
+	}
+	if m.Global.FastPath == model.FastPathOff {
+		out.FastPath.Reason = "fastpath is off in the configuration"
+	}
+	for _, o := range s.Offload {
+		if !m.Global.Offload && !o.On && o.Reason == "" {
+			o.Reason = "offload is off in the configuration"
+		}
+		out.Offload = append(out.Offload, api.Capability{Name: o.Name, On: o.On, Reason: o.Reason})
+	}
+	return out
+}
+
+func event(e dataplane.Event) api.Event {
+	out := api.Event{Time: e.Time, Object: e.Object, Action: e.Action, VNI: e.VNI, Port: e.Port, From: e.From, Reason: e.Reason, Count: e.Count}
+	if f := e.FDB; f != nil {
+		flat := fdbEntry(*f, nil)
+		out.MAC, out.VNI, out.Dst, out.DPort, out.Port, out.State = flat.MAC, flat.VNI, flat.Dst, flat.DPort, flat.Port, flat.State
+	}
+	if e.Peer.IsValid() {
+		out.Peer, out.DPort = e.Peer.Addr().String(), e.Peer.Port()
+	}
+	return out
+}

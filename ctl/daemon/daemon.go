@@ -1,0 +1,326 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"vtepd/ctl"
+	"vtepd/ctl/config"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+)
+
+// Exit codes.
+const (
+	ExitClean    = 0 // clean stop
+	ExitBad      = 1 // bad configuration or environment
+	ExitInternal = 2 // internal failure
+)
+
+// stopTimeout bounds how long a stop waits for requests under way.
+const stopTimeout = 3 * time.Second
+
+// dataPlane is what the daemon needs of a switch beside what ctl does.
+type dataPlane interface {
+	ctl.Switch
+	Close() error
+}
+
+var _ dataPlane = (*dataplane.Switch)(nil)
+
+// Process is one run of vtepd.
+type Process struct {
+	Stdout, Stderr io.Writer
+
+	// newSwitch makes the data plane; tests put another in its place.
+	newSwitch func(dataplane.Config) (dataPlane, error)
+	// signals brings SIGHUP, SIGTERM and SIGINT; tests send their own.
+	signals chan os.Signal
+	// exit ends the process at once, on the second signal.
+	exit func(code int)
+}
+
+// internalError is a failure that no operator can mend.
+type internalError struct{ error }
+
+// Main runs vtepd with a command line, without the program's name, until it is stopped, and returns the exit code.
+func Main(args []string) int {
+	p := &Process{
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		newSwitch: func(c dataplane.Config) (dataPlane, error) { return dataplane.New(c) },
+		signals:   make(chan os.Signal, 8),
+		exit:      os.Exit,
+	}
+	signal.Notify(p.signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	return p.Run(args)
+}
+
+// Run is Main for a Process.
+func (p *Process) Run(args []string) int {
+	err := p.run(args)
+	var internal internalError
+	switch {
+	case err == nil:
+		return ExitClean
+	case errors.As(err, &internal):
+		p.complain(err)
+		return ExitInternal
+	}
+	p.complain(err)
+	return ExitBad
+}
+
+// complain prints the one line that says what is wrong and how to mend it.
+func (p *Process) complain(err error) {
+	fmt.Fprintf(p.Stderr, "vtepd: %s\n", strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }), " "))
+}
+
+func (p *Process) run(args []string) error {
+	s, err := parseFlags(args)
+	switch {
+	case err != nil:
+		return err
+	case s.help:
+		fmt.Fprint(p.Stdout, helpText)
+		return nil
+	case s.version:
+		fmt.Fprintf(p.Stdout, "vtepd %s\n", ctl.Version)
+		return nil
+	}
+	m, source := s.quick, "the command line"
+	var file *config.File
+	if s.config != "" {
+		if file, err = config.Load(s.config); err != nil {
+			return err
+		}
+		if s.check {
+			fmt.Fprintf(p.Stdout, "%s: ok\n", s.config)
+			return nil
+		}
+		m, source = file.Model, s.config
+	}
+	if err := resolve(m, file); err != nil {
+		return err
+	}
+	d := &running{Process: p, settings: s, log: newLogger(p.Stderr, s)}
+	socket := m.Global.Socket
+	if s.socket != "" {
+		socket = s.socket
+	}
+	return d.serve(m, source, socket)
+}
+
+// resolve fills in the underlay address where an interface names it, and checks what could not be checked without it.
+func resolve(m *model.Model, file *config.File) error {
+	if m.Global.Interface == "" {
+		return nil
+	}
+	locate := func(err error) error {
+		if file != nil {
+			return file.Locate(err)
+		}
+		return err
+	}
+	a, err := firstAddress(m.Global.Interface)
+	if err != nil {
+		return locate(model.Invalid("interface", "%v", err))
+	}
+	m.Global.Local = a
+	if file != nil {
+		return file.Check()
+	}
+	return m.Check()
+}
+
+func newLogger(w io.Writer, s *settings) *slog.Logger {
+	var level slog.Level
+	// The words were checked with the command line.
+	_ = level.UnmarshalText([]byte(s.logLevel))
+	o := &slog.HandlerOptions{Level: level}
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// running is a vtepd that has a switch.
+type running struct {
+	*Process
+	settings *settings
+	log      *slog.Logger
+	control  *ctl.Controller
+}
+
+// serve runs the switch until a signal or a failure, and leaves nothing behind.
+func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
+	socket, err := listen(socketPath)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+
+	c := m.SwitchConfig()
+	c.Log = d.log
+	sw, err := d.newSwitch(c)
+	if err != nil {
+		return err
+	}
+	// Closing twice is not asked of the switch: every way out passes here once.
+	defer func() {
+		if cerr := sw.Close(); cerr != nil && err == nil {
+			err = internalError{fmt.Errorf("stop: %w", cerr)}
+		}
+	}()
+	if d.control, err = ctl.New(sw, m, d.log); err != nil {
+		return err
+	}
+	server := ctl.NewServer(d.control, d.log)
+	failed := make(chan error, 1)
+	go func() {
+		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+			failed <- internalError{fmt.Errorf("control API: %w", err)}
+		}
+	}()
+	st := sw.Status()
+	d.log.Info("started", "version", ctl.Version, "config", source, "local", m.Global.Local, "dstport", m.Global.DstPort, "socket", socketPath,
+		"workers", st.Workers, "vnis", len(m.Declared()), "ports", len(m.Ports), "offload", offloadText(st))
+	d.notify(daemon.SdNotifyReady)
+	stopWatchdog := d.watchdog()
+	defer stopWatchdog()
+
+	reason, err := d.wait(failed)
+	d.notify(daemon.SdNotifyStopping)
+	d.log.Info("stopping", "reason", reason)
+	d.forceOnSecondSignal(socket)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	// Event streams never end by themselves: what is idle is closed at once, what is not when the time is up.
+	go func() {
+		<-time.After(stopTimeout / 30)
+		server.Close()
+	}()
+	_ = server.Shutdown(ctx)
+	return err
+}
+
+func offloadText(st dataplane.Status) string {
+	var on []string
+	for _, o := range st.Offload {
+		if o.On {
+			on = append(on, o.Name)
+		}
+	}
+	if len(on) == 0 {
+		return "none"
+	}
+	return strings.Join(on, ",")
+}
+
+// wait serves signals until one ends the process, or something fails.
+func (d *running) wait(failed <-chan error) (reason string, err error) {
+	for {
+		select {
+		case err := <-failed:
+			return "failure", err
+		case sig := <-d.signals:
+			if sig != syscall.SIGHUP {
+				return sig.String(), nil
+			}
+			d.reload()
+		}
+	}
+}
+
+// reload reads the file again. Whatever is wrong with it, the switch goes on as it was.
+func (d *running) reload() {
+	if d.settings.config == "" {
+		d.log.Warn("reload refused", "reason", "there is no file: vtepd was started with options; use vtepctl")
+		return
+	}
+	d.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	defer d.notify(daemon.SdNotifyReady)
+	file, err := config.Load(d.settings.config)
+	if err == nil {
+		err = d.keepLocal(file)
+	}
+	var ops []string
+	if err == nil {
+		if ops, err = d.control.Reload(file.Model); err != nil {
+			err = file.Locate(err)
+		}
+	}
+	if err != nil {
+		d.log.Error("reload refused, nothing changed", "reason", err)
+		return
+	}
+	d.log.Info("reloaded", "config", d.settings.config, "result", ctl.Summary(ops))
+}
+
+// keepLocal fills in the underlay address of a file read again: the running one, while the interface that it was taken from is the same.
+func (d *running) keepLocal(file *config.File) error {
+	now := d.control.Model().Global
+	if file.Model.Global.Interface != "" && file.Model.Global.Interface == now.Interface {
+		file.Model.Global.Local = now.Local
+		return file.Check()
+	}
+	return resolve(file.Model, file)
+}
+
+// forceOnSecondSignal ends the process when a stop is asked for again while it is under way.
+func (d *running) forceOnSecondSignal(socket *controlSocket) {
+	go func() {
+		for sig := range d.signals {
+			if sig == syscall.SIGHUP {
+				continue
+			}
+			d.log.Warn("stopping at once", "reason", "second "+sig.String())
+			os.Remove(socket.path)
+			d.exit(ExitInternal)
+			return
+		}
+	}()
+}
+
+// notify tells the service manager; without one nothing happens.
+func (d *running) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		d.log.Warn("the service manager cannot be told", "reason", err)
+	}
+}
+
+// watchdog tells the service manager, twice in the time it allows, that control still takes turns. It returns what ends it.
+func (d *running) watchdog() (stop func()) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(interval / 2)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if err := d.control.Ping(interval / 4); err != nil {
+					d.log.Warn("watchdog", "reason", err)
+					continue
+				}
+				d.notify(daemon.SdNotifyWatchdog)
+			}
+		}
+	}()
+	return func() { close(done) }
+}

@@ -1,0 +1,263 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"vtepd/ctl/config"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+)
+
+const helpText = `vtepd - a VXLAN tunnel endpoint and learning switch in user space
+
+usage: vtepd --config FILE [--check]
+       vtepd --local IP --vni N [--peer IP]... [--tap NAME]...
+
+Joins the TAP devices of this host to the same Ethernet segments on other hosts, over VXLAN (RFC 7348).
+vtepctl looks at and changes a running vtepd.
+
+With a file:
+  --config FILE          read the configuration from FILE; SIGHUP reads it again
+  --check                read and verify FILE, then exit
+
+Quick start, without a file:
+  --local IP             underlay address of this host
+  --interface IF         or: take the first address of this interface
+  --vni N                the VNI that peers and TAPs are in
+  --peer IP[:PORT]       another VTEP; may be given several times
+  --tap NAME             TAP device to make; may be given several times
+  --mtu N                MTU of the TAPs (default: what the underlay leaves)
+  --address IP/LEN       address of the TAP; may be given several times
+  --netns NAME           move the TAPs into this network namespace
+  --dstport PORT         UDP port to send to and listen on (default 4789)
+  --ageing DURATION      ageing of the forwarding table, 0 is never (default 300s)
+  --peer-policy POLICY   strict: only peers may send; learn: any source may (default strict)
+  --workers N            worker threads, 0 is one a CPU (default 0)
+  --offload MODE         off or auto: GSO and GRO on TAPs and underlay (default auto)
+  --fastpath MODE        off or auto (default auto)
+
+Always:
+  --socket PATH          where the control API listens (default ` + model.DefaultSocket + `)
+  --log-level LEVEL      debug, info, warn or error (default info)
+  --log-format FORMAT    text or json (default text)
+  --version              print the version
+  -h, --help             print this
+
+Exit codes: 0 clean stop, 1 bad configuration or environment, 2 internal failure.
+
+Examples:
+  vtepd --local 192.0.2.1 --vni 42 --peer 192.0.2.2 --tap vtep0 --address 198.51.100.1/24
+  vtepd --config /etc/vtepd/vtepd.yaml --check
+  vtepd --config /etc/vtepd/vtepd.yaml
+`
+
+// settings is a command line that has been understood.
+type settings struct {
+	help, version, check bool
+	config               string
+	socket               string // overrides the file's; empty when not given
+	logLevel, logFormat  string
+
+	// quick is the model of a command line without a file; nil with one.
+	quick *model.Model
+}
+
+// parseFlags reads a command line without the program's name.
+func parseFlags(args []string) (*settings, error) {
+	s := &settings{}
+	f := pflag.NewFlagSet("vtepd", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	f.BoolVarP(&s.help, "help", "h", false, "")
+	f.BoolVar(&s.version, "version", false, "")
+	f.BoolVar(&s.check, "check", false, "")
+	f.StringVar(&s.config, "config", "", "")
+	f.StringVar(&s.socket, "socket", "", "")
+	f.StringVar(&s.logLevel, "log-level", "info", "")
+	f.StringVar(&s.logFormat, "log-format", "text", "")
+	q := quickFlags{}
+	q.define(f)
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			s.help = true
+			return s, nil
+		}
+		var names []string
+		f.VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+		hint := ""
+		for _, a := range args {
+			if name, _, _ := strings.Cut(a, "="); strings.HasPrefix(name, "--") && f.Lookup(name[2:]) == nil {
+				hint = model.DidYouMean(name, names)
+				break
+			}
+		}
+		return nil, fmt.Errorf("%v%s: see vtepd --help", err, hint)
+	}
+	if s.help || s.version {
+		return s, nil
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("%.64q is no option: see vtepd --help", f.Arg(0))
+	}
+	if _, err := model.ParseWord(s.logLevel, "debug", "info", "warn", "error"); err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	if _, err := model.ParseWord(s.logFormat, "text", "json"); err != nil {
+		return nil, fmt.Errorf("--log-format: %w", err)
+	}
+	if f.Changed("socket") {
+		path, err := config.ParseSocket(s.socket)
+		if err != nil {
+			return nil, fmt.Errorf("--socket: %w", err)
+		}
+		s.socket = path
+	}
+	given := q.given(f)
+	switch {
+	case f.Changed("config") && s.config == "":
+		return nil, errors.New("--config is empty: name a file")
+	case s.config != "" && len(given) > 0:
+		return nil, fmt.Errorf("--%s is for a start without a file: write it into %s", given[0], s.config)
+	case s.config != "":
+		return s, nil
+	case s.check:
+		return nil, errors.New("--check needs a file to verify: add --config FILE")
+	case len(given) == 0:
+		return nil, errors.New("nothing to do: give --config FILE, or --local IP to start without a file (see vtepd --help)")
+	}
+	var err error
+	s.quick, err = q.model()
+	return s, err
+}
+
+// quickFlags are the options of a start without a file.
+type quickFlags struct {
+	local, iface, vni, mtu, netns, dstport     string
+	ageing, policy, workers, offload, fastpath string
+	peers, taps, addresses                     []string
+}
+
+var quickNames = []string{
+	"local", "interface", "vni", "peer", "tap", "mtu", "address", "netns", "dstport", "ageing", "peer-policy", "workers", "offload", "fastpath",
+}
+
+func (q *quickFlags) define(f *pflag.FlagSet) {
+	f.StringVar(&q.local, "local", "", "")
+	f.StringVar(&q.iface, "interface", "", "")
+	f.StringVar(&q.vni, "vni", "", "")
+	f.StringArrayVar(&q.peers, "peer", nil, "")
+	f.StringArrayVar(&q.taps, "tap", nil, "")
+	f.StringVar(&q.mtu, "mtu", "", "")
+	f.StringArrayVar(&q.addresses, "address", nil, "")
+	f.StringVar(&q.netns, "netns", "", "")
+	f.StringVar(&q.dstport, "dstport", "", "")
+	f.StringVar(&q.ageing, "ageing", "", "")
+	f.StringVar(&q.policy, "peer-policy", "", "")
+	f.StringVar(&q.workers, "workers", "", "")
+	f.StringVar(&q.offload, "offload", "", "")
+	f.StringVar(&q.fastpath, "fastpath", "", "")
+}
+
+// given lists the quick-start options on the command line, in the order of the help text.
+func (q *quickFlags) given(f *pflag.FlagSet) []string {
+	return slices.DeleteFunc(slices.Clone(quickNames), func(name string) bool { return !f.Changed(name) })
+}
+
+// flagValue reads the value of an option that was given.
+func flagValue[T any](errs *error, name, text string, parse func(string) (T, error), into *T) {
+	if text == "" || *errs != nil {
+		return
+	}
+	v, err := parse(text)
+	if err != nil {
+		*errs = fmt.Errorf("--%s: %w", name, err)
+		return
+	}
+	*into = v
+}
+
+// model declares as it goes: the VNI, its peers, and the TAPs in it.
+func (q *quickFlags) model() (*model.Model, error) {
+	m := model.New()
+	g := &m.Global
+	var err error
+	var vni uint32
+	var netns string
+	var mtu int
+	flagValue(&err, "local", q.local, model.ParseAddr, &g.Local)
+	flagValue(&err, "interface", q.iface, model.ParsePortName, &g.Interface)
+	flagValue(&err, "dstport", q.dstport, model.ParsePort, &g.DstPort)
+	flagValue(&err, "fastpath", q.fastpath, config.ParseFastPath, &g.FastPath)
+	flagValue(&err, "workers", q.workers, model.ParseWorkers, &g.Workers)
+	flagValue(&err, "vni", q.vni, model.ParseVNI, &vni)
+	flagValue(&err, "mtu", q.mtu, model.ParseMTU, &mtu)
+	flagValue(&err, "netns", q.netns, model.ParseNetNS, &netns)
+	if q.offload != "" && err == nil {
+		o, oerr := config.ParseOffload(q.offload)
+		if oerr != nil {
+			err = fmt.Errorf("--offload: %w", oerr)
+		}
+		g.Offload = bool(o)
+	}
+	for _, set := range []struct{ name, text string }{{"ageing", q.ageing}, {"peer-policy", q.policy}} {
+		if set.text != "" && err == nil {
+			if perr := model.SettingByName(set.name).Parse(&g.Settings, set.text); perr != nil {
+				err = fmt.Errorf("--%s: %w", set.name, perr)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case q.local != "" && q.iface != "":
+		return nil, errors.New("--local and --interface exclude each other: keep one")
+	case q.local == "" && q.iface == "":
+		return nil, errors.New("the underlay address is missing: give --local IP or --interface IF")
+	case vni == 0 && len(q.peers) > 0:
+		return nil, errors.New("--peer needs the VNI that it is in: add --vni N")
+	case vni == 0 && len(q.taps) > 0:
+		return nil, errors.New("--tap needs the VNI that it is in: add --vni N")
+	case len(q.taps) == 0 && (mtu != 0 || netns != "" || len(q.addresses) > 0):
+		return nil, errors.New("--mtu, --netns and --address are for a TAP: add --tap NAME")
+	case len(q.taps) > 1 && len(q.addresses) > 0:
+		return nil, fmt.Errorf("--address cannot tell which of %d TAPs it is for: use a file, or vtepctl port set NAME address IP/LEN", len(q.taps))
+	}
+	if vni != 0 {
+		v := &model.VNI{}
+		for _, text := range q.peers {
+			p, err := model.ParsePeer(text)
+			if err != nil {
+				return nil, fmt.Errorf("--peer: %w", err)
+			}
+			v.Peers = append(v.Peers, m.Endpoint(p))
+		}
+		m.VNIs[vni] = v
+	}
+	var addresses []netip.Prefix
+	for _, text := range q.addresses {
+		a, err := model.ParseInterfaceAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("--address: %w", err)
+		}
+		addresses = append(addresses, a)
+	}
+	for _, name := range q.taps {
+		if _, err := model.ParsePortName(name); err != nil {
+			return nil, fmt.Errorf("--tap: %w", err)
+		}
+		if m.Ports[name] != nil {
+			return nil, fmt.Errorf("--tap %s is given twice: leave one away", name)
+		}
+		m.Ports[name] = &model.Port{Type: dataplane.PortTAP, VNI: vni, MTU: mtu, NetNS: netns, Addresses: addresses}
+	}
+	m.Normalize()
+	return m, m.Check()
+}

@@ -1,0 +1,175 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socketMode lets owner and group speak to vtepd.
+const socketMode = 0o660
+
+// controlSocket is the unix socket of the control API with the lock that keeps a second vtepd off it.
+type controlSocket struct {
+	net.Listener
+	path string
+	lock *os.File
+}
+
+// listen takes the control socket at path. A second vtepd is refused with the first one's pid, and so is any other process that listens there; a
+// socket that nobody serves any more is replaced. The lock is a file beside the socket (a socket itself cannot be locked), and goes with the process
+// however that ends.
+func listen(path string) (*controlSocket, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("control socket %s: %w: start as root, or choose another place with socket", path, bare(err))
+	}
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	s := &controlSocket{path: path, lock: lock}
+	if err := s.removeStale(); err != nil {
+		s.unlock()
+		return nil, err
+	}
+	// Between bind and chmod nobody else may connect: the mask is taken off the bits that the socket is born with.
+	old := unix.Umask(0o777 &^ socketMode)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	unix.Umask(old)
+	if err != nil {
+		s.unlock()
+		return nil, fmt.Errorf("control socket %s: %w: choose another place with socket", path, bare(err))
+	}
+	// The file is removed by Close, under the lock.
+	l.SetUnlinkOnClose(false)
+	s.Listener = l
+	if err := os.Chmod(path, socketMode); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("control socket %s: %w", path, bare(err))
+	}
+	return s, nil
+}
+
+// Close removes the socket and lets go of the lock. It may be called again.
+func (s *controlSocket) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	err := s.Listener.Close()
+	if rerr := os.Remove(s.path); err == nil && !errors.Is(rerr, fs.ErrNotExist) {
+		err = rerr
+	}
+	s.unlock()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	return err
+}
+
+func (s *controlSocket) unlock() {
+	os.Remove(s.lock.Name())
+	s.lock.Close()
+	s.lock = nil
+}
+
+// lockFile takes an exclusive lock on a file that it makes, and writes the pid into it. The one who holds it removes the file before letting go, so
+// whoever gets a lock makes sure that it is on the file which has the name now.
+func lockFile(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w: start as root, or choose another place with socket", path, bare(err))
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			defer f.Close()
+			return nil, fmt.Errorf("in use by another vtepd%s: stop it, or give this one a socket of its own", holder(f))
+		}
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		var held, named unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &held) != nil || unix.Stat(path, &named) != nil || held.Ino != named.Ino || held.Dev != named.Dev {
+			f.Close()
+			continue
+		}
+		if err := f.Truncate(0); err == nil {
+			_, err = fmt.Fprintln(f, os.Getpid())
+			if err != nil {
+				f.Close()
+				return nil, fmt.Errorf("lock %s: %w", path, bare(err))
+			}
+		}
+		return f, nil
+	}
+}
+
+// holder says who wrote a lock file.
+func holder(f *os.File) string {
+	b := make([]byte, 32)
+	n, _ := f.ReadAt(b, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", pid %d", pid)
+}
+
+// removeStale takes away a socket that nobody serves, and refuses anything else that has its name.
+func (s *controlSocket) removeStale() error {
+	info, err := os.Lstat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("control socket %s: there is something else of that name, and it is not a socket: remove it, or choose another place with socket", s.path)
+	}
+	c, err := net.DialTimeout("unix", s.path, time.Second)
+	if err == nil {
+		defer c.Close()
+		return fmt.Errorf("control socket %s: in use by another program%s: stop it, or choose another place with socket", s.path, peerOf(c.(*net.UnixConn)))
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
+	}
+	if err := os.Remove(s.path); err != nil {
+		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
+	}
+	return nil
+}
+
+// peerOf says which process is at the other end of a connection.
+func peerOf(c *net.UnixConn) string {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	text := ""
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && cred.Pid > 0 {
+			text = fmt.Sprintf(", pid %d", cred.Pid)
+		}
+	})
+	return text
+}
+
+// bare is the innermost cause of an error of the os or net package: path and operation are said already.
+func bare(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package model
+
+import (
+	"net/netip"
+	"slices"
+
+	"vtepd/dataplane"
+	"vtepd/encap"
+)
+
+// SwitchConfig is what the switch is born with.
+func (m *Model) SwitchConfig() dataplane.Config {
+	return dataplane.Config{
+		Local:              m.Global.Local,
+		DstPort:            m.Global.DstPort,
+		Workers:            m.Global.Workers,
+		Offload:            m.Global.Offload,
+		MaxMACs:            m.Global.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs),
+		UDP6ZeroChecksumRx: m.Global.Settings.UDP6Zero.V.Rx,
+	}
+}
+
+// VNIConfig is a declared VNI with everything that it leaves to the levels above filled in. Its slices are fresh.
+func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
+	own := m.VNIs[vni]
+	if own == nil {
+		own = &VNI{}
+	}
+	g, s := m.Global.Settings, own.Settings
+	ttl := s.TTL.or(g.TTL).Or(HeaderByte{N: dataplane.DefaultTTL})
+	dscp := s.DSCP.or(g.DSCP).V
+	if ttl.N == 0 {
+		ttl.N = dataplane.DefaultTTL
+	}
+	var allow []netip.Prefix
+	allow = append(allow, g.Allow...)
+	for _, p := range s.Allow {
+		if !slices.Contains(allow, p) {
+			allow = append(allow, p)
+		}
+	}
+	return dataplane.VNIConfig{
+		VNI:      vni,
+		Peers:    append([]netip.AddrPort(nil), own.Peers...),
+		Learning: s.Learning.or(g.Learning).Or(true),
+		Ageing:   s.Ageing.or(g.Ageing).Or(DefaultAgeing),
+		MaxMACs:  s.MaxMACs.V,
+		Policy:   s.Policy.or(g.Policy).Or(dataplane.Strict),
+		Allow:    allow,
+		Header: dataplane.HeaderPolicy{
+			TTL:                ttl.N,
+			InheritTTL:         ttl.Inherit,
+			DSCP:               dscp.N,
+			InheritDSCP:        dscp.Inherit,
+			ECN:                s.ECN.or(g.ECN).Or(encap.ECNRFC6040),
+			UDPChecksum:        s.UDPChecksum.or(g.UDPChecksum).Or(dataplane.ChecksumAuto),
+			UDP6ZeroChecksumTx: s.UDP6Zero.or(g.UDP6Zero).V.Tx,
+			StrictReserved:     s.StrictReserved.or(g.StrictReserved).V,
+			KeepInnerVLAN:      s.KeepInnerVLAN.or(g.KeepInnerVLAN).V,
+		},
+	}
+}
+
+// PortConfig is a declared port with its VLANs turned into VNIs. Its slices are fresh.
+func (m *Model) PortConfig(name string) dataplane.PortConfig {
+	p := m.Ports[name]
+	c := dataplane.PortConfig{
+		Name:      name,
+		Type:      p.Type,
+		Untagged:  p.VNI,
+		MTU:       p.MTU,
+		MAC:       slices.Clone(p.MAC),
+		NetNS:     p.NetNS,
+		Addresses: append([]netip.Prefix(nil), p.Addresses...),
+		MaxMACs:   p.MaxMACs,
+	}
+	if p.Access != 0 {
+		c.Untagged = m.VLANs[p.Access]
+	}
+	if p.Native != 0 {
+		c.Untagged, c.NativeVID = m.VLANs[p.Native], p.Native
+	}
+	for _, vid := range p.Trunk {
+		if vid != p.Native {
+			c.Tagged = append(c.Tagged, dataplane.VIDMap{VID: vid, VNI: m.VLANs[vid]})
+		}
+	}
+	return c
+}

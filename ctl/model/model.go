@@ -1,0 +1,300 @@
+package model
+
+import (
+	"cmp"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"vtepd/dataplane"
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+const (
+	// DefaultSocket is where the control API listens when nothing else is said.
+	DefaultSocket = "/run/vtepd/vtepd.sock"
+	// DefaultAgeing is how long a dynamic entry lives unseen: 300 s, as IEEE 802.1Q table 8-6 recommends.
+	DefaultAgeing = 300 * time.Second
+)
+
+// FastPath says whether the eBPF fast path is wanted.
+type FastPath string
+
+// The values of fastpath.
+const (
+	FastPathOff  FastPath = "off"
+	FastPathAuto FastPath = "auto"
+	FastPathOn   FastPath = "on"
+)
+
+// Model is a desired state. Maps and what they hold are never changed in place once a Model has been handed on: edit a Clone, and replace values
+// instead of writing into them.
+type Model struct {
+	Global Global
+	// VLANs are the switch-wide names: VID to VNI. A line declares its VNI.
+	VLANs map[uint16]uint32
+	// VNIs are those declared by themselves; see Declared for all.
+	VNIs  map[uint32]*VNI
+	Ports map[string]*Port
+	// Statics are the static and sticky forwarding entries.
+	Statics map[StaticKey]Static
+}
+
+// Global is what concerns the whole switch. Everything but Settings is fixed when vtepd starts, and so are two of the settings: see Settings.
+type Global struct {
+	// Local is the underlay address; Interface, when not empty, is where it was or will be taken from.
+	Local     netip.Addr
+	Interface string
+	DstPort   uint16
+	Socket    string
+	FastPath  FastPath
+	Offload   bool
+	// Workers is the number of worker threads, 0 is one a CPU.
+	Workers int
+	// Settings are the defaults of every VNI. MaxMACs bounds the whole switch here, and receiving without UDP checksum over IPv6 is decided here alone.
+	Settings Settings
+}
+
+// VNI is one broadcast domain as declared.
+type VNI struct {
+	// Peers is the head-end replication list, in the order given. No doubles, and no port is 0 in a normalised Model.
+	Peers []netip.AddrPort
+	// Settings override the global ones where they are set; Allow widens the global list.
+	Settings Settings
+}
+
+// Port is one port as declared. Exactly one of VNI, Access and Trunk says where its frames go.
+type Port struct {
+	Type   dataplane.PortType
+	VNI    uint32
+	Access uint16
+	// Trunk holds VLAN IDs, ascending and without doubles.
+	Trunk []uint16
+	// Native is the VLAN of a trunk's untagged frames; it need not be in Trunk.
+	Native uint16
+	// MTU in bytes of Ethernet payload; 0 follows the underlay.
+	MTU   int
+	NetNS string
+	MAC   net.HardwareAddr
+	// Addresses are put on the interface.
+	Addresses []netip.Prefix
+	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.
+	MaxMACs int
+}
+
+// StaticKey names a forwarding entry.
+type StaticKey struct {
+	VNI uint32
+	MAC fdb.MAC
+}
+
+// Static is a forwarding entry that is not learned. Exactly one of Dst and Port is set.
+type Static struct {
+	Dst   netip.AddrPort
+	Port  string
+	State fdb.State
+}
+
+// Settings are what the top level and each VNI may say. An unset field means: as the level above, in the end the default.
+type Settings struct {
+	Ageing      Opt[time.Duration]
+	Learning    Opt[bool]
+	Policy      Opt[dataplane.Policy]
+	MaxMACs     Opt[int]
+	Allow       []netip.Prefix
+	TTL         Opt[HeaderByte]
+	DSCP        Opt[HeaderByte]
+	ECN         Opt[encap.ECNMode]
+	UDPChecksum Opt[dataplane.UDPChecksum]
+	UDP6Zero    Opt[ZeroChecksum]
+	// StrictReserved is reserved-bits strict, KeepInnerVLAN is inner-vlan keep.
+	StrictReserved Opt[bool]
+	KeepInnerVLAN  Opt[bool]
+}
+
+// HeaderByte is a number for an outer header field, or the inner frame's value.
+type HeaderByte struct {
+	Inherit bool
+	N       uint8
+}
+
+// ZeroChecksum says whether UDP datagrams without checksum are accepted and sent over IPv6 (RFC 6935).
+type ZeroChecksum struct {
+	Rx, Tx bool
+}
+
+// Opt is a value that may be absent.
+type Opt[T any] struct {
+	V   T
+	Set bool
+}
+
+// Some is a value that is there.
+func Some[T any](v T) Opt[T] { return Opt[T]{V: v, Set: true} }
+
+// Or is the value, or def when it is absent.
+func (o Opt[T]) Or(def T) T {
+	if o.Set {
+		return o.V
+	}
+	return def
+}
+
+// or is o when it is set, and other when not.
+func (o Opt[T]) or(other Opt[T]) Opt[T] {
+	if o.Set {
+		return o
+	}
+	return other
+}
+
+// New is an empty model with the defaults of the file.
+func New() *Model {
+	return &Model{
+		Global: Global{
+			DstPort:  dataplane.DefaultPort,
+			Socket:   DefaultSocket,
+			FastPath: FastPathAuto,
+			Offload:  true,
+		},
+		VLANs:   map[uint16]uint32{},
+		VNIs:    map[uint32]*VNI{},
+		Ports:   map[string]*Port{},
+		Statics: map[StaticKey]Static{},
+	}
+}
+
+// Clone is a model to edit: its maps are new, what they point to is shared and must be replaced, not written into.
+func (m *Model) Clone() *Model {
+	c := *m
+	c.VLANs = maps.Clone(m.VLANs)
+	c.VNIs = maps.Clone(m.VNIs)
+	c.Ports = maps.Clone(m.Ports)
+	c.Statics = maps.Clone(m.Statics)
+	return &c
+}
+
+// Normalize brings equal states into one form: peers get the switch's UDP port where they name none, and IPv4-mapped addresses become IPv4.
+// It may be called on a model that is still being built, not on one that was handed on.
+func (m *Model) Normalize() {
+	for n, v := range m.VNIs {
+		for i, p := range v.Peers {
+			if q := m.Endpoint(p); q != p {
+				v = &VNI{Peers: slices.Clone(v.Peers), Settings: v.Settings}
+				v.Peers[i] = q
+				m.VNIs[n] = v
+			}
+		}
+	}
+	for k, s := range m.Statics {
+		if s.Dst.IsValid() {
+			s.Dst = m.Endpoint(s.Dst)
+			m.Statics[k] = s
+		}
+	}
+}
+
+// Endpoint is p with the switch's UDP port where it names none.
+func (m *Model) Endpoint(p netip.AddrPort) netip.AddrPort {
+	port := p.Port()
+	if port == 0 {
+		port = m.Global.DstPort
+	}
+	return netip.AddrPortFrom(p.Addr().Unmap(), port)
+}
+
+// Declared lists every VNI, by itself or by a VLAN, ascending.
+func (m *Model) Declared() []uint32 {
+	set := m.DeclaredSet()
+	return slices.Sorted(maps.Keys(set))
+}
+
+// HasVNI says whether vni is declared, by itself or by a VLAN.
+func (m *Model) HasVNI(vni uint32) bool {
+	if _, ok := m.VNIs[vni]; ok {
+		return true
+	}
+	for _, n := range m.VLANs {
+		if n == vni {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Model) DeclaredSet() map[uint32]struct{} {
+	set := make(map[uint32]struct{}, len(m.VNIs)+len(m.VLANs))
+	for n := range m.VNIs {
+		set[n] = struct{}{}
+	}
+	for _, n := range m.VLANs {
+		set[n] = struct{}{}
+	}
+	return set
+}
+
+// PortVNIs lists the VNIs that a port is in, ascending; VLANs without a name are left out.
+func (m *Model) PortVNIs(p *Port) []uint32 {
+	var vnis []uint32
+	if p.VNI != 0 {
+		vnis = append(vnis, p.VNI)
+	}
+	for _, vid := range append([]uint16{p.Access, p.Native}, p.Trunk...) {
+		if n, ok := m.VLANs[vid]; ok && vid != 0 {
+			vnis = append(vnis, n)
+		}
+	}
+	slices.Sort(vnis)
+	return slices.Compact(vnis)
+}
+
+// PortNames lists the ports by name, numbers in names compared as numbers: tap2 comes before tap10.
+func (m *Model) PortNames() []string {
+	return slices.SortedFunc(maps.Keys(m.Ports), CompareNames)
+}
+
+// StaticKeys lists the static entries by VNI, then MAC.
+func (m *Model) StaticKeys() []StaticKey {
+	return slices.SortedFunc(maps.Keys(m.Statics), func(a, b StaticKey) int {
+		return cmp.Or(cmp.Compare(a.VNI, b.VNI), cmp.Compare(a.MAC, b.MAC))
+	})
+}
+
+// CompareNames orders interface names as people count: digits in them compare as numbers.
+func CompareNames(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		nx, ny := digits(x), digits(y)
+		if nx > 0 && ny > 0 {
+			dx, dy := trimZeros(x[:nx]), trimZeros(y[:ny])
+			if c := cmp.Or(cmp.Compare(len(dx), len(dy)), cmp.Compare(dx, dy)); c != 0 {
+				return c
+			}
+			x, y = x[nx:], y[ny:]
+			continue
+		}
+		if x[0] != y[0] {
+			return cmp.Compare(x[0], y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(a, b))
+}
+
+func digits(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
+}
+
+func trimZeros(s string) string {
+	for len(s) > 1 && s[0] == '0' {
+		s = s[1:]
+	}
+	return s
+}

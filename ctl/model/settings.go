@@ -1,0 +1,111 @@
+package model
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"vtepd/dataplane"
+	"vtepd/encap"
+)
+
+// Setting is one word that the top level and each VNI may set. The file, the command line and the API all go through this table, so that a word means
+// the same everywhere.
+type Setting struct {
+	// Name is the word, with - between its parts.
+	Name string
+	// Values says what may follow, for help texts.
+	Values string
+	// Help is half a line.
+	Help string
+	// Parse sets the value from text.
+	Parse func(s *Settings, text string) error
+	// Clear goes back to the level above.
+	Clear func(s *Settings)
+}
+
+// SettingTable lists the settings in the order of help texts.
+var SettingTable = []Setting{
+	setting("ageing", "DURATION", "how long an unseen dynamic entry lives; 0 is for ever", ParseAgeing,
+		func(s *Settings) *Opt[time.Duration] { return &s.Ageing }),
+	setting("learning", "on|off", "learn MACs from the overlay", ParseBool,
+		func(s *Settings) *Opt[bool] { return &s.Learning }),
+	setting("peer-policy", "strict|learn", "who may send: configured peers, or anybody", ParsePolicy,
+		func(s *Settings) *Opt[dataplane.Policy] { return &s.Policy }),
+	{
+		Name: "allow", Values: "PREFIX[,PREFIX]...", Help: "sources that may send besides the peers",
+		Parse: func(s *Settings, text string) error {
+			allow, err := ParsePrefixes(strings.Split(text, ","))
+			if err == nil {
+				s.Allow = allow
+			}
+			return err
+		},
+		Clear: func(s *Settings) { s.Allow = nil },
+	},
+	setting("max-macs", "N", "bound of the dynamic entries", ParseMaxMACs,
+		func(s *Settings) *Opt[int] { return &s.MaxMACs }),
+	setting("ttl", "N|inherit", "outer TTL or hop limit", ParseTTL,
+		func(s *Settings) *Opt[HeaderByte] { return &s.TTL }),
+	setting("dscp", "N|inherit", "outer DSCP", ParseDSCP,
+		func(s *Settings) *Opt[HeaderByte] { return &s.DSCP }),
+	setting("ecn", "rfc6040|linux", "how ECN is carried to the outer header", ParseECN,
+		func(s *Settings) *Opt[encap.ECNMode] { return &s.ECN }),
+	setting("udp-checksum", "auto|on|off", "UDP checksum toward IPv4 peers", ParseUDPChecksum,
+		func(s *Settings) *Opt[dataplane.UDPChecksum] { return &s.UDPChecksum }),
+	setting("udp6-zero-checksum", "off|rx|tx|both", "do without UDP checksum over IPv6", ParseZeroChecksum,
+		func(s *Settings) *Opt[ZeroChecksum] { return &s.UDP6Zero }),
+	setting("reserved-bits", "ignore|strict", "drop datagrams with reserved VXLAN bits set, or not", parseReserved,
+		func(s *Settings) *Opt[bool] { return &s.StrictReserved }),
+	setting("inner-vlan", "drop|keep", "802.1Q tags inside the VNI", parseInnerVLAN,
+		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
+}
+
+func setting[T any](name, values, help string, parse func(string) (T, error), field func(*Settings) *Opt[T]) Setting {
+	return Setting{
+		Name: name, Values: values, Help: help,
+		Parse: func(s *Settings, text string) error {
+			v, err := parse(text)
+			if err == nil {
+				*field(s) = Some(v)
+			}
+			return err
+		},
+		Clear: func(s *Settings) { *field(s) = Opt[T]{} },
+	}
+}
+
+// SettingByName finds a setting; nil when there is none.
+func SettingByName(name string) *Setting {
+	i := slices.IndexFunc(SettingTable, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &SettingTable[i]
+}
+
+// ParsePrefixes reads prefixes into a list without doubles.
+func ParsePrefixes(texts []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, t := range texts {
+		p, err := ParsePrefix(strings.TrimSpace(t))
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+func parseReserved(s string) (bool, error) {
+	w, err := ParseWord(s, "ignore", "strict")
+	return w == "strict", err
+}
+
+func parseInnerVLAN(s string) (bool, error) {
+	w, err := ParseWord(s, "drop", "keep")
+	return w == "keep", err
+}

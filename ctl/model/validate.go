@@ -1,0 +1,270 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+// maxProblems bounds what one Validate reports: the first is shown, the others serve to find the first in a file.
+const maxProblems = 1000
+
+// Validate checks the model as a whole and returns what is wrong with it, nil when nothing is. Every value is assumed to have come from a parser of
+// this package; what is checked is how values go together. The order is fixed: global options, VLANs, VNIs, ports, static entries.
+func (m *Model) Validate() []*Error {
+	v := validation{m: m, declared: m.DeclaredSet()}
+	v.global()
+	v.vlans()
+	v.vnis()
+	v.ports()
+	v.statics()
+	return v.problems
+}
+
+// Check is the first problem that Validate finds.
+func (m *Model) Check() error {
+	if problems := m.Validate(); len(problems) > 0 {
+		return problems[0]
+	}
+	return nil
+}
+
+type validation struct {
+	m        *Model
+	declared map[uint32]struct{}
+	problems []*Error
+}
+
+func (v *validation) add(e *Error) {
+	if len(v.problems) < maxProblems {
+		v.problems = append(v.problems, e)
+	}
+}
+
+func (v *validation) global() {
+	g := &v.m.Global
+	switch a := g.Local; {
+	case !a.IsValid() && g.Interface == "":
+		v.add(Invalid("local", "neither local nor interface is set: say which address of this host the underlay uses"))
+	case !a.IsValid():
+		// The interface has not been asked for its address yet.
+	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		v.add(Invalid("local", "%s is not the address of a host: write an address of this host", a))
+	case a.Is6() && a.IsLinkLocalUnicast():
+		v.add(Invalid("local", "%s is link-local, which needs an interface to be unique: write a global or unique local address", a))
+	}
+	if g.FastPath == FastPathOn {
+		v.add(Invalid("fastpath", "%s", ErrFastPath))
+	}
+}
+
+func (v *validation) vlans() {
+	for _, vid := range slices.Sorted(maps.Keys(v.m.VLANs)) {
+		if vid < 1 || vid > MaxVID {
+			v.add(Invalid(fmt.Sprintf("vlans/%d/vid", vid), "VLAN ID %d is out of range: 1 to %d", vid, MaxVID))
+		}
+	}
+}
+
+func (v *validation) vnis() {
+	rx := v.m.Global.Settings.UDP6Zero.V.Rx
+	peers := map[netip.AddrPort]struct{}{}
+	for _, n := range slices.Sorted(maps.Keys(v.m.VNIs)) {
+		vni := v.m.VNIs[n]
+		path := fmt.Sprintf("vnis/%d", n)
+		if n < 1 || n > dataplane.MaxVNI {
+			v.add(Invalid(path+"/vni", "VNI %d is out of range: 1 to %d", n, dataplane.MaxVNI))
+		}
+		for i, p := range vni.Peers {
+			at := path + "/peers/" + v.m.PeerText(p)
+			if slices.Contains(vni.Peers[:i], p) {
+				v.add(Exists(at, "peer %s is listed twice in VNI %d: leave one away", v.m.PeerText(p), n))
+			}
+			v.remote(at, "peer", p)
+			peers[p] = struct{}{}
+		}
+		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
+			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once: write %s here, or change the top level",
+				z.V, ZeroChecksum{Rx: rx, Tx: z.V.Tx}))
+		}
+	}
+	if len(peers) > dataplane.MaxPeers {
+		v.add(&Error{Path: "vnis", Msg: fmt.Sprintf("%d peers are more than the %d that a switch takes: split them over several hosts", len(peers), dataplane.MaxPeers), Kind: dataplane.ErrLimit})
+	}
+}
+
+// remote checks the underlay address of another VTEP.
+func (v *validation) remote(path, word string, p netip.AddrPort) {
+	a, local := p.Addr(), v.m.Global.Local
+	switch {
+	case a.IsMulticast():
+		v.add(Invalid(path, "%s %s is a multicast group: %s", word, a, ErrGroup))
+	case a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		v.add(Invalid(path, "%s %s is not the address of a host: write the underlay address of the other VTEP", word, a))
+	case a.IsLoopback():
+		v.add(Invalid(path, "%s %s is a loopback address: write the underlay address of the other VTEP", word, a))
+	case a.Is6() && a.IsLinkLocalUnicast():
+		v.add(Invalid(path, "%s %s is link-local, which needs an interface to be unique: write a global or unique local address", word, a))
+	case !local.IsValid():
+	case a.Is4() != local.Is4():
+		v.add(Invalid(path, "%s %s is %s, but local %s is %s: both must be of one family", word, a, family(a), local, family(local)))
+	case a == local:
+		v.add(Invalid(path, "%s %s is this host itself: write the address of the other VTEP", word, a))
+	}
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+func (v *validation) ports() {
+	if n := len(v.m.Ports); n > dataplane.MaxPorts {
+		v.add(&Error{Path: "ports", Msg: fmt.Sprintf("%d ports are more than the %d that a switch takes: split them over several hosts", n, dataplane.MaxPorts), Kind: dataplane.ErrLimit})
+		return
+	}
+	for _, name := range v.m.PortNames() {
+		v.port(name, v.m.Ports[name])
+	}
+}
+
+func (v *validation) port(name string, p *Port) {
+	path := "ports/" + name
+	if p.Type != dataplane.PortTAP {
+		if _, err := ParsePortType(string(p.Type)); err != nil {
+			v.add(Invalid(path+"/type", "port %s: %v", name, err))
+		}
+	}
+	var said []string
+	if p.VNI != 0 {
+		said = append(said, "vni")
+	}
+	if p.Access != 0 {
+		said = append(said, "access")
+	}
+	if len(p.Trunk) > 0 {
+		said = append(said, "trunk")
+	}
+	switch {
+	case len(said) == 0 && p.Native != 0:
+		v.add(Invalid(path+"/native", "port %s: native without trunk: write access %d for an untagged port, or add the trunk's VLANs", name, p.Native))
+	case len(said) == 0:
+		v.add(Invalid(path, "port %s belongs nowhere: give it one of vni, access or trunk", name))
+	case len(said) > 1:
+		v.add(Invalid(path+"/"+said[1], "port %s has both %s: keep one of them", name, strings.Join(said, " and ")))
+	case p.Native != 0 && said[0] != "trunk":
+		v.add(Invalid(path+"/native", "port %s: native goes with trunk only: %s says already where untagged frames go", name, said[0]))
+	}
+	if _, ok := v.declared[p.VNI]; p.VNI != 0 && !ok {
+		v.add(NotFound(path+"/vni", "port %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", name, p.VNI, v.nearVNI(p.VNI)))
+	}
+	v.vid(path+"/access", name, p.Access)
+	v.vid(path+"/native", name, p.Native)
+	seen := map[uint32]uint16{}
+	if n, ok := v.m.VLANs[p.Native]; ok && p.Native != 0 {
+		seen[n] = p.Native
+	}
+	for _, vid := range p.Trunk {
+		at := fmt.Sprintf("%s/trunk/%d", path, vid)
+		v.vid(at, name, vid)
+		n, ok := v.m.VLANs[vid]
+		if !ok || vid == p.Native {
+			continue
+		}
+		if other, twice := seen[n]; twice {
+			v.add(Invalid(at, "port %s: VLANs %d and %d are both VNI %d, which a trunk can call by one VLAN only: leave one away", name, min(vid, other), max(vid, other), n))
+		}
+		seen[n] = vid
+	}
+	for i, a := range p.Addresses {
+		if slices.Contains(p.Addresses[:i], a) {
+			v.add(Exists(path+"/addresses/"+a.String(), "port %s: address %s is listed twice: leave one away", name, a))
+		}
+	}
+}
+
+// vid checks that a VLAN that a port names is declared; 0 names none.
+func (v *validation) vid(path, port string, vid uint16) {
+	if vid == 0 {
+		return
+	}
+	if _, ok := v.m.VLANs[vid]; !ok {
+		v.add(NotFound(path, "port %s names undeclared VLAN %d: declare it under vlans, or with vtepctl vlan add", port, vid))
+	}
+}
+
+// nearVNI names the declared VNIs when they are few: most mistakes are a digit.
+func (v *validation) nearVNI(vni uint32) string {
+	var words []string
+	for n := range v.declared {
+		words = append(words, fmt.Sprint(n))
+	}
+	slices.Sort(words)
+	return DidYouMean(fmt.Sprint(vni), words)
+}
+
+func (v *validation) statics() {
+	for _, k := range v.m.StaticKeys() {
+		v.static(k, v.m.Statics[k])
+	}
+}
+
+// StaticPath is the place of a static entry in the paths of errors.
+func StaticPath(k StaticKey) string {
+	return fmt.Sprintf("static/%d %s", k.VNI, k.MAC)
+}
+
+func (v *validation) static(k StaticKey, s Static) {
+	path := StaticPath(k)
+	switch {
+	case k.MAC.IsZero():
+		v.add(Invalid(path+"/mac", "the all-zero MAC is the flood list: a static entry needs a unicast address"))
+	case k.MAC.IsMulticast():
+		v.add(Invalid(path+"/mac", "%s is a group address: groups are flooded, so write a unicast address", k.MAC))
+	}
+	if _, ok := v.declared[k.VNI]; !ok {
+		v.add(NotFound(path+"/vni", "static entry %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", k.MAC, k.VNI, v.nearVNI(k.VNI)))
+	}
+	if s.State != fdb.Static && s.State != fdb.Sticky {
+		v.add(Invalid(path+"/state", "entry %s is neither static nor sticky", k.MAC))
+	}
+	switch {
+	case s.Dst.IsValid() == (s.Port != ""):
+		v.add(Invalid(path, "static entry %s needs one place: dst for a peer, or port", k.MAC))
+	case s.Dst.IsValid():
+		v.remote(path+"/dst", "dst", s.Dst)
+	default:
+		p, ok := v.m.Ports[s.Port]
+		if !ok {
+			v.add(NotFound(path+"/port", "static entry %s names unknown port %s%s: declare it under ports, or with vtepctl port add", k.MAC, s.Port, DidYouMean(s.Port, v.m.PortNames())))
+		} else if !slices.Contains(v.m.PortVNIs(p), k.VNI) {
+			v.add(Invalid(path+"/port", "static entry %s: port %s is not in VNI %d: name a port of that VNI, or put it there", k.MAC, s.Port, k.VNI))
+		}
+	}
+}
+
+// PeerText is the text of a peer: its address, with the UDP port only where it is not the switch's.
+func (m *Model) PeerText(p netip.AddrPort) string {
+	return PeerText(p, m.Global.DstPort)
+}
+
+// PeerText is the text of a peer: its address, with the UDP port only where it is not dstport.
+func PeerText(p netip.AddrPort, dstport uint16) string {
+	if p.Port() == dstport || p.Port() == 0 {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// ComparePeers orders peers by address, then port.
+func ComparePeers(a, b netip.AddrPort) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Port(), b.Port()))
+}

@@ -1,0 +1,365 @@
+package model
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vtepd/dataplane"
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+// The parsers here read one value as people write it, in the file, on a command line or in a JSON string. Their errors say what was read and what
+// is expected; the caller adds where.
+
+const (
+	// maxAgeing keeps ageing times far inside the 32-bit seconds of a tick: ten years.
+	maxAgeing = 10 * 365 * 24 * time.Hour
+	// maxMaxMACs is 2^22: at 64 bytes an entry, 256 MiB of forwarding table, half of what package fdb can number (fdb.MaxEntries).
+	maxMaxMACs = 1 << 22
+	// minMTU is IPv4's (RFC 791 section 3.2), maxMTU what a 64 KiB TAP frame leaves after the Ethernet header.
+	minMTU = 68
+	maxMTU = 65521
+	// maxIfname is IFNAMSIZ less the terminating zero (linux/if.h).
+	maxIfname = 15
+	// MaxVID is the largest VLAN ID that may be used (IEEE 802.1Q table 9-2).
+	MaxVID = 4094
+)
+
+// ParseVNI reads a VNI, 1..16777215.
+func ParseVNI(s string) (uint32, error) {
+	n, err := parseNumber(s, "a VNI", 1, dataplane.MaxVNI)
+	return uint32(n), err
+}
+
+// ParseVID reads a VLAN ID, 1..4094.
+func ParseVID(s string) (uint16, error) {
+	n, err := parseNumber(s, "a VLAN ID", 1, MaxVID)
+	return uint16(n), err
+}
+
+// ParsePort reads a UDP port, 1..65535.
+func ParsePort(s string) (uint16, error) {
+	n, err := parseNumber(s, "a UDP port", 1, 65535)
+	return uint16(n), err
+}
+
+// ParseMTU reads an MTU in bytes.
+func ParseMTU(s string) (int, error) {
+	return parseNumber(s, "an MTU", minMTU, maxMTU)
+}
+
+// ParseMaxMACs reads a bound of dynamic entries.
+func ParseMaxMACs(s string) (int, error) {
+	return parseNumber(s, "a number of MACs", 1, maxMaxMACs)
+}
+
+// ParseWorkers reads a number of worker threads; 0 is one a CPU.
+func ParseWorkers(s string) (int, error) {
+	return parseNumber(s, "a number of workers", 0, dataplane.MaxWorkers)
+}
+
+func parseNumber(s, what string, lo, hi int) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		if e, ok := err.(*strconv.NumError); ok && e.Err == strconv.ErrRange {
+			return 0, fmt.Errorf("%s is out of range: %s is a number from %d to %d", quote(s), what, lo, hi)
+		}
+		return 0, fmt.Errorf("%s is not %s: expected a number from %d to %d", quote(s), what, lo, hi)
+	}
+	if n < uint64(lo) || n > uint64(hi) {
+		return 0, fmt.Errorf("%d is out of range: %s is a number from %d to %d", n, what, lo, hi)
+	}
+	return int(n), nil
+}
+
+// ParseDuration reads a Go duration, or a bare 0.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		if _, nerr := strconv.ParseUint(s, 10, 32); nerr == nil {
+			return 0, fmt.Errorf("%s has no unit: write %ss for seconds", quote(s), s)
+		}
+		return 0, fmt.Errorf("%s is not a duration: expected a number with a unit, such as 300s or 5m", quote(s))
+	}
+	return d, nil
+}
+
+// ParseAgeing reads an ageing time; 0 is never.
+func ParseAgeing(s string) (time.Duration, error) {
+	d, err := ParseDuration(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case d < 0:
+		return 0, fmt.Errorf("%s is negative: expected 0 (never) or more", quote(s))
+	case d > maxAgeing:
+		return 0, fmt.Errorf("%s is longer than ten years: write 0 for never", quote(s))
+	}
+	return d, nil
+}
+
+// ParseBool reads true or on, false or off.
+func ParseBool(s string) (bool, error) {
+	switch s {
+	case "true", "on", "yes":
+		return true, nil
+	case "false", "off", "no":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is neither true nor false", quote(s))
+}
+
+// ParseWord reads one of a few words, and says which one was nearly written.
+func ParseWord(s string, words ...string) (string, error) {
+	if slices.Contains(words, s) {
+		return s, nil
+	}
+	return "", fmt.Errorf("%s is not one of %s%s", quote(s), strings.Join(words, ", "), DidYouMean(s, words))
+}
+
+// ParsePolicy reads a peer policy.
+func ParsePolicy(s string) (dataplane.Policy, error) {
+	w, err := ParseWord(s, "strict", "learn")
+	if w == "learn" {
+		return dataplane.Learn, err
+	}
+	return dataplane.Strict, err
+}
+
+// ParseTTL reads an outer TTL, 1..255, or inherit.
+func ParseTTL(s string) (HeaderByte, error) {
+	return parseHeaderByte(s, "a TTL", 1, 255)
+}
+
+// ParseDSCP reads an outer DSCP, 0..63, or inherit.
+func ParseDSCP(s string) (HeaderByte, error) {
+	return parseHeaderByte(s, "a DSCP", 0, 63)
+}
+
+func parseHeaderByte(s, what string, lo, hi int) (HeaderByte, error) {
+	if s == "inherit" {
+		return HeaderByte{Inherit: true}, nil
+	}
+	n, err := parseNumber(s, what, lo, hi)
+	if err != nil {
+		err = fmt.Errorf("%w, or inherit", err)
+	}
+	return HeaderByte{N: uint8(n)}, err
+}
+
+func (h HeaderByte) String() string {
+	if h.Inherit {
+		return "inherit"
+	}
+	return strconv.Itoa(int(h.N))
+}
+
+// ParseECN reads an ECN encapsulation rule.
+func ParseECN(s string) (encap.ECNMode, error) {
+	w, err := ParseWord(s, "rfc6040", "linux")
+	if w == "linux" {
+		return encap.ECNLinux, err
+	}
+	return encap.ECNRFC6040, err
+}
+
+// ECNWord is the word for an ECN encapsulation rule.
+func ECNWord(m encap.ECNMode) string {
+	if m == encap.ECNLinux {
+		return "linux"
+	}
+	return "rfc6040"
+}
+
+// ParseUDPChecksum reads whether IPv4 datagrams carry a UDP checksum.
+func ParseUDPChecksum(s string) (dataplane.UDPChecksum, error) {
+	w, err := ParseWord(s, "auto", "on", "off")
+	switch w {
+	case "on":
+		return dataplane.ChecksumOn, err
+	case "off":
+		return dataplane.ChecksumOff, err
+	}
+	return dataplane.ChecksumAuto, err
+}
+
+// ParseZeroChecksum reads off, rx, tx or both.
+func ParseZeroChecksum(s string) (ZeroChecksum, error) {
+	w, err := ParseWord(s, "off", "rx", "tx", "both")
+	return ZeroChecksum{Rx: w == "rx" || w == "both", Tx: w == "tx" || w == "both"}, err
+}
+
+func (z ZeroChecksum) String() string {
+	switch z {
+	case ZeroChecksum{Rx: true}:
+		return "rx"
+	case ZeroChecksum{Tx: true}:
+		return "tx"
+	case ZeroChecksum{Rx: true, Tx: true}:
+		return "both"
+	}
+	return "off"
+}
+
+// ParseAddr reads an IP address without zone; IPv4-mapped ones become IPv4.
+func ParseAddr(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%s is not an IP address", quote(s))
+	}
+	if a.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%s has a zone: only addresses that are valid on every interface can be used", quote(s))
+	}
+	return a.Unmap(), nil
+}
+
+// ParsePeer reads the underlay address of a peer, with or without a UDP port (192.0.2.2, 192.0.2.2:4790, [2001:db8::2]:4790). Port 0 stands for none.
+func ParsePeer(s string) (netip.AddrPort, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		if ap.Port() == 0 {
+			return netip.AddrPort{}, fmt.Errorf("%s: 0 is not a UDP port: leave it away, or write 1 to 65535", quote(s))
+		}
+		a, err := ParseAddr(ap.Addr().String())
+		return netip.AddrPortFrom(a, ap.Port()), err
+	}
+	a, err := ParseAddr(s)
+	return netip.AddrPortFrom(a, 0), err
+}
+
+// ParsePrefix reads a prefix without host bits; a bare address is a prefix of one.
+func ParsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%s is not a prefix: expected ADDRESS/BITS, such as 192.0.2.0/24", quote(s))
+	}
+	if m := p.Masked(); m != p {
+		return netip.Prefix{}, fmt.Errorf("%s has host bits: write %s", quote(s), m)
+	}
+	return p, nil
+}
+
+// ParseInterfaceAddr reads an address with its prefix length, as it is put on an interface.
+func ParseInterfaceAddr(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write %s/%d, or the length of its subnet", quote(s), s, a.BitLen())
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%s is not an address with prefix length, such as 198.51.100.1/24", quote(s))
+	}
+	return p, nil
+}
+
+// ParseMAC reads a MAC address in any of the usual forms.
+func ParseMAC(s string) (fdb.MAC, error) {
+	hw, err := net.ParseMAC(s)
+	if err != nil || len(hw) != 6 {
+		return 0, fmt.Errorf("%s is not a MAC address, such as 02:00:00:00:00:01", quote(s))
+	}
+	return fdb.FromBytes(hw), nil
+}
+
+// ParsePortMAC reads the MAC address of an interface: neither multicast nor zero.
+func ParsePortMAC(s string) (net.HardwareAddr, error) {
+	m, err := ParseMAC(s)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.IsZero():
+		return nil, fmt.Errorf("%s is no address for an interface: leave it away for a random one", quote(s))
+	case m.IsMulticast():
+		return nil, fmt.Errorf("%s is a group address: the lowest bit of the first byte must be 0", quote(s))
+	}
+	hw, _ := net.ParseMAC(s)
+	return hw, nil
+}
+
+// ParseVIDs reads VLAN IDs and ranges (10,20-30) into an ascending list without doubles.
+func ParseVIDs(s string) ([]uint16, error) {
+	var vids []uint16
+	for part := range strings.SplitSeq(s, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		lo, err := ParseVID(from)
+		if err != nil {
+			return nil, err
+		}
+		hi := lo
+		if isRange {
+			if hi, err = ParseVID(to); err != nil {
+				return nil, err
+			}
+			if hi < lo {
+				return nil, fmt.Errorf("%s is a range that ends before it starts: write %d-%d", quote(part), hi, lo)
+			}
+		}
+		if len(vids)+int(hi-lo) > 2*MaxVID {
+			return nil, fmt.Errorf("%s names too many VLANs: there are %d", quote(s), MaxVID)
+		}
+		for v := lo; v <= hi; v++ {
+			vids = append(vids, v)
+		}
+	}
+	slices.Sort(vids)
+	return slices.Compact(vids), nil
+}
+
+// ParsePortName reads a name that the kernel takes for an interface (dev_valid_name, net/core/dev.c) and that is no template.
+func ParsePortName(s string) (string, error) {
+	switch {
+	case s == "":
+		return "", fmt.Errorf("a port needs a name")
+	case len(s) > maxIfname:
+		return "", fmt.Errorf("%s has %d bytes: an interface name has at most %d", quote(s), len(s), maxIfname)
+	case s == "." || s == "..":
+		return "", fmt.Errorf("%s is not a name for an interface", quote(s))
+	}
+	for _, r := range s {
+		if r <= ' ' || r >= 0x7f || r == '/' || r == ':' || r == '%' {
+			return "", fmt.Errorf("%s is not a name for an interface: it has a %q in it", quote(s), r)
+		}
+	}
+	return s, nil
+}
+
+// ParseNetNS reads the name of a network namespace, or an absolute path of one.
+func ParseNetNS(s string) (string, error) {
+	if s == "" || s == "." || s == ".." || len(s) > 255 || strings.ContainsAny(s, "\x00\n") || (strings.Contains(s, "/") && s[0] != '/') {
+		return "", fmt.Errorf("%s is not the name of a network namespace: see `ip netns list`", quote(s))
+	}
+	return s, nil
+}
+
+// ParsePortType reads the type of a port, and refuses those that this build does not have.
+func ParsePortType(s string) (dataplane.PortType, error) {
+	switch s {
+	case string(dataplane.PortTAP):
+		return dataplane.PortTAP, nil
+	case "netdev", "veth":
+		return "", fmt.Errorf("port type %s is not in this build: use tap", s)
+	}
+	return "", fmt.Errorf("%s is not a port type: use tap", quote(s))
+}
+
+// ErrGroup refuses multicast flooding.
+const ErrGroup = "multicast flooding is not in this build: list the VNI's members under peers"
+
+// ErrFastPath refuses fastpath on.
+const ErrFastPath = "this build has no eBPF fast path, and on means to refuse to start without it: write auto or off"
+
+// quote shortens what it quotes: input comes from anywhere.
+func quote(s string) string {
+	if len(s) > 64 {
+		s = s[:61] + "..."
+	}
+	return strconv.Quote(s)
+}

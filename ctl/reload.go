@@ -1,0 +1,221 @@
+package ctl
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"vtepd/ctl/model"
+)
+
+// Reload applies the difference between the file as it was last read and file, its present contents, to the running state. What the file does not
+// speak of, added or changed at run time, stays. It returns the operations done. On an error, which may be a model.Error with a path into the file,
+// nothing has changed.
+func (c *Controller) Reload(file *model.Model) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := fixed(&c.file.Global, &file.Global); err != nil {
+		return nil, err
+	}
+	next := merge(c.file, file, c.model)
+	next.Normalize()
+	if err := next.Check(); err != nil {
+		return nil, err
+	}
+	p := planner{sw: c.sw, old: c.model, new: next}
+	ops := p.plan()
+	if err := run(ops); err != nil {
+		return nil, err
+	}
+	c.model, c.file = next, file
+	done := make([]string, len(ops))
+	for i, op := range ops {
+		done[i] = op.Text
+	}
+	return done, nil
+}
+
+// fixed refuses a difference in what is decided when vtepd starts.
+func fixed(was, is *model.Global) error {
+	for _, k := range []struct {
+		key     string
+		was, is any
+	}{
+		{"local", was.Local, is.Local},
+		{"dstport", was.DstPort, is.DstPort},
+		{"socket", was.Socket, is.Socket},
+		{"fastpath", was.FastPath, is.FastPath},
+		{"offload", onOff(was.Offload), onOff(is.Offload)},
+		{"workers", was.Workers, is.Workers},
+		{"max-macs", orDefault(was.Settings.MaxMACs), orDefault(is.Settings.MaxMACs)},
+		{"udp6-zero-checksum", receiving(was), receiving(is)},
+	} {
+		if k.was != k.is {
+			return model.Invalid(k.key, "%s changed from %v to %v, which a running vtepd cannot follow: restart vtepd, or change it back", k.key, k.was, k.is)
+		}
+	}
+	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "auto"
+	}
+	return "off"
+}
+
+func orDefault(o model.Opt[int]) any {
+	if o.Set {
+		return o.V
+	}
+	return "the default"
+}
+
+// receiving is the half of udp6-zero-checksum that is decided for the sockets.
+func receiving(g *model.Global) string {
+	if g.Settings.UDP6Zero.V.Rx {
+		return "receiving"
+	}
+	return "not receiving"
+}
+
+// merge applies the difference from base to target to running, value by value: where base and target agree, running stands.
+func merge(base, target, running *model.Model) *model.Model {
+	next := running.Clone()
+	next.Global.Settings = mergeSettings(base.Global.Settings, target.Global.Settings, running.Global.Settings)
+	// The interface is only where local was taken from; the address itself has been held against the running one.
+	next.Global.Interface = target.Global.Interface
+	mergeMap(base.VLANs, target.VLANs, next.VLANs, pick[uint32])
+	mergeMap(base.VNIs, target.VNIs, next.VNIs, mergeVNI)
+	mergeMap(base.Ports, target.Ports, next.Ports, mergePort)
+	mergeMap(base.Statics, target.Statics, next.Statics, pick[model.Static])
+	// Static entries from run time do not hold a port or VNI that the file drops, as they do not hold one that a command deletes.
+	for k, s := range next.Statics {
+		if _, ok := target.Statics[k]; ok {
+			continue
+		}
+		if !next.HasVNI(k.VNI) || s.Port != "" && (next.Ports[s.Port] == nil || !slices.Contains(next.PortVNIs(next.Ports[s.Port]), k.VNI)) {
+			delete(next.Statics, k)
+		}
+	}
+	return next
+}
+
+// mergeMap merges maps into running. Deleting wins over changes made at run time.
+func mergeMap[K comparable, V any](base, target, running map[K]V, value func(base, target, running V) V) {
+	for k := range base {
+		if _, ok := target[k]; !ok {
+			delete(running, k)
+		}
+	}
+	for k, t := range target {
+		b, had := base[k]
+		r, runs := running[k]
+		switch {
+		case had && reflect.DeepEqual(b, t):
+		case !runs:
+			running[k] = t
+		default:
+			running[k] = value(b, t, r)
+		}
+	}
+}
+
+// pick is target where it differs from base, and running otherwise.
+func pick[T any](base, target, running T) T {
+	if reflect.DeepEqual(base, target) {
+		return running
+	}
+	return target
+}
+
+// mergeList is running without what left base, and with what came in target, at its end.
+func mergeList[T comparable](base, target, running []T) []T {
+	next := slices.DeleteFunc(slices.Clone(running), func(v T) bool { return slices.Contains(base, v) && !slices.Contains(target, v) })
+	for _, v := range target {
+		if !slices.Contains(base, v) && !slices.Contains(next, v) {
+			next = append(next, v)
+		}
+	}
+	return next
+}
+
+func mergeSettings(b, t, r model.Settings) model.Settings {
+	return model.Settings{
+		Ageing:         pick(b.Ageing, t.Ageing, r.Ageing),
+		Learning:       pick(b.Learning, t.Learning, r.Learning),
+		Policy:         pick(b.Policy, t.Policy, r.Policy),
+		MaxMACs:        pick(b.MaxMACs, t.MaxMACs, r.MaxMACs),
+		Allow:          mergeList(b.Allow, t.Allow, r.Allow),
+		TTL:            pick(b.TTL, t.TTL, r.TTL),
+		DSCP:           pick(b.DSCP, t.DSCP, r.DSCP),
+		ECN:            pick(b.ECN, t.ECN, r.ECN),
+		UDPChecksum:    pick(b.UDPChecksum, t.UDPChecksum, r.UDPChecksum),
+		UDP6Zero:       pick(b.UDP6Zero, t.UDP6Zero, r.UDP6Zero),
+		StrictReserved: pick(b.StrictReserved, t.StrictReserved, r.StrictReserved),
+		KeepInnerVLAN:  pick(b.KeepInnerVLAN, t.KeepInnerVLAN, r.KeepInnerVLAN),
+	}
+}
+
+func mergeVNI(b, t, r *model.VNI) *model.VNI {
+	if b == nil {
+		b = &model.VNI{}
+	}
+	return &model.VNI{
+		Peers:    mergeList[netip.AddrPort](b.Peers, t.Peers, r.Peers),
+		Settings: mergeSettings(b.Settings, t.Settings, r.Settings),
+	}
+}
+
+// mergePort takes where the port belongs as one value: half of one and half of another makes no port.
+func mergePort(b, t, r *model.Port) *model.Port {
+	if b == nil {
+		// Made at run time, and now in the file: the file says all of it.
+		return t
+	}
+	next := *r
+	next.Type = pick(b.Type, t.Type, r.Type)
+	if b.VNI != t.VNI || b.Access != t.Access || b.Native != t.Native || !slices.Equal(b.Trunk, t.Trunk) {
+		next.VNI, next.Access, next.Native, next.Trunk = t.VNI, t.Access, t.Native, t.Trunk
+	}
+	next.MTU = pick(b.MTU, t.MTU, r.MTU)
+	next.NetNS = pick(b.NetNS, t.NetNS, r.NetNS)
+	next.MAC = pick(b.MAC, t.MAC, r.MAC)
+	next.Addresses = mergeList(b.Addresses, t.Addresses, r.Addresses)
+	next.MaxMACs = pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
+	return &next
+}
+
+// Summary is one line for a list of operations: "2 VNIs added, 1 port changed".
+func Summary(ops []string) string {
+	if len(ops) == 0 {
+		return "nothing changed"
+	}
+	counts := map[string]int{}
+	for _, op := range ops {
+		var object, verb string
+		fmt.Sscan(op, &object, &verb)
+		counts[object+" "+verb]++
+	}
+	text := ""
+	for _, w := range []struct{ key, one, many, done string }{
+		{"vni add", "VNI", "VNIs", "added"}, {"vni set", "VNI", "VNIs", "changed"}, {"vni del", "VNI", "VNIs", "deleted"},
+		{"port add", "port", "ports", "added"}, {"port set", "port", "ports", "changed"}, {"port del", "port", "ports", "deleted"},
+		{"fdb put", "static entry", "static entries", "put"}, {"fdb del", "static entry", "static entries", "deleted"},
+	} {
+		n := counts[w.key]
+		if n == 0 {
+			continue
+		}
+		if text != "" {
+			text += ", "
+		}
+		noun := w.one
+		if n > 1 {
+			noun = w.many
+		}
+		text += fmt.Sprintf("%d %s %s", n, noun, w.done)
+	}
+	return text
+}

@@ -1,0 +1,230 @@
+package ctl
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"vtepd/ctl/api"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+// maxBody bounds the body of a request, in bytes: the longest that makes sense is the peer list of a VNI, at 40 bytes a peer.
+const maxBody = 1 << 22
+
+// failure is an error with the status that it is answered with.
+type failure struct {
+	status int
+	field  string
+	err    error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// bad is a value that cannot be.
+func bad(field string, err error) error {
+	return &failure{http.StatusUnprocessableEntity, field, fmt.Errorf("%s: %w", strings.ReplaceAll(field, "_", "-"), err)}
+}
+
+// malformed is a request that cannot be understood.
+func malformed(field, format string, args ...any) error {
+	return &failure{http.StatusBadRequest, field, fmt.Errorf(format, args...)}
+}
+
+// body decodes the JSON object of a request. Unknown keys are refused: a misspelt one must not be taken for an absent one.
+func body(w http.ResponseWriter, r *http.Request, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return bodyError(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		var tooBig *http.MaxBytesError
+		if errors.As(err, &tooBig) {
+			return bodyError(err)
+		}
+		return malformed("", "the body goes on after its JSON object: send one object")
+	}
+	return nil
+}
+
+func bodyError(err error) error {
+	var tooBig *http.MaxBytesError
+	var typed *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &tooBig):
+		return &failure{http.StatusRequestEntityTooLarge, "", fmt.Errorf("the body has more than %d bytes", tooBig.Limit)}
+	case errors.As(err, &typed):
+		return malformed(typed.Field, "%s: a JSON %s does not fit: expected %s", orBody(typed.Field), typed.Value, typed.Type)
+	case errors.Is(err, io.EOF):
+		return malformed("", "the body is empty: send one JSON object")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return malformed("", "the body ends inside its JSON object")
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return malformed(strings.Trim(name, `"`), "unknown key %s", name)
+	}
+	return malformed("", "the body is not JSON: %v", err)
+}
+
+func orBody(field string) string {
+	if field == "" {
+		return "the body"
+	}
+	return field
+}
+
+// query is the query of a request, of which every key must be used.
+type query struct {
+	values url.Values
+	err    error
+}
+
+func newQuery(r *http.Request, known ...string) *query {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	q := &query{values: values}
+	if err != nil {
+		q.err = malformed("", "the query cannot be understood: %v", err)
+	}
+	for k, v := range values {
+		if !slices.Contains(known, k) {
+			q.err = malformed(k, "unknown parameter %q: expected one of %s", k, strings.Join(known, ", "))
+		} else if len(v) > 1 {
+			q.err = malformed(k, "parameter %s is given %d times", k, len(v))
+		}
+	}
+	return q
+}
+
+func (q *query) text(key string) string {
+	return q.values.Get(key)
+}
+
+func (q *query) flag(key string) bool {
+	if !q.values.Has(key) {
+		return false
+	}
+	v := q.values.Get(key)
+	b, err := model.ParseBool(v)
+	if v == "" || v == "1" {
+		return true
+	}
+	if v == "0" {
+		return false
+	}
+	if err != nil {
+		q.fail(key, err)
+	}
+	return b
+}
+
+func (q *query) fail(key string, err error) {
+	if q.err == nil {
+		q.err = bad(key, err)
+	}
+}
+
+// parsed is a parameter read with a parser of package model; the zero value when it is absent.
+func parsed[T any](q *query, key string, parse func(string) (T, error)) T {
+	var zero T
+	if !q.values.Has(key) {
+		return zero
+	}
+	v, err := parse(q.values.Get(key))
+	if err != nil {
+		q.fail(key, err)
+		return zero
+	}
+	return v
+}
+
+// needed reads a value of a body that must be there.
+func needed[T any](field, text string, parse func(string) (T, error)) (T, error) {
+	var zero T
+	if text == "" {
+		return zero, malformed(field, "%s is missing", field)
+	}
+	return given(field, text, parse)
+}
+
+// given reads a value of a body; the zero value when it is absent.
+func given[T any](field, text string, parse func(string) (T, error)) (T, error) {
+	var zero T
+	if text == "" {
+		return zero, nil
+	}
+	v, err := parse(text)
+	if err != nil {
+		return zero, bad(field, err)
+	}
+	return v, nil
+}
+
+func parseState(s string) (fdb.State, error) {
+	w, err := model.ParseWord(s, "dynamic", "static", "sticky")
+	switch w {
+	case "static":
+		return fdb.Static, err
+	case "sticky":
+		return fdb.Sticky, err
+	}
+	return fdb.Dynamic, err
+}
+
+// endpoint joins the address of a peer and its UDP port, each of which may be absent. An address may bring its own port.
+func endpoint(field, dst string, dport uint16) (netip.AddrPort, error) {
+	p, err := given(field, dst, model.ParsePeer)
+	switch {
+	case err != nil || dport == 0:
+		return p, err
+	case !p.IsValid() && !p.Addr().IsValid():
+		return p, malformed("dport", "dport without %s", field)
+	case p.Port() != 0 && p.Port() != dport:
+		return p, malformed("dport", "dport %d contradicts %s %s", dport, field, dst)
+	}
+	return netip.AddrPortFrom(p.Addr(), dport), nil
+}
+
+// status is the HTTP status for an error of the model or the switch.
+func statusOf(err error) int {
+	for _, k := range []struct {
+		sentinel error
+		status   int
+	}{
+		{dataplane.ErrNotFound, http.StatusNotFound},
+		{fdb.ErrNotFound, http.StatusNotFound},
+		{dataplane.ErrExists, http.StatusConflict},
+		{fdb.ErrExists, http.StatusConflict},
+		{dataplane.ErrInUse, http.StatusConflict},
+		{dataplane.ErrInvalid, http.StatusUnprocessableEntity},
+		{dataplane.ErrLimit, http.StatusUnprocessableEntity},
+		{dataplane.ErrClosed, http.StatusServiceUnavailable},
+	} {
+		if errors.Is(err, k.sentinel) {
+			return k.status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+// answer is what an error is told as.
+func answer(err error) *api.Error {
+	var f *failure
+	if errors.As(err, &f) {
+		return &api.Error{Message: f.Error(), Field: f.field, Status: f.status}
+	}
+	var e *model.Error
+	if errors.As(err, &e) {
+		return &api.Error{Message: e.Error(), Field: strings.ReplaceAll(e.Field(), "-", "_"), Status: statusOf(err)}
+	}
+	return &api.Error{Message: err.Error(), Status: statusOf(err)}
+}

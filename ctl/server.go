@@ -1,0 +1,149 @@
+package ctl
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Times and sizes of the control API. Its clients are on the same host: whoever takes longer is stuck.
+const (
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 16 << 10
+)
+
+// NewServer is an HTTP server of the control API. The caller makes it serve a listener, and shuts it down.
+func NewServer(c *Controller, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           Handler(c),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// handler answers a request or returns why not.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// Handler is the control API, version 1.
+func Handler(c *Controller) http.Handler {
+	s := &server{c: c, streams: make(chan struct{}, maxStreams)}
+	mux := http.NewServeMux()
+	for path, methods := range map[string]map[string]handler{
+		"/v1/status":          {"GET": s.getStatus},
+		"/v1/fdb":             {"GET": s.listFDB, "POST": s.addFDB, "PUT": s.replaceFDB},
+		"/v1/fdb/flush":       {"POST": s.flushFDB},
+		"/v1/fdb/{vni}/{mac}": {"GET": s.getFDB, "DELETE": s.deleteFDB},
+		"/v1/vnis":            {"GET": s.listVNIs, "POST": s.addVNI},
+		"/v1/vnis/{vni}":      {"GET": s.getVNI, "PATCH": s.setVNI, "DELETE": s.deleteVNI},
+		"/v1/ports":           {"GET": s.listPorts, "POST": s.addPort},
+		"/v1/ports/{port}":    {"GET": s.getPort, "PATCH": s.setPort, "DELETE": s.deletePort},
+		"/v1/peers":           {"GET": s.listPeers, "POST": s.addPeer},
+		"/v1/peers/{peer}":    {"DELETE": s.deletePeer},
+		"/v1/vlans":           {"GET": s.listVLANs, "POST": s.addVLAN},
+		"/v1/vlans/{vid}":     {"GET": s.getVLAN, "DELETE": s.deleteVLAN},
+		"/v1/stats":           {"GET": s.listStats},
+		"/v1/drops":           {"GET": s.listDrops},
+		"/v1/events":          {"GET": s.events},
+	} {
+		mux.Handle(path, resource(methods))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, malformedPath(r.URL.Path))
+	})
+	return mux
+}
+
+type server struct {
+	c       *Controller
+	streams chan struct{} // holds one element for each event stream
+}
+
+// resource answers the methods of one path.
+func resource(methods map[string]handler) http.Handler {
+	var allowed []string
+	for m := range methods {
+		allowed = append(allowed, m)
+	}
+	sort.Strings(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := methods[r.Method]
+		if h == nil {
+			w.Header().Set("Allow", allow)
+			fail(w, &failure{http.StatusMethodNotAllowed, "", fmt.Errorf("%s does not take %s: expected %s", r.URL.Path, r.Method, allow)})
+			return
+		}
+		// A reader that does not take its answer must not hold the connection for ever. Setting it fails for writers without deadlines, as in tests.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout))
+		if err := h(w, r); err != nil {
+			fail(w, err)
+		}
+	})
+}
+
+func malformedPath(path string) error {
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, events", path)}
+}
+
+// reply writes one JSON value.
+func reply(w http.ResponseWriter, status int, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client may be gone; there is nobody to tell.
+	_ = json.NewEncoder(w).Encode(v)
+	return nil
+}
+
+// replyList writes a JSON array element by element: a forwarding table of a million entries is not built as text first.
+func replyList[T, U any](w http.ResponseWriter, list []T, convert func(T) U) error {
+	w.Header().Set("Content-Type", "application/json")
+	out := json.NewEncoder(w)
+	sep := "["
+	for _, v := range list {
+		if _, err := fmt.Fprint(w, sep); err != nil {
+			return nil
+		}
+		sep = ","
+		if err := out.Encode(convert(v)); err != nil {
+			return nil
+		}
+	}
+	if len(list) == 0 {
+		fmt.Fprint(w, sep)
+	}
+	fmt.Fprintln(w, "]")
+	return nil
+}
+
+func noContent(w http.ResponseWriter) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// fail writes an error as JSON.
+func fail(w http.ResponseWriter, err error) {
+	e := answer(err)
+	_ = reply(w, e.Status, e)
+}
+
+// created answers a POST that made something.
+func created(w http.ResponseWriter) error {
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func (s *server) getStatus(w http.ResponseWriter, r *http.Request) error {
+	if q := newQuery(r); q.err != nil {
+		return q.err
+	}
+	return reply(w, http.StatusOK, s.c.status())
+}

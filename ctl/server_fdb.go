@@ -1,0 +1,190 @@
+package ctl
+
+import (
+	"fmt"
+	"net/http"
+
+	"vtepd/ctl/api"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+func (s *server) listFDB(w http.ResponseWriter, r *http.Request) error {
+	q := newQuery(r, "vni", "mac", "dst", "dport", "port", "static", "dynamic")
+	f := dataplane.FDBFilter{
+		VNI:     parsed(q, "vni", model.ParseVNI),
+		MAC:     parsed(q, "mac", model.ParseMAC),
+		HasMAC:  q.values.Has("mac"),
+		Port:    parsed(q, "port", model.ParsePortName),
+		Static:  q.flag("static"),
+		Dynamic: q.flag("dynamic"),
+	}
+	dport := parsed(q, "dport", model.ParsePort)
+	if q.err != nil {
+		return q.err
+	}
+	var err error
+	if f.Dst, err = endpoint("dst", q.text("dst"), dport); err != nil {
+		return err
+	}
+	entries, err := s.c.dump(f)
+	if err != nil {
+		return err
+	}
+	return replyList(w, entries, func(e dataplane.FDBEntry) api.FDBEntry { return fdbEntry(e, nil) })
+}
+
+func (s *server) addFDB(w http.ResponseWriter, r *http.Request) error {
+	if err := s.putFDB(w, r, fdb.Add); err != nil {
+		return err
+	}
+	return created(w)
+}
+
+func (s *server) replaceFDB(w http.ResponseWriter, r *http.Request) error {
+	if err := s.putFDB(w, r, fdb.Replace); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
+func (s *server) putFDB(w http.ResponseWriter, r *http.Request, mode fdb.PutMode) error {
+	var spec api.FDBSpec
+	if err := body(w, r, &spec); err != nil {
+		return err
+	}
+	e := dataplane.FDBEntry{State: fdb.Static}
+	var err error
+	if e.MAC, err = needed("mac", spec.MAC, model.ParseMAC); err != nil {
+		return err
+	}
+	if e.VNI, err = needed("vni", number(spec.VNI), model.ParseVNI); err != nil {
+		return err
+	}
+	if e.Port, err = given("port", spec.Port, model.ParsePortName); err != nil {
+		return err
+	}
+	if e.Dst, err = endpoint("dst", spec.Dst, spec.DPort); err != nil {
+		return err
+	}
+	if spec.State != "" {
+		if e.State, err = given("state", spec.State, parseState); err != nil {
+			return err
+		}
+	}
+	switch has := e.Dst.Addr().IsValid(); {
+	case has && e.Port != "":
+		return malformed("port", "both dst and port: an entry has one place")
+	case !has && e.Port == "":
+		return malformed("dst", "neither dst nor port: say where %s is", e.MAC)
+	}
+	return s.c.putEntry(e, mode)
+}
+
+func number[T ~uint16 | ~uint32](n T) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func pathEntry(r *http.Request) (vni uint32, mac fdb.MAC, err error) {
+	if vni, err = needed("vni", r.PathValue("vni"), model.ParseVNI); err != nil {
+		return 0, 0, err
+	}
+	mac, err = needed("mac", r.PathValue("mac"), model.ParseMAC)
+	return vni, mac, err
+}
+
+func (s *server) getFDB(w http.ResponseWriter, r *http.Request) error {
+	if q := newQuery(r); q.err != nil {
+		return q.err
+	}
+	vni, mac, err := pathEntry(r)
+	if err != nil {
+		return err
+	}
+	e, history, err := s.c.getEntry(vni, mac)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, fdbEntry(e, history))
+}
+
+func (s *server) deleteFDB(w http.ResponseWriter, r *http.Request) error {
+	q := newQuery(r, "dst", "dport")
+	dport := parsed(q, "dport", model.ParsePort)
+	if q.err != nil {
+		return q.err
+	}
+	dst, err := endpoint("dst", q.text("dst"), dport)
+	if err != nil {
+		return err
+	}
+	vni, mac, err := pathEntry(r)
+	if err != nil {
+		return err
+	}
+	if err := s.c.delEntry(vni, mac, dst); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
+// flushBody is api.FDBFilter with absent told from zero: a zero VNI must not flush every VNI.
+type flushBody struct {
+	VNI     *uint32 `json:"vni"`
+	MAC     *string `json:"mac"`
+	Dst     *string `json:"dst"`
+	DPort   *uint16 `json:"dport"`
+	Port    *string `json:"port"`
+	Static  bool    `json:"static"`
+	Dynamic bool    `json:"dynamic"`
+}
+
+func (s *server) flushFDB(w http.ResponseWriter, r *http.Request) error {
+	var b flushBody
+	if err := body(w, r, &b); err != nil {
+		return err
+	}
+	f := dataplane.FDBFilter{HasMAC: b.MAC != nil, Static: b.Static, Dynamic: b.Dynamic}
+	var err error
+	if b.VNI != nil {
+		if f.VNI, err = given("vni", fmt.Sprint(*b.VNI), model.ParseVNI); err != nil {
+			return err
+		}
+	}
+	if b.MAC != nil {
+		if f.MAC, err = needed("mac", *b.MAC, model.ParseMAC); err != nil {
+			return err
+		}
+	}
+	if b.Port != nil {
+		if f.Port, err = needed("port", *b.Port, model.ParsePortName); err != nil {
+			return err
+		}
+	}
+	var dport uint16
+	if b.DPort != nil {
+		if dport, err = given("dport", fmt.Sprint(*b.DPort), model.ParsePort); err != nil {
+			return err
+		}
+	}
+	if b.Dst != nil {
+		if _, err = needed("dst", *b.Dst, model.ParsePeer); err != nil {
+			return err
+		}
+		f.Dst, err = endpoint("dst", *b.Dst, dport)
+	} else if dport != 0 {
+		err = malformed("dport", "dport without dst")
+	}
+	if err != nil {
+		return err
+	}
+	n, err := s.c.flush(f)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, api.Flushed{Flushed: n})
+}

@@ -1,0 +1,36 @@
+package ctl
+
+import (
+	"net/netip"
+
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+// Switch is what the control side needs of the data plane; *dataplane.Switch is one. Each method either does all it says, or returns an error that
+// wraps one of the sentinels of package dataplane or fdb and has changed nothing.
+type Switch interface {
+	SetVNI(c dataplane.VNIConfig) error
+	DelVNI(vni uint32) error
+	AddPort(c dataplane.PortConfig) error
+	SetPort(c dataplane.PortConfig) error
+	DelPort(name string) error
+
+	FDBPut(e dataplane.FDBEntry, mode fdb.PutMode) error
+	FDBDel(vni uint32, mac fdb.MAC, dst netip.AddrPort) error
+	FDBGet(vni uint32, mac fdb.MAC) (dataplane.FDBEntry, error)
+	FDBDump(f dataplane.FDBFilter) []dataplane.FDBEntry
+	FDBFlush(f dataplane.FDBFilter) (int, error)
+	FDBHistory(vni uint32, mac fdb.MAC) []dataplane.Move
+
+	VNIs() []dataplane.VNIInfo
+	Ports() []dataplane.PortInfo
+	Peers() []dataplane.PeerInfo
+	PortStats() []dataplane.PortStats
+	PeerStats() []dataplane.PeerStats
+	VNIStats() []dataplane.VNIStats
+	Drops() []dataplane.Drop
+	Status() dataplane.Status
+
+	Subscribe(buffer int) (events <-chan dataplane.Event, cancel func())
+}
