@@ -10,11 +10,11 @@ const (
 	// TCP with all options come to 142; IPv6 extension headers get what is left.
 	MaxHeaderLen = 192
 
-	// MaxSegments bounds Cutter.Count. Linux never makes a TCP segment of less than 48
-	// bytes (TCP_MIN_GSO_SIZE), nor a UDP superframe of more than 128 segments
-	// (UDP_MAX_SEGMENTS); 65535/48 covers both, and keeps a guest that asks for
-	// segments of one byte from turning a 64 KiB write into 65535 frames.
-	MaxSegments = 65535/48 + 1
+	// MaxSegments bounds Cutter.Count, so that a guest that asks for segments of one
+	// byte does not turn one write of 64 KiB into 65535 frames. Linux's least MSS is 48
+	// (TCP_MIN_SND_MSS), of which timestamps take 12: 65535/36 is 1820. A UDP superframe
+	// has at most 128 segments (UDP_MAX_SEGMENTS).
+	MaxSegments = 2048
 )
 
 var (
