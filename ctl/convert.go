@@ -163,10 +163,17 @@ func (c *Controller) status() api.Status {
 }
 
 func event(e dataplane.Event) api.Event {
-	out := api.Event{Time: e.Time, Object: e.Object, Action: e.Action, VNI: e.VNI, Port: e.Port, From: e.From, Reason: e.Reason, Count: e.Count}
+	out := api.Event{Time: e.Time, Object: e.Object, Action: e.Action, VNI: e.VNI, Port: e.Port, From: e.From, Reason: e.Reason}
+	if e.Action == "lost" || e.Action == "flush" {
+		out.Count = e.Count
+	}
 	if f := e.FDB; f != nil {
 		flat := fdbEntry(*f, nil)
-		out.MAC, out.VNI, out.Dst, out.DPort, out.Port, out.State = flat.MAC, flat.VNI, flat.Dst, flat.DPort, flat.Port, flat.State
+		out.VNI, out.Dst, out.DPort, out.Port = flat.VNI, flat.Dst, flat.DPort, flat.Port
+		// A flush names no MAC and no state: it is about a place.
+		if !f.MAC.IsZero() {
+			out.MAC, out.State = flat.MAC, flat.State
+		}
 	}
 	if e.Peer.IsValid() {
 		out.Peer, out.DPort = e.Peer.Addr().String(), e.Peer.Port()

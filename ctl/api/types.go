@@ -287,7 +287,7 @@ type Event struct {
 	// Object is fdb, port, peer or vni.
 	Object string `json:"object"`
 	// Action is add, del, change, move, expire, evict, flush, up, down or missing; lost says that Count events were not delivered because the reader was
-	// too slow.
+	// too slow. A flush is about a VNI, a port or a peer, and Count entries.
 	Action string `json:"action"`
 	MAC    string `json:"mac,omitempty"`
 	VNI    uint32 `json:"vni,omitempty"`

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/client"
@@ -116,18 +115,25 @@ func orGone(place string) string {
 	return place
 }
 
-// span is a number of seconds as people read it.
+// span is a number of seconds as people read it: its two largest units.
 func span(s int64) string {
-	d := time.Duration(s) * time.Second
-	switch {
-	case d >= 24*time.Hour:
-		return fmt.Sprintf("%dd%dh", s/86400, s/3600%24)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", s/3600, s/60%60)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm%ds", s/60, s%60)
+	units := []struct {
+		size int64
+		name string
+	}{{86400, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}}
+	for i, u := range units {
+		if s < u.size {
+			continue
+		}
+		text := fmt.Sprintf("%d%s", s/u.size, u.name)
+		if i+1 < len(units) {
+			if rest := s % u.size / units[i+1].size; rest > 0 {
+				text += fmt.Sprintf("%d%s", rest, units[i+1].name)
+			}
+		}
+		return text
 	}
-	return fmt.Sprintf("%ds", s)
+	return "0s"
 }
 
 func checkDport(a *args) error {
@@ -268,7 +274,7 @@ var fdbFlush = &verb{
 		if app.json {
 			return app.printJSON(api.Flushed{Flushed: n})
 		}
-		fmt.Fprintf(app.Stdout, "%d flushed\n", n)
+		fmt.Fprintf(app.Stdout, "%s flushed\n", plural(n, "entry"))
 		return nil
 	},
 }

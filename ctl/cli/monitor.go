@@ -86,7 +86,11 @@ func eventLine(e api.Event) string {
 		add("", e.Port)
 	}
 	add("", e.Peer)
-	add("vni", fmt.Sprint(e.VNI))
+	if e.Object == "vni" {
+		add("", fmt.Sprint(e.VNI))
+	} else {
+		add("vni", fmt.Sprint(e.VNI))
+	}
 	add("dst", e.Dst)
 	if e.Object != "port" {
 		add("port", e.Port)
@@ -94,7 +98,7 @@ func eventLine(e api.Event) string {
 	add("", e.State)
 	add("from", e.From)
 	if e.Count > 0 {
-		add("count", fmt.Sprint(e.Count))
+		words = append(words, plural(int(e.Count), "entry"))
 	}
 	if e.Reason != "" {
 		words = append(words, "("+e.Reason+")")
