@@ -47,9 +47,9 @@ func bump(c *atomic.Uint64, n uint64) {
 
 // Counters sums over all receivers and transmitters. Safe from any goroutine.
 func (s *Sockets) Counters() Counters {
-	var c Counters
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c := s.left
 	for _, t := range s.transmitters {
 		c.SendCalls += t.count.calls.Load()
 		c.Messages += t.count.messages.Load()
@@ -63,11 +63,18 @@ func (s *Sockets) Counters() Counters {
 		c.Retries += t.count.retries.Load()
 	}
 	for _, r := range s.receivers {
-		c.RecvCalls += r.count.calls.Load()
-		c.RecvMessages += r.count.messages.Load()
-		c.RecvTruncated += r.count.truncated.Load()
-		c.RecvErrors += r.count.errors.Load()
+		c.add(&r.count)
+	}
+	for _, r := range s.groups {
+		c.add(&r.count)
 	}
 	c.ICMP = s.icmp.Load()
 	return c
+}
+
+func (c *Counters) add(r *rxCounters) {
+	c.RecvCalls += r.calls.Load()
+	c.RecvMessages += r.messages.Load()
+	c.RecvTruncated += r.truncated.Load()
+	c.RecvErrors += r.errors.Load()
 }

@@ -67,9 +67,17 @@ func newLab(tb testing.TB) *lab {
 	}
 	must(tb, netlink.LinkAdd(veth))
 	configure(tb, "left", addrA4+"/24", addrA6+"/64")
-	l.inB(func() { configure(tb, "right", addrB4+"/24", addrB6+"/64") })
-	awaitCarrier(tb, "left")
-	l.inB(func() { awaitCarrier(tb, "right") })
+	here, err := net.InterfaceByName("left")
+	must(tb, err)
+	var there *net.Interface
+	l.inB(func() {
+		configure(tb, "right", addrB4+"/24", addrB6+"/64")
+		there, err = net.InterfaceByName("right")
+		must(tb, err)
+		knows(tb, "right", here.HardwareAddr, addrA4, addrA6, "fe80::a")
+	})
+	knows(tb, "left", there.HardwareAddr, addrB4, addrB6, "fe80::b")
+	l.awaitIPv6()
 	return l
 }
 
@@ -98,19 +106,47 @@ func configure(tb testing.TB, name string, addrs ...string) {
 	bringUp(tb, name)
 }
 
-// awaitCarrier waits for the kernel's deferred link event, before which IPv6 does
-// not answer neighbour solicitations.
-func awaitCarrier(tb testing.TB, name string) {
-	tb.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		link, err := netlink.LinkByName(name)
-		must(tb, err)
-		if link.Attrs().OperState == netlink.OperUp {
-			return
+// awaitIPv6 waits until a datagram gets through: the kernel takes its time to
+// tell IPv6 that a new link is up, and has no route over it before.
+func (l *lab) awaitIPv6() {
+	l.tb.Helper()
+	var b *net.UDPConn
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		var err error
+		l.inB(func() { b, err = net.ListenUDP("udp6", &net.UDPAddr{IP: net.ParseIP(addrB6)}) })
+		if err == nil {
+			break
 		}
 		if time.Now().After(deadline) {
-			tb.Fatalf("%s is %v after 5 s", name, link.Attrs().OperState)
+			l.tb.Fatal(err)
 		}
+		time.Sleep(time.Millisecond)
+	}
+	defer b.Close()
+	got := make([]byte, 1)
+	for range 1000 {
+		if a, err := net.DialUDP("udp6", nil, b.LocalAddr().(*net.UDPAddr)); err == nil {
+			_, _ = a.Write(got)
+			a.Close()
+		}
+		must(l.tb, b.SetReadDeadline(time.Now().Add(5*time.Millisecond)))
+		if n, _ := b.Read(got); n == 1 {
+			return
+		}
+	}
+	l.tb.Fatal("no IPv6 datagram within 5 s")
+}
+
+// knows tells an interface the MAC of addresses, so that no test waits a second
+// for a neighbour solicitation that came before the other end was ready.
+func knows(tb testing.TB, name string, mac net.HardwareAddr, addrs ...string) {
+	tb.Helper()
+	link, err := netlink.LinkByName(name)
+	must(tb, err)
+	for _, a := range addrs {
+		must(tb, netlink.NeighSet(&netlink.Neigh{
+			LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(a), HardwareAddr: mac,
+		}))
 	}
 }
 
@@ -119,6 +155,12 @@ func bringUp(tb testing.TB, name string) {
 	link, err := netlink.LinkByName(name)
 	must(tb, err)
 	must(tb, netlink.LinkSetUp(link))
+}
+
+// writeSysctl writes a knob of the present namespace.
+func writeSysctl(tb testing.TB, name, value string) {
+	tb.Helper()
+	must(tb, os.WriteFile("/proc/sys/"+name, []byte(value), 0))
 }
 
 func must(tb testing.TB, err error) {

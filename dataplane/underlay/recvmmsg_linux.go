@@ -75,8 +75,8 @@ type Receiver struct {
 	dropsLast uint32
 }
 
-func openReceiver(s *Sockets, index int) (*Receiver, error) {
-	fd, err := openReceiveSocket(&s.cfg, index)
+func openReceiver(c *Config, index int) (*Receiver, error) {
+	fd, err := openReceiveSocket(c, index)
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +88,10 @@ func openReceiver(s *Sockets, index int) (*Receiver, error) {
 		return nil, fmt.Errorf("underlay: mmap %d bytes for %d receive slots: %w",
 			MaxMessages*slotStride, MaxMessages, err)
 	}
-	r.buffer = setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, s.cfg.ReceiveBuffer)
+	r.buffer = setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, c.ReceiveBuffer)
 	switch {
-	case !s.cfg.Offload:
-	case s.cfg.Refuse.GRO:
+	case !c.Offload:
+	case c.Refuse.GRO:
 		r.groReason = "UDP_GRO: refused for a test"
 	default:
 		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {

@@ -28,7 +28,9 @@ type Sockets struct {
 
 	mu           sync.Mutex // guards what follows, and the opening of unchecked
 	transmitters []*Transmitter
-	degradation  string // why offload was switched off at run time
+	groups       []*Receiver
+	left         Counters // of groups that were left
+	degradation  string   // why offload was switched off at run time
 	pending      []ICMPError
 	closed       bool
 
@@ -66,7 +68,7 @@ func Open(c Config) (*Sockets, error) {
 
 func (s *Sockets) open() error {
 	for i := range s.cfg.Receivers {
-		r, err := openReceiver(s, i)
+		r, err := openReceiver(&s.cfg, i)
 		if err != nil {
 			return err
 		}
@@ -233,7 +235,7 @@ func (s *Sockets) Close() {
 		return
 	}
 	s.closed = true
-	for _, r := range s.receivers {
+	for _, r := range append(s.receivers, s.groups...) {
 		r.close()
 	}
 	if s.checked != nil {

@@ -1,6 +1,10 @@
 package underlay
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	// MaxDatagrams is what one batch holds: a few 64 KiB superframes of 44
@@ -60,8 +64,9 @@ type Transmitter struct {
 	order     []int32          // sockets in use, in order of first use
 	heads     []socketLanes    // by socket number, the twins behind the pool
 
-	out   assembly // messages under construction, see sendmmsg_linux.go
-	count txCounters
+	out      assembly // messages under construction, see assembly_linux.go
+	sendmmsg func(fd int, messages []mmsghdr) (sent int, errno unix.Errno)
+	count    txCounters
 }
 
 // datagram is one entry of the batch: two borrowed slices.
@@ -92,10 +97,11 @@ type socketLanes struct {
 func (s *Sockets) NewTransmitter() *Transmitter {
 	n := len(s.checked.fds)
 	t := &Transmitter{
-		s:       s,
-		sockets: uint32(n),
-		order:   make([]int32, 0, 2*n),
-		heads:   make([]socketLanes, 2*n),
+		s:        s,
+		sockets:  uint32(n),
+		order:    make([]int32, 0, 2*n),
+		heads:    make([]socketLanes, 2*n),
+		sendmmsg: sendmmsg,
 	}
 	for i := range t.heads {
 		t.heads[i] = socketLanes{-1, -1}
@@ -188,7 +194,8 @@ func (t *Transmitter) findLane(d *Dest, key uint32) *lane {
 }
 
 // Flush sends the batch. When it returns, every datagram has been given to the
-// kernel or was reported through failed, once, with its tag and a unix.Errno;
+// kernel or was reported through failed, once, with its tag and an error that is
+// or wraps a unix.Errno;
 // nothing is borrowed any more. failed may be nil and must not use the
 // Transmitter. Pass a func kept in a variable: a fresh closure or method value
 // at each call would allocate.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -407,13 +406,6 @@ func accountForAll(t *testing.T, v6, offload bool) {
 		t.Errorf("counters: %d sent %d unsent, want %d and %d", c.Datagrams, c.Unsent, sent, lost)
 	}
 	t.Logf("%d sent, %d reported: %+v; receiver drops %d", sent, lost, c, b.Receiver(0).KernelDrops())
-}
-
-func setMTU(tb testing.TB, name string, mtu int) {
-	tb.Helper()
-	link, err := netlink.LinkByName(name)
-	must(tb, err)
-	must(tb, netlink.LinkSetMTU(link, mtu))
 }
 
 func TestZeroAllocations(t *testing.T) {
