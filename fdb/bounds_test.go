@@ -153,6 +153,78 @@ func TestSmallIndex(t *testing.T) {
 	}
 }
 
+// TestSmallIndexReusesDead: flushed entries do not count in a full bucket.
+func TestSmallIndexReusesDead(t *testing.T) {
+	for _, state := range []State{Dynamic, Static} {
+		table := New(Config{MaxDynamic: 5000, MaxStatic: 5000, Seed: 1})
+		table.maxDepth = 0
+		mustSetVNI(t, table, 1, VNIConfig{})
+		n := 0
+		for i := 0; table.Put(Entry{VNI: 1, MAC: 0x060000000000 | MAC(i), Dest: PortDest(1), State: state}, Add, 0) == nil; i++ {
+			if table.Stats().Evicted != 0 {
+				break
+			}
+			n++
+		}
+		table.Flush(FlushFilter{States: AllStates})
+		evicted := table.Stats().Evicted
+		for i := range n / 2 {
+			if v := table.Learn(1, 0x020000000000|MAC(i), PeerDest(1), 0); v != Learned {
+				t.Fatalf("%v: entry %d of %d: %v", state, i, n, v)
+			}
+		}
+		if s := table.Stats(); s.Evicted != evicted || s.Dynamic != n/2 {
+			t.Errorf("%v: %+v, want nothing evicted", state, s)
+		}
+		if err := table.verify(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOneMACEverywhere: the VNI spreads entries as the MAC does, its upper bits too.
+func TestOneMACEverywhere(t *testing.T) {
+	table := New(Config{Seed: 1})
+	for i := range uint32(255) {
+		mustSetVNI(t, table, i<<16|1, VNIConfig{})
+		if v := table.Learn(i<<16|1, macA, PortDest(i), 0); v != Learned {
+			t.Fatalf("vni %#x: %v", i<<16|1, v)
+		}
+	}
+	for i := range uint32(255) {
+		if d, ok := table.Lookup(i<<16|1, macA, 0); !ok || d != PortDest(i) {
+			t.Errorf("vni %#x: %v, %v", i<<16|1, d, ok)
+		}
+	}
+	if n := len(table.dir.Load().segs); n != 1 {
+		t.Errorf("%d segments for 255 entries", n)
+	}
+}
+
+// TestEqualHashes forges a seed for which two VNIs have the same hash of a MAC:
+// the entries are told apart by what they hold.
+func TestEqualHashes(t *testing.T) {
+	const other = 0x010001
+	table := New(Config{Seed: 1})
+	table.seed[0] = makeKey(1, macA) // a factor of zero
+	for _, vni := range []uint32{1, other} {
+		mustSetVNI(t, table, vni, VNIConfig{})
+	}
+	if k := makeKey(1, macA); k != makeKey(other, macA) || table.hash(1, k) != table.hash(other, k) {
+		t.Fatal("the hashes differ, so nothing is tested")
+	}
+	table.Learn(1, macA, PortDest(1), 0)
+	if d, ok := table.Lookup(other, macA, 0); ok {
+		t.Errorf("found %v of another VNI", d)
+	}
+	table.Learn(other, macA, PortDest(2), 0)
+	a, _ := table.Lookup(1, macA, 0)
+	b, _ := table.Lookup(other, macA, 0)
+	if a != PortDest(1) || b != PortDest(2) {
+		t.Errorf("%v and %v", a, b)
+	}
+}
+
 // TestDirectoryBound: however unequal segments fill, the directory stays within
 // what New decided.
 func TestDirectoryBound(t *testing.T) {

@@ -22,7 +22,9 @@ func (t *Table) add(v *vniState, mac MAC, d Dest, state State, now Tick, h uint6
 	// index word is not misled either.
 	g := t.groupFor(v, d, state)
 	r.key.Store(key)
+	interleave()
 	r.bumpFresh()
+	interleave()
 	r.val.Store(makeVal(v.id, g.id, now))
 	t.join(g, ref)
 	if !t.enter(h, ref) && !(t.clearBucket(h, now) && t.enter(h, ref)) {
@@ -46,6 +48,7 @@ func (t *Table) regroup(ref uint32, v *vniState, d Dest, state State, now Tick) 
 			break
 		}
 	}
+	interleave()
 	ev := Event{Kind: Changed, Count: 1}
 	if from != d {
 		r.bumpMoved()
@@ -69,7 +72,9 @@ func (t *Table) remove(ref uint32) {
 // discard is remove for a record whose val is zero already, and was val.
 func (t *Table) discard(ref uint32, val uint64) {
 	r := t.record(ref)
+	interleave()
 	r.bump()
+	interleave()
 	key := r.key.Load()
 	vni := keyVNI(key, val)
 	t.leave(t.hash(vni, key), ref)

@@ -134,6 +134,13 @@ func TestOldestGoes(t *testing.T) {
 	if a, b := present(table, 1, friends+20, 10, 202), present(table, 1, friends+30, limit-30, 202); a != 10 || b != 0 {
 		t.Errorf("%d of 10 that were refreshed are left, and %d of those that were not", a, b)
 	}
+	// One refresh is one more round, not life everlasting.
+	for i := range 35 {
+		table.Learn(1, foes+200+MAC(i), d, 203)
+	}
+	if n := present(table, 1, friends+20, 10, 203); n != 0 {
+		t.Errorf("%d of 10 that were refreshed once are left after two rounds", n)
+	}
 }
 
 // TestAllRefreshed: where every entry was refreshed, eviction still finds one,
@@ -202,5 +209,42 @@ func TestMoveIntoLimit(t *testing.T) {
 	}
 	if a, b := table.CountDest(PortDest(1)), present(table, 1, friends, 3, 1); a != 3 || b != 2 {
 		t.Errorf("%d entries, %d of the old ones; want 3 and 2", a, b)
+	}
+}
+
+// TestExpiredVictim: one that is past its time counts as expired, not as evicted.
+func TestExpiredVictim(t *testing.T) {
+	table := newTable(t, Config{MaxDynamic: 2}, 10)
+	table.Learn(1, friends, PortDest(1), 0)
+	table.Learn(1, friends+1, PortDest(1), 20)
+	table.Learn(1, friends+2, PortDest(1), 20)
+	if s := table.Stats(); s.Expired != 1 || s.Evicted != 0 || s.Dynamic != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestPutDynamicMakesRoom: a static entry that becomes dynamic counts in all
+// three limits, and the limits hold.
+func TestPutDynamicMakesRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		setup func(*testing.T, *Table)
+		total int
+	}{
+		{"table", func(*testing.T, *Table) {}, 6},
+		{"vni", func(t *testing.T, table *Table) { mustSetVNI(t, table, 1, VNIConfig{MaxDynamic: 4}) }, 4},
+		{"destination", func(_ *testing.T, table *Table) { table.SetDestLimit(PortDest(1), 3) }, 3},
+	} {
+		table := newTable(t, Config{MaxDynamic: 6}, 0)
+		tt.setup(t, table)
+		mustPut(t, table, Entry{VNI: 1, MAC: macA, Dest: PortDest(1), State: Static}, 0)
+		for i := range 10 {
+			table.Learn(1, friends+MAC(i), PortDest(1), 0)
+		}
+		mustPut(t, table, Entry{VNI: 1, MAC: macA, Dest: PortDest(1)}, 0)
+		e, ok := table.Get(1, macA, 0)
+		if s := table.Stats(); s.Dynamic != tt.total || s.Static != 0 || !ok || e.State != Dynamic {
+			t.Errorf("%s: %+v, want %d dynamic; %+v, %v", tt.name, s, tt.total, e, ok)
+		}
 	}
 }

@@ -54,15 +54,19 @@ again:
 			ref = uint32(w[bits.TrailingZeros8(m)].Load() & refMask)
 			r := t.record(ref)
 			ver := r.ver.Load()
+			interleave()
 			if r.key.Load() != key {
 				continue
 			}
+			interleave()
 			val = r.val.Load()
 			g := valGroup(val)
 			if g == 0 || uint32(val&valHighMask) != vni>>16 {
 				continue
 			}
+			interleave()
 			word = t.groupWord(g).Load()
+			interleave()
 			if r.ver.Load() != ver {
 				goto again
 			}
@@ -117,11 +121,15 @@ func (t *Table) Get(vni uint32, mac MAC, now Tick) (Entry, bool) {
 func (t *Table) read(r *record) (e Entry, word uint64) {
 	for {
 		ver := r.ver.Load()
+		interleave()
 		key := r.key.Load()
+		interleave()
 		val := r.val.Load()
+		interleave()
 		if g := valGroup(val); g != 0 {
 			word = t.groupWord(g).Load()
 		}
+		interleave()
 		if r.ver.Load() != ver {
 			word = 0
 			continue

@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// interleaveForTest, set in race builds, makes readers and writers yield
+// between the accesses whose order matters.
+var interleaveForTest func(on bool)
+
 // TestConcurrent runs readers, learners, flushers, sweepers and control against
 // one small table, so that records and groups are used again all the time. What
 // readers hold the table to: a key has a fixed set of destinations that it may
@@ -26,6 +30,10 @@ func TestConcurrent(t *testing.T) {
 	}
 	var clock atomic.Uint32
 	now := func() Tick { return Tick(clock.Load()) }
+	if interleaveForTest != nil {
+		interleaveForTest(true)
+		defer interleaveForTest(false)
+	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	loop := func(f func(r *rand.Rand)) {

@@ -83,6 +83,9 @@ func (t *Table) verify() error {
 		}
 	}
 	for _, d := range t.byDest {
+		if d.limit == 0 && len(d.byState[0].members)+len(d.byState[1].members) == 0 {
+			return fmt.Errorf("%v has neither entries nor a limit, and is remembered", d.id)
+		}
 		for i := range d.byState {
 			inRankings += len(d.byState[i].members)
 			if err := heapError(&d.byState[i]); err != nil {

@@ -1,0 +1,5 @@
+//go:build race
+
+package fdb
+
+func init() { interleaveForTest = interleaving.Store }
