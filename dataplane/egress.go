@@ -103,11 +103,11 @@ func (w *worker) writeParts(l *link, off encap.Offload, tci uint16) error {
 	if tci != 0 {
 		first := w.parts[0]
 		encap.PushTagHeader(w.tagged[:], first, tci)
-		w.parts[0] = first[encap.EthernetLen-2:]
+		w.parts[0] = first[encap.PushedLen-encap.VLANTagLen:]
 		w.parts = append(w.parts, nil)
 		copy(w.parts[1:], w.parts)
-		w.parts[0] = w.tagged[:encap.EthernetLen-2+encap.VLANTagLen]
-		shift(&off, encap.VLANTagLen)
+		w.parts[0] = w.tagged[:]
+		off = off.Shift(encap.VLANTagLen)
 	}
 	return l.queues[w.id].Write(off, w.parts)
 }
@@ -125,7 +125,7 @@ func (w *worker) toPlainPort(f *frame, p *port, tci uint16) Reason {
 		w.sentToPort(f, p)
 		return ReasonNone
 	}
-	if err := w.cutter.Init(f.bytes(), f.parse(), f.off); err != nil || w.cutter.HeaderLen() > len(w.segment) {
+	if err := w.cutter.Init(f.bytes(), f.parse(), f.off); err != nil {
 		return w.refuse(f, p, BadOffload)
 	}
 	fate := &w.fates[f.fate]
@@ -248,9 +248,6 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 		return BadOffload
 	}
 	size := encap.VXLANLen + w.cutter.HeaderLen()
-	if size > maxHeader {
-		return BadOffload
-	}
 	for i := range w.cutter.Count() {
 		if w.headerUsed+size > len(w.header) {
 			w.flushTx()

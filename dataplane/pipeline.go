@@ -164,17 +164,13 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 
 // extent says what the frame counts for: its segments, and their bytes together.
 func (f *frame) extent() (packets, bytes uint32) {
-	b := f.bytes()
-	if !f.off.IsGSO() || f.off.GSOSize == 0 {
-		return 1, uint32(len(b))
+	size := len(f.bytes())
+	if !f.off.IsGSO() {
+		return 1, uint32(size)
 	}
 	l := f.parse()
-	header := int(l.Payload)
-	if header == 0 || header >= len(b) {
-		return 1, uint32(len(b))
-	}
-	n := (len(b) - header + int(f.off.GSOSize) - 1) / int(f.off.GSOSize)
-	return uint32(n), uint32(len(b) + (n-1)*header)
+	n := encap.SegmentCount(l, f.off)
+	return uint32(n), uint32(size + (n-1)*int(l.Payload))
 }
 
 // decapsulate finds the VNI (RFC 7348 section 5).
@@ -323,17 +319,7 @@ func (f *frame) popTag(tci uint16) {
 	f.start += encap.VLANTagLen
 	f.priority = tci & priorityMask
 	f.parsed = false
-	shift(&f.off, -encap.VLANTagLen)
-}
-
-// shift moves what the offload state says about positions, when bytes come or go in front of them.
-func shift(o *encap.Offload, by int) {
-	if o.NeedsChecksum() {
-		o.CsumStart = uint16(int(o.CsumStart) + by)
-	}
-	if o.HdrLen != 0 {
-		o.HdrLen = uint16(max(int(o.HdrLen)+by, 0))
-	}
+	f.off = f.off.Shift(-encap.VLANTagLen)
 }
 
 // guardInnerTag discards tagged frames from the wire unless the VNI keeps tags (RFC 7348 section 6.1). VID 0 is no VLAN: such a tag

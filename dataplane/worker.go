@@ -67,8 +67,8 @@ type worker struct {
 	sent       []sent
 	parts      [][]byte
 	one        [1]*peer
-	tagged     [encap.EthernetLen + encap.VLANTagLen]byte
-	segment    [maxHeader]byte
+	tagged     [encap.PushedLen]byte
+	segment    [encap.MaxHeaderLen]byte
 	seen       recent
 
 	portRx, peerRx, vniRx tally
@@ -81,10 +81,6 @@ type worker struct {
 	inside atomic.Uint64 // generation of the snapshot in use, or outside, or entering; read by control
 	_      [56]byte
 }
-
-// maxHeader bounds the headers in front of a segment's payload, in bytes: Ethernet, two tags, IPv4 with options or IPv6 with eight
-// extensions' worth, TCP with options.
-const maxHeader = 512
 
 // source is something a worker reads.
 type source struct {
