@@ -178,3 +178,32 @@ func TestReceiveBufferIsAsked(t *testing.T) {
 		t.Errorf("receive buffer %d, want %d", got, 1<<20)
 	}
 }
+
+// TestZeroChecksum6 takes the kernel as the witness: it drops IPv6 datagrams
+// without a checksum unless told otherwise.
+func TestZeroChecksum6(t *testing.T) {
+	for _, accept := range []bool{true, false} {
+		newLab(t).zeroChecksum6(accept)
+	}
+}
+
+func (l *lab) zeroChecksum6(accept bool) {
+	a, b := l.pair(true, func(c *Config) { c.ZeroChecksum6 = accept; c.Port = 4790 })
+	defer a.Close()
+	defer b.Close()
+	tx, to := a.NewTransmitter(), NewDest(b.Local())
+	tx.Queue(to, Class{NoChecksum: true}, 0, []byte("without"), nil, 0)
+	tx.Flush(func(_ uint32, err error) { l.tb.Error(err) })
+	tx.Queue(to, Class{}, 0, []byte("with"), nil, 0)
+	tx.Flush(func(_ uint32, err error) { l.tb.Error(err) })
+	want := []string{"without", "with"}
+	if !accept {
+		want = want[1:]
+	}
+	for i, d := range collect(l.tb, b.Receiver(0), len(want)) {
+		if string(d.data) != want[i] {
+			l.tb.Errorf("accept=%v: datagram %d is %q, want %q", accept, i, d.data, want[i])
+		}
+	}
+	nothingMore(l.tb, b.Receiver(0))
+}

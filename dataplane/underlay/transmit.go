@@ -126,9 +126,11 @@ func (t *Transmitter) Queue(d *Dest, c Class, hash uint32, header, payload []byt
 	if t.n == MaxDatagrams {
 		return false
 	}
-	// The multiplication spreads hashes that differ in their low bits only; the
-	// high half of the second product is uniform over the pool without division.
-	socket := uint32(uint64(hash*0x9e3779b1) * uint64(t.sockets) >> 32)
+	// Mixing spreads hashes that differ in few bits only; the high half of the
+	// last product is uniform over the pool without division.
+	hash = (hash ^ hash>>16) * 0x85ebca6b
+	hash = (hash ^ hash>>13) * 0xc2b2ae35
+	socket := uint32(uint64(hash) * uint64(t.sockets) >> 32)
 	key := c.key(socket)
 	l := t.recent
 	if l.dest != d || l.key != key {
