@@ -158,6 +158,8 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 		if r := w.learn(f, f.peer.place()); r != ReasonNone {
 			return r
 		}
+	} else if r := w.guardStatic(f); r != ReasonNone {
+		return r
 	}
 	return w.forward(f)
 }
@@ -380,6 +382,26 @@ func (w *worker) learn(f *frame, place fdb.Dest) Reason {
 		return StaticMACElsewhere
 	case fdb.Refused:
 		return MACLimit
+	}
+	c.learnMAC, c.learnVNI, c.learnPlace = mac, vni, place
+	return ReasonNone
+}
+
+// guardStatic is what remains of learn for a source that is not learned from, because the VNI does not or because there are too many peers
+// already: a static entry of another place holds all the same.
+func (w *worker) guardStatic(f *frame) Reason {
+	place := fdb.None
+	if f.peer != nil {
+		place = f.peer.place()
+	}
+	mac := fdb.MAC(encap.Ethernet(f.bytes()).Src())
+	vni := f.domain.vni
+	c := &w.seen
+	if c.learnMAC == mac && c.learnVNI == vni && c.learnPlace == place {
+		return ReasonNone
+	}
+	if e, ok := w.s.fdb.Get(vni, mac, w.now); ok && e.State == fdb.Static && e.Dest != place {
+		return StaticMACElsewhere
 	}
 	c.learnMAC, c.learnVNI, c.learnPlace = mac, vni, place
 	return ReasonNone
