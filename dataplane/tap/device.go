@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -11,10 +12,13 @@ import (
 
 // Device is a TAP device with its queues.
 type Device struct {
-	name   string
-	caps   Caps
+	name  string
+	caps  Caps
+	found *snapshot // of a device that was there before; nil: ours
+
+	mu     sync.Mutex // keeps a descriptor from being closed under an ioctl(2)
 	queues []*Queue
-	found  *snapshot // of a device that was there before; nil: ours
+	closed bool
 }
 
 // Open makes the device, or takes over a persistent TAP of that name, gives it
@@ -176,7 +180,7 @@ func (d *Device) attachVnet(name string, o *Options, multi, fresh bool) (err err
 			return fmt.Errorf("%w: %w", errHeader, err)
 		}
 		if fresh && mask&unix.TUN_F_TSO4 != 0 && probeSuperframe(fd, o.Refuse) != nil {
-			reason = "no segmentation offload: this kernel refuses superframes with EINVAL (mended in Linux 6.6.46 and 6.11)"
+			reason = "no segmentation offload: this kernel refuses superframes with EINVAL (a fault of the Linux 6.6.44 era)"
 			mask = unix.TUN_F_CSUM
 			if err := setOffload(fd, mask, o.Refuse); err != nil {
 				return fmt.Errorf("%w: TUNSETOFFLOAD %#x: %w", errHeader, mask, err)
@@ -193,6 +197,7 @@ func (d *Device) attachVnet(name string, o *Options, multi, fresh bool) (err err
 func (d *Device) closeQueues() {
 	for _, q := range d.queues {
 		unix.Close(q.fd)
+		q.fd = -1
 	}
 	d.queues = nil
 }
@@ -212,9 +217,12 @@ func (d *Device) Queue(i int) *Queue { return d.queues[i] }
 // Close removes the device, or gives one that was found back as it was. No
 // Queue may be in use any more. A device that is gone already is no error.
 func (d *Device) Close() error {
-	if len(d.queues) == 0 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
 		return nil
 	}
+	d.closed = true
 	var err error
 	if d.found != nil {
 		err = d.giveBack()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -435,7 +436,7 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 	}
 	a, err := d.Attr()
 	must(t, err)
-	if a.MTU != 1450 || a.MAC.String() != testMAC.String() || !a.Up || a.NetNS != o.NetNS {
+	if a.Away != elsewhere || a.MTU != 1450 || a.MAC.String() != testMAC.String() || !a.Up || a.NetNS != o.NetNS {
 		t.Errorf("taken over: %+v", a)
 	}
 	must(t, within(ns, func() error { exchange(t, d); return nil }))
@@ -447,6 +448,95 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 	o.Offload = !offload
 	d = mustOpen(t, o)
 	must(t, within(ns, func() error { exchange(t, d); return nil }))
+}
+
+// TestTakeOverRestoresIPv6: the kernel forgets IPv6 addresses when the interface
+// goes down, or when its MTU falls below 1280.
+func TestTakeOverRestoresIPv6(t *testing.T) {
+	newNetNS(t)
+	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("0"), 0))
+	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0))
+	must(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tap0"}, Mode: netlink.TUNTAP_MODE_TAP}))
+	link, err := netlink.LinkByName("tap0")
+	must(t, err)
+	addr, err := netlink.ParseAddr("2001:db8::1/64")
+	must(t, err)
+	must(t, netlink.AddrAdd(link, addr))
+	list := func() (all []string) {
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		must(t, err)
+		for _, a := range addrs {
+			if !a.IP.IsLinkLocalUnicast() {
+				all = append(all, a.IPNet.String())
+			}
+		}
+		return all
+	}
+	before := list()
+	d := mustOpen(t, Options{Name: "tap0", MTU: 1000, Offload: true})
+	if during := list(); len(during) != 0 {
+		t.Errorf("the kernel kept %v with an MTU of 1000: this test shows nothing", during)
+	}
+	must(t, d.Close())
+	if diff := cmp.Diff(before, list()); diff != "" || len(before) != 1 {
+		t.Errorf("addresses before and after:\n%s", diff)
+	}
+}
+
+func TestCloseGivesAllBack(t *testing.T) {
+	newNetNS(t)
+	ns, _ := namedNetNS(t)
+	count := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(all)
+	}
+	cycle := func() {
+		for _, offload := range []bool{true, false} {
+			d := mustOpen(t, Options{Name: "tap0", NetNS: ns, Queues: 3, Offload: offload})
+			_, err := d.Attr()
+			must(t, err)
+			must(t, d.SetMTU(1400))
+			if _, err := Open(Options{Name: "tap0", NetNS: ns, Queues: 3, Offload: offload}); err == nil {
+				t.Error("opened twice")
+			}
+			if _, err := Open(Options{Name: "tap1", NetNS: ns, Queues: 3, Offload: offload, MTU: 1}); err == nil {
+				t.Error("opened with an MTU of 1")
+			}
+			must(t, d.Close())
+		}
+	}
+	cycle()
+	before := count()
+	for range 5 {
+		cycle()
+	}
+	if after := count(); after != before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+}
+
+// TestAttrBesideClose is for -race, and for descriptors that were given away.
+func TestAttrBesideClose(t *testing.T) {
+	newNetNS(t)
+	for range 10 {
+		d := mustOpen(t, Options{Name: "tap0", Offload: true})
+		var asking sync.WaitGroup
+		for range 3 {
+			asking.Go(func() {
+				for {
+					if _, err := d.Attr(); err != nil {
+						if !errors.Is(err, ErrGone) {
+							t.Errorf("Attr: %v, want ErrGone", err)
+						}
+						return
+					}
+				}
+			})
+		}
+		must(t, d.Close())
+		asking.Wait()
+	}
 }
 
 func TestHolderLine(t *testing.T) {

@@ -15,6 +15,5 @@
 // # Threads
 //
 // A [Queue] belongs to one worker. The methods of [Device] may be called from
-// any goroutine, one at a time; Close must come after the last use of every
-// Queue.
+// any goroutine; Close must come after the last use of every Queue.
 package tap

@@ -27,59 +27,91 @@ func explainAttach(err error, name string, queue int) error {
 
 // busy names the process that holds a device, as far as /proc shows it.
 func busy(name string) error {
-	pid, comm := holderOf(name)
-	if pid == 0 {
+	held := holdersOf(name)
+	switch len(held) {
+	case 0:
 		return fmt.Errorf("%w: held by a process this one may not look into: choose another name or stop it", ErrBusy)
+	case 1:
+		return fmt.Errorf("%w: device is held by %v: choose another name or stop it", ErrBusy, held[0])
 	}
-	return fmt.Errorf("%w: device is held by pid %d (%s): choose another name or stop it", ErrBusy, pid, comm)
+	return fmt.Errorf("%w: device is held by one of %v: choose another name or stop it", ErrBusy, held)
 }
 
-// holderOf looks for the device in the fdinfo of all descriptors. The name alone
-// may be that of another device in another namespace, which fdinfo does not
-// tell: a process that stands in the caller's namespace is the better guess.
-func holderOf(name string) (pid int, comm string) {
+// holder is a process with a descriptor of a device of the name in question.
+type holder struct {
+	pid  int
+	comm string
+}
+
+func (h holder) String() string { return fmt.Sprintf("pid %d (%s)", h.pid, h.comm) }
+
+// holdersOf looks for the device in the fdinfo of all descriptors. fdinfo has no
+// more than the name, which may be that of another device in another namespace:
+// where a process has a thread in the caller's namespace, the others are left
+// out.
+func holdersOf(name string) (near []holder) {
+	var far []holder
 	procs, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0, ""
+		return nil
 	}
 	for _, p := range procs {
-		n, err := strconv.Atoi(p.Name())
-		if err != nil {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || !holds("/proc/"+p.Name(), name) {
 			continue
 		}
-		dir := "/proc/" + p.Name()
-		fds, err := os.ReadDir(dir + "/fd")
-		if err != nil {
-			continue
+		h := holder{pid, "?"}
+		if b, err := os.ReadFile("/proc/" + p.Name() + "/comm"); err == nil {
+			h.comm = strings.TrimSpace(string(b))
 		}
-		for _, fd := range fds {
-			// Only descriptors of the clone device are worth reading.
-			if link, err := os.Readlink(dir + "/fd/" + fd.Name()); err != nil || !strings.HasSuffix(link, "/net/tun") {
-				continue
-			}
-			f, err := os.Open(dir + "/fdinfo/" + fd.Name())
-			if err != nil {
-				continue
-			}
-			held := interfaceIn(f)
-			f.Close()
-			if held != name {
-				continue
-			}
-			near := sameFile(dir+"/ns/net", ownNetNS)
-			if pid != 0 && !near {
-				continue
-			}
-			pid, comm = n, "?"
-			if b, err := os.ReadFile(dir + "/comm"); err == nil {
-				comm = strings.TrimSpace(string(b))
-			}
-			if near {
-				return pid, comm
-			}
+		if standsHere("/proc/" + p.Name()) {
+			near = append(near, h)
+		} else {
+			far = append(far, h)
 		}
 	}
-	return pid, comm
+	if len(near) > 0 {
+		return near
+	}
+	return far
+}
+
+// holds says whether the process has a descriptor of a device of that name.
+func holds(proc, name string) bool {
+	fds, err := os.ReadDir(proc + "/fd")
+	if err != nil {
+		return false
+	}
+	for _, fd := range fds {
+		// Only descriptors of the clone device are worth reading.
+		if link, err := os.Readlink(proc + "/fd/" + fd.Name()); err != nil || !strings.HasSuffix(link, "/net/tun") {
+			continue
+		}
+		f, err := os.Open(proc + "/fdinfo/" + fd.Name())
+		if err != nil {
+			continue
+		}
+		held := interfaceIn(f)
+		f.Close()
+		if held == name {
+			return true
+		}
+	}
+	return false
+}
+
+// standsHere says whether a thread of the process is in the caller's namespace.
+func standsHere(proc string) bool {
+	tasks, err := os.ReadDir(proc + "/task")
+	if err != nil {
+		return false
+	}
+	for _, task := range tasks {
+		if sameFile(proc+"/task/"+task.Name()+"/ns/net", ownNetNS) {
+			return true
+		}
+	}
+	return false
 }
 
 // interfaceIn reads the line "iff:\tNAME" that tun_chr_show_fdinfo writes; ""

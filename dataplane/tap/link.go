@@ -21,6 +21,8 @@ type Attr struct {
 	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
 	// the calling thread, and where the namespace has no name.
 	NetNS string
+	// Away: in another namespace than that of the calling thread.
+	Away bool
 }
 
 // place is where the interface is now.
@@ -28,10 +30,11 @@ type place struct {
 	h     *netlink.Handle
 	link  netlink.Link
 	netns string
+	away  bool
 }
 
 // find asks the kernel, through the queue's descriptor, for the interface's
-// present name and namespace. The caller closes the handle.
+// present name and namespace. The caller holds the lock and closes the handle.
 func (d *Device) find() (place, error) {
 	if len(d.queues) == 0 {
 		return place{}, ErrGone
@@ -51,7 +54,7 @@ func (d *Device) find() (place, error) {
 	if isOwnNetNS(ns) {
 		at = -1 // also without the right to enter namespaces
 	} else {
-		p.netns = netnsName(ns)
+		p.netns, p.away = netnsName(ns), true
 	}
 	if p.h, err = handleIn(at); err != nil {
 		return place{}, err
@@ -69,6 +72,12 @@ func (d *Device) find() (place, error) {
 
 // change does something to the interface wherever it is.
 func (d *Device) change(what string, f func(h *netlink.Handle, link netlink.Link) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changeLocked(what, f)
+}
+
+func (d *Device) changeLocked(what string, f func(h *netlink.Handle, link netlink.Link) error) error {
 	p, err := d.find()
 	if err == nil {
 		err = f(p.h, p.link)
@@ -82,6 +91,8 @@ func (d *Device) change(what string, f func(h *netlink.Handle, link netlink.Link
 
 // Attr asks the kernel. The error is ErrGone when the device was deleted.
 func (d *Device) Attr() (Attr, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	p, err := d.find()
 	if err != nil {
 		return Attr{}, fmt.Errorf("tap: %q: %w", d.name, err)
@@ -95,6 +106,7 @@ func (d *Device) Attr() (Attr, error) {
 		MAC:     a.HardwareAddr,
 		Up:      a.Flags&net.FlagUp != 0,
 		NetNS:   p.netns,
+		Away:    p.away,
 	}, nil
 }
 
@@ -169,6 +181,9 @@ func addAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) (add
 	return added, nil
 }
 
+// kernelFlags are for the kernel to set on an address, not for us to ask for.
+const kernelFlags = unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
+
 // removeAddresses takes addresses away, and no others: with the first IPv4
 // address of a subnet the kernel removes all the later ones of that subnet too
 // (net.ipv4.conf.*.promote_secondaries is 0 by default), so those come back.
@@ -190,7 +205,7 @@ func removeAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) e
 		if slices.ContainsFunc(all, func(p netip.Prefix) bool { return a.Equal(*kernelAddr(p)) }) {
 			continue
 		}
-		a.Flags &^= unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT // the kernel's to set
+		a.Flags &^= kernelFlags
 		if err := h.AddrAdd(link, &a); err != nil && !errors.Is(err, unix.EEXIST) {
 			errs = append(errs, fmt.Errorf("restore %v: %w", a.IPNet, err))
 		}

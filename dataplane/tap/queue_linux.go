@@ -1,7 +1,6 @@
 package tap
 
 import (
-	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -142,5 +141,3 @@ func headerLen(off *encap.Offload, parts [][]byte) uint16 {
 	}
 	return uint16(min(end, 65535))
 }
-
-func (d *Device) String() string { return fmt.Sprintf("tap %q", d.name) }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // snapshot is how a persistent device was found, to give it back so.
@@ -15,7 +16,8 @@ type snapshot struct {
 	mac    net.HardwareAddr
 	up     bool
 	txqlen int
-	added  []netip.Prefix // addresses that were not there before
+	addrs  []netlink.Addr // set by somebody, not by the kernel or a router
+	added  []netip.Prefix // what we gave it and was not there before
 }
 
 // takeOver uses a persistent TAP that somebody made before (`ip tuntap add`).
@@ -42,6 +44,9 @@ func takeOver(o Options, h *netlink.Handle, link netlink.Link, target int) (_ *D
 	}
 	a := link.Attrs()
 	d.found = &snapshot{mtu: a.MTU, mac: a.HardwareAddr, up: a.Flags&net.FlagUp != 0, txqlen: a.TxQLen}
+	if d.found.addrs, err = settledAddresses(h, link); err != nil {
+		return nil, err
+	}
 	multi := tun.Flags&netlink.TUNTAP_MULTI_QUEUE != 0
 	err = within(target, func() error { return d.attachFound(&o, multi) })
 	if err != nil {
@@ -99,7 +104,8 @@ func (d *Device) configureFound(h *netlink.Handle, link netlink.Link, o *Options
 	return err
 }
 
-// giveBack restores the snapshot, wherever the device is now.
+// giveBack restores the snapshot, wherever the device is now. The caller holds
+// the lock, or is alone with the device.
 func (d *Device) giveBack() error {
 	s := d.found
 	var errs []error
@@ -107,15 +113,38 @@ func (d *Device) giveBack() error {
 		// Offloads outlive the queue, and the next owner may not know the header.
 		errs = append(errs, setOffload(d.queues[0].fd, 0, Refuse{}))
 	}
-	errs = append(errs, d.change("give back", func(h *netlink.Handle, link netlink.Link) error {
+	errs = append(errs, d.changeLocked("give back", func(h *netlink.Handle, link netlink.Link) error {
 		errs := []error{removeAddresses(h, link, s.added)}
 		if !s.up {
 			errs = append(errs, h.LinkSetDown(link))
 		}
-		return errors.Join(append(errs,
+		errs = append(errs,
 			h.LinkSetMTU(link, s.mtu),
 			h.LinkSetHardwareAddr(link, s.mac),
-			h.LinkSetTxQLen(link, s.txqlen))...)
+			h.LinkSetTxQLen(link, s.txqlen))
+		// IPv6 addresses go with LinkSetDown, and with an MTU below 1280.
+		for _, a := range s.addrs {
+			if err := h.AddrAdd(link, &a); err != nil && !errors.Is(err, unix.EEXIST) {
+				errs = append(errs, fmt.Errorf("restore %v: %w", a.IPNet, err))
+			}
+		}
+		return errors.Join(errs...)
 	}))
 	return errors.Join(errs...)
+}
+
+// settledAddresses lists the addresses that stay for ever, save the kernel's own
+// link-local ones.
+func settledAddresses(h *netlink.Handle, link netlink.Link) (settled []netlink.Addr, err error) {
+	all, err := h.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range all {
+		if a.Flags&unix.IFA_F_PERMANENT != 0 && !a.IP.IsLinkLocalUnicast() {
+			a.Flags &^= kernelFlags
+			settled = append(settled, a)
+		}
+	}
+	return settled, nil
 }

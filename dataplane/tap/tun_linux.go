@@ -72,8 +72,9 @@ func attachedName(fd int) (string, error) {
 	return ifr.Name(), nil
 }
 
-// deviceNetNS is TUNGETDEVNETNS (Linux 5.2): a descriptor of the namespace that
-// the device is in now. The caller closes it.
+// deviceNetNS is TUNGETDEVNETNS: a descriptor of the namespace that the device is
+// in now. (SIOCGSKNS would give that of the descriptor, where the device was
+// made.) The caller closes it.
 func deviceNetNS(fd int) (int, error) {
 	ns, err := unix.IoctlRetInt(fd, unix.TUNGETDEVNETNS)
 	if err == unix.EBADFD {

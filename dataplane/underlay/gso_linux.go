@@ -29,6 +29,9 @@ const (
 // the loopback device at most. A kernel before 6.9 answers EINVAL; when the
 // message cannot leave for any other reason, the smaller figure is safe.
 func probeGSO(fd int, local netip.Addr, port uint16) (segments int, err error) {
+	if release := kernelRelease(); manglesEqualRuns(release) {
+		return 0, fmt.Errorf("kernel %s damages equal-sized segments (mended in Linux 7.1.5)", release)
+	}
 	if _, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT); err != nil {
 		return 0, fmt.Errorf("not in this kernel: %w", err)
 	}
@@ -50,4 +53,26 @@ func probeGSO(fd int, local netip.Addr, port uint16) (segments int, err error) {
 		return segmentsNew, nil
 	}
 	return segmentsOld, nil
+}
+
+// kernelRelease is the release that uname(2) tells, such as "6.18.44".
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// manglesEqualRuns tells the kernels from 7.0-rc1 to 7.1.4, which send broken
+// UDP headers through some NICs when all segments of a message have one size, as
+// those of a run mostly have. No probe can see that from here. Mended by Linux
+// commits 78effd8 and 5f17ae0; drop this when no such kernel is supported.
+func manglesEqualRuns(release string) bool {
+	var major, minor, patch int
+	n, _ := fmt.Sscanf(release, "%d.%d.%d", &major, &minor, &patch)
+	if n < 2 || major != 7 {
+		return false
+	}
+	return minor == 0 || minor == 1 && patch < 5
 }

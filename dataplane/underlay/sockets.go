@@ -198,6 +198,13 @@ func (s *Sockets) openTransmit(low, high int, noChecksum bool) (fd int, port uin
 	return fd, port, nil
 }
 
+// OpenNoChecksum opens the sockets for Class.NoChecksum now, in the namespace of
+// the calling thread, rather than when the first such datagram is flushed.
+func (s *Sockets) OpenNoChecksum() error {
+	_, err := s.twins()
+	return err
+}
+
 // twins opens the checksum-less pool at its first use.
 func (s *Sockets) twins() (*pool, error) {
 	if p := s.unchecked.Load(); p != nil {
