@@ -172,7 +172,7 @@ func TestHeadEndReplication(t *testing.T) {
 	}
 	for from, n := range nodes {
 		n.Inject("p0", times(10, frameOf(station(from), broadcast))...)
-		idle(nodes...)
+		rest(nodes...)
 		for to, sniffer := range sniffers {
 			want := 10
 			if to == from {

@@ -33,6 +33,7 @@ type scene struct {
 	wire    *lab.Host
 	link    *lab.Link
 	remotes []*remote
+	barrier *barrier
 	sniffed map[string]*lab.Sniffer
 }
 
@@ -48,6 +49,7 @@ func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 	for i := range remotes {
 		s.remotes = append(s.remotes, s.newRemote(i))
 	}
+	s.barrier = newBarrier(s)
 	return s
 }
 
@@ -105,8 +107,65 @@ func (s *scene) set(c VNIConfig, peers ...netip.Addr) {
 	s.do(func() error { return s.SetVNI(c) })
 }
 
-// rest waits until the switch has done with everything that was sent.
-func (s *scene) rest() { idle(s.node) }
+// rest waits until everything that was sent has arrived where it goes.
+func (s *scene) rest() {
+	s.t.Helper()
+	s.barrier.pass(s.t)
+	calm(3, s.node)
+	s.barrier.pass(s.t)
+}
+
+// rest waits until the switches have done with everything that was sent, and for what the kernel may still have in hand.
+func rest(nodes ...*node) { calm(20, nodes...) }
+
+// calm waits until nothing waits in a queue or a socket, no worker is inside a batch and nothing more has come in, for a number of looks in a row.
+func calm(looks int, nodes ...*node) {
+	var last uint64
+	for i := 0; i < looks; time.Sleep(4 * time.Millisecond) {
+		var now uint64
+		busy := false
+		for _, n := range nodes {
+			busy = busy || n.busy()
+			now += n.Totals().Received
+		}
+		if busy || now != last {
+			i = 0
+		}
+		last = now
+		i++
+	}
+}
+
+// busy says whether a worker is inside a batch or has something to read.
+func (n *node) busy() bool {
+	var waiting []unix.PollFd
+	for _, w := range n.workers {
+		waiting = append(waiting, unix.PollFd{Fd: int32(w.rx.FD()), Events: unix.POLLIN})
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.ports {
+		if l := r.published.link; l != nil && r.state == PortUp {
+			for _, q := range l.queues {
+				waiting = append(waiting, unix.PollFd{Fd: int32(q.FD()), Events: unix.POLLIN})
+			}
+		}
+	}
+	if _, err := unix.Poll(waiting, 0); err != nil {
+		return true
+	}
+	for _, p := range waiting {
+		if p.Revents&(unix.POLLIN|unix.POLLERR) == unix.POLLIN {
+			return true
+		}
+	}
+	for _, w := range n.workers {
+		if w.inside.Load() != outside {
+			return true
+		}
+	}
+	return false
+}
 
 // seen takes what came out of a port since the last look.
 func (s *scene) seen(port string) [][]byte {
