@@ -31,6 +31,10 @@ const (
 
 // Queue is one queue of a device. It belongs to one worker, and stays good until
 // Device.Close.
+//
+// The kernel gives the frames of a flow to the queue on which frames of the same
+// flow in the other direction were last written (tun_flow_update): a worker that
+// writes on its own queue gets the answers there.
 type Queue struct {
 	fd     int
 	vnet   bool

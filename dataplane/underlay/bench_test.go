@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -78,6 +79,24 @@ func BenchmarkFlush(b *testing.B) {
 				b.ReportMetric(float64(after.SendCalls-before.SendCalls)/float64(b.N), "calls/batch")
 			})
 		}
+	}
+}
+
+// BenchmarkSourcePorts is the price of entropy: 64 frames of one size from 64
+// flows, by the number of sockets they are spread over.
+func BenchmarkSourcePorts(b *testing.B) {
+	for _, ports := range []int{1, 2, 4, 8, 16} {
+		b.Run(strconv.Itoa(ports), func(b *testing.B) {
+			l := newLab(b)
+			at, bt := l.pair(false, func(c *Config) { c.SourcePorts = ports; c.ReceiveBuffer = 4096 })
+			headers, data := make([]byte, 64*74), make([]byte, 64*1398)
+			tx, to := at.NewTransmitter(), NewDest(bt.Local())
+			for b.Loop() {
+				queueEqual(tx, to, headers, data)
+				tx.Flush(nil)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*64), "ns/datagram")
+		})
 	}
 }
 
