@@ -27,36 +27,30 @@ type planner struct {
 	old, new *model.Model
 	// exclusive holds the static entries that must not replace anything.
 	exclusive map[model.StaticKey]bool
-	ops       []Op
+	// check says whether a port can be made, as far as that can be said without making it.
+	check func(dataplane.PortConfig) error
+
+	// left are the static entries that an operation deletes.
+	left map[model.StaticKey]bool
+	ops  []Op
 }
 
-// plan lists the operations from one model to another in an order in which each finds what it needs: static entries leave, VNIs come and change, ports
-// leave, ports come and change, static entries come, VNIs leave.
+// plan lists the operations from one model to another in an order in which each finds what it needs, and in which what may fail comes before what
+// destroys: VNIs and ports come and change, static entries come, and only then static entries, ports and VNIs leave. A port that must be made anew is
+// the exception: its device leaves first, because the new one has its name.
 func (p *planner) plan() []Op {
-	gone := p.goingPorts()
-	p.staticsLeave(gone)
 	p.vnisCome()
-	p.portsLeave(gone)
-	p.portsCome(gone)
-	p.staticsCome(gone)
+	p.portsCome()
+	p.portsAnew()
+	p.staticsCome()
+	p.staticsLeave()
+	p.portsLeave()
 	p.vnisLeave()
 	return p.ops
 }
 
 func (p *planner) add(text string, do, undo func() error) {
 	p.ops = append(p.ops, Op{Text: text, do: do, undo: undo})
-}
-
-// goingPorts are the ports whose device leaves: those deleted, and those that must be made anew because their type or namespace changes.
-func (p *planner) goingPorts() map[string]bool {
-	gone := map[string]bool{}
-	for name, o := range p.old.Ports {
-		n := p.new.Ports[name]
-		if n == nil || n.Type != o.Type || n.NetNS != o.NetNS {
-			gone[name] = true
-		}
-	}
-	return gone
 }
 
 func (p *planner) vnisCome() {
@@ -95,8 +89,63 @@ func (p *planner) vnisLeave() {
 	}
 }
 
-func (p *planner) portsLeave(gone map[string]bool) {
-	for _, name := range slices.SortedFunc(maps.Keys(gone), model.CompareNames) {
+// anew says that a port's device must be made again: its type or namespace changes.
+func anew(before, next *model.Port) bool {
+	return before.Type != next.Type || before.NetNS != next.NetNS
+}
+
+// portsCome adds and changes ports.
+func (p *planner) portsCome() {
+	sameVLANs := maps.Equal(p.old.VLANs, p.new.VLANs)
+	for _, name := range p.new.PortNames() {
+		o, n := p.old.Ports[name], p.new.Ports[name]
+		switch {
+		case o == nil:
+			next := p.new.PortConfig(name)
+			p.add("port add "+name,
+				func() error { return p.sw.AddPort(next) },
+				func() error { return p.sw.DelPort(name) })
+		case anew(o, n) || sameVLANs && o == n:
+		default:
+			before, next := p.old.PortConfig(name), p.new.PortConfig(name)
+			if !reflect.DeepEqual(before, next) {
+				p.add("port set "+name,
+					func() error { return p.sw.SetPort(next) },
+					func() error { return p.sw.SetPort(before) })
+			}
+		}
+	}
+}
+
+// portsAnew makes ports again whose type or namespace changes. Undoing makes the old port again: with another device, so the most likely mistake, a
+// namespace that does not exist, is looked for before anything is taken away.
+func (p *planner) portsAnew() {
+	names := slices.DeleteFunc(p.new.PortNames(), func(name string) bool {
+		o := p.old.Ports[name]
+		return o == nil || !anew(o, p.new.Ports[name])
+	})
+	for _, name := range names {
+		before, next := p.old.PortConfig(name), p.new.PortConfig(name)
+		p.add("port check "+name, func() error { return p.check(next) }, func() error { return nil })
+		for _, k := range p.old.StaticKeys() {
+			if p.old.Statics[k].Port == name {
+				p.staticLeaves(k)
+			}
+		}
+		p.add("port del "+name,
+			func() error { return p.sw.DelPort(name) },
+			func() error { return p.sw.AddPort(before) })
+		p.add("port add "+name,
+			func() error { return p.sw.AddPort(next) },
+			func() error { return p.sw.DelPort(name) })
+	}
+}
+
+func (p *planner) portsLeave() {
+	for _, name := range p.old.PortNames() {
+		if p.new.Ports[name] != nil {
+			continue
+		}
 		before := p.old.PortConfig(name)
 		p.add("port del "+name,
 			func() error { return p.sw.DelPort(name) },
@@ -104,52 +153,38 @@ func (p *planner) portsLeave(gone map[string]bool) {
 	}
 }
 
-func (p *planner) portsCome(gone map[string]bool) {
-	sameVLANs := maps.Equal(p.old.VLANs, p.new.VLANs)
-	for _, name := range p.new.PortNames() {
-		if p.old.Ports[name] == nil || gone[name] {
-			next := p.new.PortConfig(name)
-			p.add("port add "+name,
-				func() error { return p.sw.AddPort(next) },
-				func() error { return p.sw.DelPort(name) })
-			continue
-		}
-		if sameVLANs && p.old.Ports[name] == p.new.Ports[name] {
-			continue
-		}
-		before, next := p.old.PortConfig(name), p.new.PortConfig(name)
-		if !reflect.DeepEqual(before, next) {
-			p.add("port set "+name,
-				func() error { return p.sw.SetPort(next) },
-				func() error { return p.sw.SetPort(before) })
-		}
-	}
-}
-
-// staticsLeave deletes what is not wanted any more, and what is at a port that leaves: the port would take it along, and undoing must bring it back.
-func (p *planner) staticsLeave(gone map[string]bool) {
+// staticsLeave deletes what is not wanted any more.
+func (p *planner) staticsLeave() {
 	for _, k := range p.old.StaticKeys() {
-		before := p.old.Statics[k]
-		if _, stays := p.new.Statics[k]; stays && !gone[before.Port] {
-			continue
+		if _, stays := p.new.Statics[k]; !stays && !p.left[k] {
+			p.staticLeaves(k)
 		}
-		p.add(fmt.Sprintf("fdb del %s vni %d", k.MAC, k.VNI),
-			func() error {
-				err := p.sw.FDBDel(k.VNI, k.MAC, netip.AddrPort{})
-				if errors.Is(err, dataplane.ErrNotFound) || errors.Is(err, fdb.ErrNotFound) {
-					return nil
-				}
-				return err
-			},
-			func() error { return p.sw.FDBPut(staticEntry(k, before), fdb.Replace) })
 	}
 }
 
-func (p *planner) staticsCome(gone map[string]bool) {
+func (p *planner) staticLeaves(k model.StaticKey) {
+	if p.left == nil {
+		p.left = map[model.StaticKey]bool{}
+	}
+	p.left[k] = true
+	before := p.old.Statics[k]
+	p.add(fmt.Sprintf("fdb del %s vni %d", k.MAC, k.VNI),
+		func() error {
+			err := p.sw.FDBDel(k.VNI, k.MAC, netip.AddrPort{})
+			if errors.Is(err, dataplane.ErrNotFound) || errors.Is(err, fdb.ErrNotFound) {
+				return nil
+			}
+			return err
+		},
+		func() error { return p.sw.FDBPut(staticEntry(k, before), fdb.Replace) })
+}
+
+// staticsCome puts static entries that are new or different, and those of ports made anew.
+func (p *planner) staticsCome() {
 	for _, k := range p.new.StaticKeys() {
 		next := p.new.Statics[k]
 		before, had := p.old.Statics[k]
-		had = had && !gone[before.Port]
+		had = had && !p.left[k]
 		if had && before == next {
 			continue
 		}

@@ -23,7 +23,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	if err := next.Check(); err != nil {
 		return nil, err
 	}
-	p := planner{sw: c.sw, old: c.model, new: next}
+	p := planner{sw: c.sw, old: c.model, new: next, check: checkNetNS}
 	ops := p.plan()
 	if err := run(ops); err != nil {
 		return nil, err
@@ -31,6 +31,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	c.model, c.file = next, file
 	done := make([]string, len(ops))
 	for i, op := range ops {
+		c.log.Debug("changed", "op", op.Text)
 		done[i] = op.Text
 	}
 	return done, nil

@@ -39,7 +39,6 @@ var explanations = map[string]string{
 	"bad_vxlan_header":     "not VXLAN: shorter than 8 bytes, I flag clear, or reserved bits set with reserved-bits strict",
 	"unknown_vni":          "a datagram for a VNI that is not declared here",
 	"unknown_peer":         "the source is no peer of the VNI: add it (peer add), allow its prefix, or set peer-policy learn",
-	"peer_limit":           "a new source while the switch knows as many peers as it can",
 	"short_frame":          "less than an Ethernet header",
 	"bad_offload":          "the offload header of a frame contradicts the frame",
 	"link_local_multicast": "to 01:80:c2:00:00:00-0f, which no bridge forwards",

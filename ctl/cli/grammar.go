@@ -131,7 +131,7 @@ func (v *verb) parse(path string, tokens []string) (*args, error) {
 		out.values[w.name] = append(out.values[w.name], tokens[i])
 	}
 	if v.subject != nil && v.subject.required && len(out.subjects) == 0 {
-		return nil, fail("%s is missing", v.subject.what)
+		return nil, fail("%s is missing: %s", v.subject.name, v.subject.what)
 	}
 	if v.check != nil {
 		if err := v.check(out); err != nil {

@@ -112,7 +112,7 @@ func ParseBool(s string) (bool, error) {
 	case "false", "off", "no":
 		return false, nil
 	}
-	return false, fmt.Errorf("%s is neither true nor false", quote(s))
+	return false, fmt.Errorf("%s is neither on nor off: write on or off, or true or false", quote(s))
 }
 
 // ParseWord reads one of a few words, and says which one was nearly written.

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vtepd/dataplane"
+)
+
+// syncBuffer is a buffer that may be read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *syncBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *syncBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestExpand(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"f s", "fdb show"},
+		{"fdb", "fdb"},
+		{"f d 02:00:00:00:00:01 vni 4", "fdb del 02:00:00:00:00:01 vni 4"},
+		{"fdb ls", "fdb show"},
+		{"fdb delete x", "fdb del x"},
+		{"vn sh", "vni show"},
+		{"m fdb", "monitor fdb"},
+		{"help f g", "help fdb get"},
+		{"po a -h", "help port add"},
+		{"statu", "status"},
+		{"d", "drops"},
+	} {
+		got, err := expand(strings.Fields(c.in))
+		if err != nil {
+			t.Errorf("%s: %v", c.in, err)
+		} else if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s: %s, want %s", c.in, s, c.want)
+		}
+	}
+}
+
+// TestAnyOrder: words with their values come in any order, and the subject may stand between them.
+func TestAnyOrder(t *testing.T) {
+	v := fdbPut("add")
+	want, err := v.parse("fdb add", strings.Fields("02:00:00:00:00:01 vni 42 dst 192.0.2.2 dport 4790 sticky"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"sticky dport 4790 dst 192.0.2.2 vni 42 02:00:00:00:00:01",
+		"vni 42 02:00:00:00:00:01 sticky dst 192.0.2.2 dport 4790",
+	} {
+		got, err := v.parse("fdb add", strings.Fields(line))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(args{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
+func TestComplete(t *testing.T) {
+	l := newLab(t)
+	for _, c := range []struct {
+		line string
+		has  []string
+		not  []string
+	}{
+		{"__complete fdb show vni ", []string{"42", "10010"}, []string{"dst"}},
+		{"__complete fdb add 02:00:00:00:00:01 vni 42 ", []string{"dst", "port", "static"}, []string{"vni"}},
+		{"__complete port show ", []string{"tap1", "tap10"}, nil},
+		{"__complete vni add 5 peer 192.0.2.2 ", []string{"peer", "ageing"}, nil},
+		{"__complete vni set 42 learning ", []string{"on", "off"}, nil},
+		{"__complete monitor ", []string{"fdb", "all"}, nil},
+		{"__complete fdb ", []string{"show", "flush"}, nil},
+	} {
+		out := l.run(strings.Split(c.line, " ")...)
+		var words []string
+		for line := range strings.Lines(out) {
+			word, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
+			words = append(words, word)
+		}
+		for _, w := range c.has {
+			if !slices.Contains(words, w) {
+				t.Errorf("%q does not propose %q:\n%s", c.line, w, out)
+			}
+		}
+		for _, w := range c.not {
+			if slices.Contains(words, w) {
+				t.Errorf("%q proposes %q:\n%s", c.line, w, out)
+			}
+		}
+	}
+}
+
+func TestCompletionScripts(t *testing.T) {
+	l := newLab(t)
+	for shell, mark := range map[string]string{"bash": "__start_vtepctl", "zsh": "#compdef vtepctl", "fish": "complete -c vtepctl"} {
+		if out := l.run("completion", shell); !strings.Contains(out, mark) || !strings.HasSuffix(out, "exit: 0\n") {
+			t.Errorf("%s: no completion script: %.200s", shell, out)
+		}
+	}
+}
+
+// TestReasonsExplained: drops show -d has a sentence for every reason there is.
+func TestReasonsExplained(t *testing.T) {
+	for _, r := range dataplane.Reasons() {
+		if explanations[r.String()] == "" {
+			t.Errorf("reason %s is not explained", r)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for s, want := range map[int64]string{0: "0s", 59: "59s", 60: "1m", 75: "1m15s", 300: "5m", 3600: "1h", 3661: "1h1m", 86400: "1d", 90000: "1d1h"} {
+		if got := span(s); got != want {
+			t.Errorf("%d seconds: %s, want %s", s, got, want)
+		}
+	}
+}
+
+// FuzzGrammar: no command line brings vtepctl down, and each ends with one of its exit codes, with a reason when it is not 0.
+func FuzzGrammar(f *testing.F) {
+	for _, commands := range goldens {
+		for line := range strings.Lines(commands) {
+			if !strings.Contains(line, "monitor") {
+				f.Add(strings.TrimSpace(line))
+			}
+		}
+	}
+	f.Add("-jp fdb show \x00")
+	f.Fuzz(func(t *testing.T, line string) {
+		tokens := strings.Split(line, " ")
+		var stdout, stderr bytes.Buffer
+		// No switch answers at this socket: what passes the grammar ends with exit code 3.
+		app := &App{Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "/nonexistent/socket" }}
+		code := app.Run(context.Background(), tokens)
+		if code < 0 || code > 3 {
+			t.Fatalf("%q: exit code %d", line, code)
+		}
+		if code != 0 && stderr.Len() == 0 {
+			t.Fatalf("%q: exit code %d without a reason", line, code)
+		}
+		if code == 0 && stdout.Len() == 0 {
+			t.Fatalf("%q: exit code 0 and no output without a switch", line)
+		}
+	})
+}

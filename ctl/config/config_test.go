@@ -1,0 +1,368 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+// equal compares models with the types of net/netip.
+var equal = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+}
+
+func peers(texts ...string) []netip.AddrPort {
+	var list []netip.AddrPort
+	for _, t := range texts {
+		list = append(list, netip.MustParseAddrPort(t))
+	}
+	return list
+}
+
+// TestEveryKey reads a file with every key there is.
+func TestEveryKey(t *testing.T) {
+	f, err := Parse("all.yaml", []byte(`# every key
+local: 192.0.2.1
+dstport: 8472
+socket: /run/x/../x.sock
+fastpath: off
+offload: off
+workers: 3
+ageing: 5m
+learning: false
+peer-policy: learn
+allow: [203.0.113.0/24, 192.0.2.77]
+max-macs: 1000
+ttl: inherit
+dscp: 46
+ecn: linux
+udp-checksum: off
+udp6-zero-checksum: both
+reserved-bits: strict
+inner-vlan: keep
+vlans:
+- {vid: 10, vni: 10010}
+- vid: 20
+  vni: 10020
+vnis:
+- vni: 42
+  peers: [192.0.2.2, "192.0.2.3:4789"]
+  ageing: 0
+  learning: on
+  peer-policy: strict
+  allow: [198.51.100.0/24]
+  max-macs: 10
+  ttl: 7
+  dscp: inherit
+  ecn: rfc6040
+  udp-checksum: on
+  udp6-zero-checksum: rx
+  reserved-bits: ignore
+  inner-vlan: drop
+ports:
+- {name: tap0, type: tap, vni: 42}
+- {name: tap1, access: 10}
+- name: tap2
+  trunk: [20, 10]
+  native: 10
+  mtu: 1400
+  netns: blue
+  mac: 02-00-00-00-00-01
+  addresses: [198.51.100.1/24, "2001:db8::1/64"]
+  max-macs: 5
+static:
+- {mac: 02:00:00:00:00:09, vni: 42, dst: 192.0.2.9, dport: 4790}
+- {mac: 02:00:00:00:00:0a, vni: 42, port: tap0, state: sticky}
+- {mac: 00:00:00:00:00:00, vni: 10010, dst: 192.0.2.5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	some := model.Some[bool]
+	want := &model.Model{
+		Global: model.Global{
+			Local: netip.MustParseAddr("192.0.2.1"), DstPort: 8472, Socket: "/run/x.sock", FastPath: model.FastPathOff, Workers: 3,
+			Settings: model.Settings{
+				Ageing: model.Some(5 * time.Minute), Learning: some(false), Policy: model.Some(dataplane.Learn), MaxMACs: model.Some(1000),
+				Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.77/32")},
+				TTL:   model.Some(model.HeaderByte{Inherit: true}), DSCP: model.Some(model.HeaderByte{N: 46}), ECN: model.Some(encap.ECNLinux),
+				UDPChecksum: model.Some(dataplane.ChecksumOff), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true, Tx: true}),
+				StrictReserved: some(true), KeepInnerVLAN: some(true),
+			},
+		},
+		VLANs: map[uint16]uint32{10: 10010, 20: 10020},
+		VNIs: map[uint32]*model.VNI{
+			42: {
+				Peers: peers("192.0.2.2:8472", "192.0.2.3:4789"),
+				Settings: model.Settings{
+					Ageing: model.Some(time.Duration(0)), Learning: some(true), Policy: model.Some(dataplane.Strict), MaxMACs: model.Some(10),
+					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
+					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
+					StrictReserved: some(false), KeepInnerVLAN: some(false),
+				},
+			},
+			10010: {Peers: peers("192.0.2.5:8472")},
+		},
+		Ports: map[string]*model.Port{
+			"tap0": {Type: dataplane.PortTAP, VNI: 42},
+			"tap1": {Type: dataplane.PortTAP, Access: 10},
+			"tap2": {
+				Type: dataplane.PortTAP, Trunk: []uint16{10, 20}, Native: 10, MTU: 1400, NetNS: "blue", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
+				Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5,
+			},
+		},
+		Statics: map[model.StaticKey]model.Static{
+			{VNI: 42, MAC: 0x020000000009}: {Dst: netip.MustParseAddrPort("192.0.2.9:4790"), State: fdb.Static},
+			{VNI: 42, MAC: 0x02000000000a}: {Port: "tap0", State: fdb.Sticky},
+		},
+	}
+	if diff := cmp.Diff(want, f.Model, equal); diff != "" {
+		t.Errorf("model (-want +got):\n%s", diff)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	f, err := Parse("x", []byte("interface: eth0\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := f.Model.Global
+	if g.DstPort != 4789 || g.Socket != "/run/vtepd/vtepd.sock" || g.FastPath != model.FastPathAuto || !g.Offload || g.Workers != 0 || g.Interface != "eth0" {
+		t.Errorf("defaults: %+v", g)
+	}
+	v := f.Model.VNIConfig(1)
+	if !v.Learning || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
+		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.UDP6ZeroChecksumTx {
+		t.Errorf("defaults of a VNI: %+v", v)
+	}
+	if c := f.Model.SwitchConfig(); c.MaxMACs != 262144 || c.UDP6ZeroChecksumRx || !c.Offload {
+		t.Errorf("defaults of the switch: %+v", c)
+	}
+}
+
+// TestErrors holds every mistake against its exact line, column and words.
+func TestErrors(t *testing.T) {
+	const local = "local: 192.0.2.1\n"
+	for _, c := range []struct{ name, file, want string }{
+		{"empty", "", "neither local nor interface is set: say which address of this host the underlay uses"},
+		{"comment only", "# nothing\n", "neither local nor interface is set: say which address of this host the underlay uses"},
+		{"a list", "- a\n", "1:1: the file is a list: expected KEY: VALUE pairs"},
+		{"a word", "vtepd\n", "1:1: the file is a single value: expected KEY: VALUE pairs"},
+		{"unknown key", "locla: 192.0.2.1\n", `1:1: unknown key "locla" (did you mean "local"?)`},
+		{"unknown key, near nothing", local + "vlans: [{vid: 1, vni: 1, colour: red}]\n", `2:26: unknown key "colour": expected one of vid, vni`},
+		{"doubled key", local + "ageing: 1s\nageing: 2s\n", `3:1: key "ageing" is doubled: first on line 2, so remove one`},
+		{"doubled key in flow", local + "vnis: [{vni: 1, vni: 2}]\n", `2:17: key "vni" is doubled: first on line 2, so remove one`},
+		{"no value", local + "ageing:\n", "2:1: ageing has no value: write one, or remove the key"},
+		{"null", local + "ageing: ~\n", "2:1: ageing has no value: write one, or remove the key"},
+		{"wrong type", local + "vnis: 42\n", "2:7: vnis is a single value: expected a list"},
+		{"mapping for list", local + "vnis:\n  vni: 42\n", "3:3: vnis is a mapping: expected a list"},
+		{"list for value", "local: [192.0.2.1]\n", "1:8: local is a list: expected one value"},
+		{"quoted number", local + "workers: \"2\"\n", `2:10: workers: "2" is quoted, which makes it text: write 2`},
+		{"two documents", local + "---\n" + local, "3:1: a second document: a configuration is one document, so remove the --- and merge them"},
+		{"anchor", "local: &a 192.0.2.1\n", "1:8: anchors and aliases are not part of this file's language: write the value out"},
+		{"alias", local + "ageing: *a\n", "2:9: anchors and aliases are not part of this file's language: write the value out"},
+		{"tag", "local: !!str 192.0.2.1\n", "1:8: tags are not part of this file's language: remove the tag"},
+		{"merge key", local + "<<: {a: b}\n", "2:1: merge keys are not part of this file's language: write the values out"},
+		{"block text", "local: |\n  192.0.2.1\n", "1:8: a block of text: no key takes one, so write the value on one line"},
+		{"deep", local + strings.Repeat("[", 100), "2:9: brackets nested too deep: no key takes more than a list of mappings"},
+		{"deep block", local + "vnis:\n" + strings.Repeat("- ", 100) + "1\n", "3:17: lists nested too deep: no key takes more than a list of mappings"},
+		{"control byte", local + "age\x00ing: 3\n", "2:4: byte 0x00 does not belong into a text file: write UTF-8"},
+		{"not UTF-8", local + "\xff\n", "2:1: byte 0xff does not belong into a text file: write UTF-8"},
+		{"tab", local + "\tageing: 3s\n", "2:1: syntax: found character '\t' that cannot start any token"},
+		{"open bracket", local + "vnis: [{vni: 1}\n", "2:7: syntax: sequence end token ']' not found"},
+
+		{"no address", "local: eth0\n", `1:8: local: "eth0" is not an IP address`},
+		{"unspecified", "local: 0.0.0.0\n", "1:8: 0.0.0.0 is not the address of a host: write an address of this host"},
+		{"zone", "local: fe80::1%eth0\n", `1:8: local: "fe80::1%eth0" has a zone: only addresses that are valid on every interface can be used`},
+		{"link-local", "local: fe80::1\n", "1:8: fe80::1 is link-local, which needs an interface to be unique: write a global or unique local address"},
+		{"both", local + "interface: eth0\n", "2:12: both local and interface are set: keep the one that says it better"},
+		{"port 0", local + "dstport: 0\n", "2:10: dstport: 0 is out of range: a UDP port is a number from 1 to 65535"},
+		{"port too big", local + "dstport: 65536\n", "2:10: dstport: 65536 is out of range: a UDP port is a number from 1 to 65535"},
+		{"port huge", local + "dstport: 99999999999999999999999\n", `2:10: dstport: "99999999999999999999999" is out of range: a UDP port is a number from 1 to 65535`},
+		{"port in hex", local + "dstport: 0x12b5\n", `2:10: dstport: "0x12b5" is not a UDP port: expected a number from 1 to 65535`},
+		{"relative socket", local + "socket: vtepd.sock\n", `2:9: socket: "vtepd.sock" is not an absolute path, such as /run/vtepd/vtepd.sock`},
+		{"long socket", local + "socket: /" + strings.Repeat("x", 107) + "\n", `2:9: socket: "/` + strings.Repeat("x", 60) + `..." has 108 bytes: the path of a unix socket has at most 107`},
+		{"fastpath on", local + "fastpath: on\n", "2:11: fastpath: this build has no eBPF fast path, and on means to refuse to start without it: write auto or off"},
+		{"fastpath", local + "fastpath: of\n", `2:11: fastpath: "of" is not one of off, auto, on (did you mean "off"?)`},
+		{"offload", local + "offload: on\n", `2:10: offload: "on" is not one of off, auto`},
+		{"workers", local + "workers: -1\n", `2:10: workers: "-1" is not a number of workers: expected a number from 0 to 256`},
+		{"no unit", local + "ageing: 300\n", `2:9: ageing: "300" has no unit: write 300s for seconds`},
+		{"negative ageing", local + "ageing: -3s\n", `2:9: ageing: "-3s" is negative: expected 0 (never) or more`},
+		{"long ageing", local + "ageing: 100000h\n", `2:9: ageing: "100000h" is longer than ten years: write 0 for never`},
+		{"learning", local + "learning: maybe\n", `2:11: learning: "maybe" is neither on nor off: write on or off, or true or false`},
+		{"policy", local + "peer-policy: strickt\n", `2:14: peer-policy: "strickt" is not one of strict, learn (did you mean "strict"?)`},
+		{"host bits", local + "allow: [203.0.113.5/24]\n", `2:9: allow: "203.0.113.5/24" has host bits: write 203.0.113.0/24`},
+		{"max-macs", local + "max-macs: 0\n", "2:11: max-macs: 0 is out of range: a number of MACs is a number from 1 to 4194304"},
+		{"ttl", local + "ttl: 256\n", "2:6: ttl: 256 is out of range: a TTL is a number from 1 to 255, or inherit"},
+		{"dscp", local + "dscp: 64\n", "2:7: dscp: 64 is out of range: a DSCP is a number from 0 to 63, or inherit"},
+
+		{"VID", local + "vlans: [{vid: 4095, vni: 1}]\n", "2:15: vid: 4095 is out of range: a VLAN ID is a number from 1 to 4094"},
+		{"VLAN without vni", local + "vlans:\n- vid: 10\n", "3:3: VLAN 10 without vni: write {vid: 10, vni: N}"},
+		{"VLAN without vid", local + "vlans:\n- vni: 10\n", "3:3: a VLAN without vid: write {vid: N, vni: N}"},
+		{"VLAN twice", local + "vlans:\n- {vid: 10, vni: 1}\n- {vid: 10, vni: 2}\n", "4:9: VLAN 10 is declared twice: first on line 3, so remove one"},
+		{"VNI 0", local + "vnis: [{vni: 0}]\n", "2:14: vni: 0 is out of range: a VNI is a number from 1 to 16777215"},
+		{"VNI without number", local + "vnis:\n- peers: [192.0.2.2]\n", "3:3: a VNI without number: write vni: N"},
+		{"VNI twice", local + "vnis:\n- vni: 42\n- vni: 42\n", "4:8: VNI 42 is declared twice: first on line 3, so merge them"},
+		{"group", local + "vnis: [{vni: 42, group: 239.1.1.1}]\n", "2:25: group: multicast flooding is not in this build: list the VNI's members under peers"},
+		{"peer twice", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 192.0.2.2:4789\n", "6:5: peer 192.0.2.2 is listed twice: first on line 5, so remove one"},
+		{"peer of the other family", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 2001:db8::1\n", "6:5: peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family"},
+		{"peer is a group", local + "vnis: [{vni: 42, peers: [239.1.1.1]}]\n", "2:26: peer 239.1.1.1 is a multicast group: multicast flooding is not in this build: list the VNI's members under peers"},
+		{"peer is local", local + "vnis: [{vni: 42, peers: [192.0.2.1]}]\n", "2:26: peer 192.0.2.1 is this host itself: write the address of the other VTEP"},
+		{"empty peer", local + "vnis:\n- vni: 42\n  peers:\n  -\n  - 192.0.2.2\n", "5:4: peers has an empty element: remove it"},
+		{"rx per VNI", local + "vnis: [{vni: 42, udp6-zero-checksum: both}]\n", "2:38: udp6-zero-checksum both: receiving without checksum is decided for all VNIs at once: write tx here, or change the top level"},
+
+		{"port without name", local + "ports:\n- type: tap\n", "3:3: a port without name: write name: NAME"},
+		{"long name", local + "ports: [{name: averyveryverylongname, vni: 1}]\n", `2:16: name: "averyveryverylongname" has 21 bytes: an interface name has at most 15`},
+		{"odd name", local + "ports: [{name: a/b, vni: 1}]\n", `2:16: name: "a/b" is not a name for an interface: it has a '/' in it`},
+		{"template name", local + "ports: [{name: tap%d, vni: 1}]\n", `2:16: name: "tap%d" is not a name for an interface: it has a '%' in it`},
+		{"port twice", local + "vnis: [{vni: 1}]\nports: [{name: a, vni: 1}, {name: a, vni: 1}]\n", "3:35: port a is declared twice: first on line 3, so rename or remove one"},
+		{"netdev", local + "ports: [{name: a, type: netdev, vni: 1}]\n", "2:25: type: port type netdev is not in this build: use tap"},
+		{"veth", local + "ports: [{name: a, type: veth, vni: 1}]\n", "2:25: type: port type veth is not in this build: use tap"},
+		{"type", local + "ports: [{name: a, type: tpa, vni: 1}]\n", `2:25: type: "tpa" is not a port type: use tap`},
+		{"undeclared VNI", local + "vnis: [{vni: 42}]\nports:\n- {name: tap0, vni: 43}\n", `4:21: port tap0 names undeclared VNI 43 (did you mean "42"?): declare it under vnis, or with vtepctl vni add`},
+		{"undeclared VLAN", local + "ports:\n- {name: tap0, access: 10}\n", "3:24: port tap0 names undeclared VLAN 10: declare it under vlans, or with vtepctl vlan add"},
+		{"undeclared in trunk", local + "vlans: [{vid: 10, vni: 1}]\nports:\n- {name: tap0, trunk: [10, 20-21]}\n", "4:28: port tap0 names undeclared VLAN 20: declare it under vlans, or with vtepctl vlan add"},
+		{"nowhere", local + "ports:\n- {name: tap0}\n", "3:10: port tap0 belongs nowhere: give it one of vni, access or trunk"},
+		{"two places", local + "vlans: [{vid: 10, vni: 1}]\nports:\n- {name: tap0, vni: 1, access: 10}\n", "4:32: port tap0 has both vni and access: keep one of them"},
+		{"native alone", local + "vlans: [{vid: 10, vni: 1}]\nports:\n- {name: tap0, native: 10}\n", "4:24: port tap0: native without trunk: write access 10 for an untagged port, or add the trunk's VLANs"},
+		{"native with access", local + "vlans: [{vid: 10, vni: 1}]\nports:\n- {name: tap0, access: 10, native: 10}\n", "4:36: port tap0: native goes with trunk only: access says already where untagged frames go"},
+		{"one VNI by two VLANs", local + "vlans: [{vid: 10, vni: 1}, {vid: 11, vni: 1}]\nports:\n- {name: tap0, trunk: [10, 11]}\n", "4:28: port tap0: VLANs 10 and 11 are both VNI 1, which a trunk can call by one VLAN only: leave one away"},
+		{"VLAN twice in trunk", local + "vlans: [{vid: 10, vni: 1}]\nports:\n- {name: tap0, trunk: [10, 9-10]}\n", "4:28: trunk: VLAN 10 is listed twice: leave one away"},
+		{"empty trunk", local + "ports:\n- {name: tap0, trunk: []}\n", "3:23: trunk: an empty list: name its VLANs, or write vni or access"},
+		{"MTU", local + "ports:\n- {name: tap0, vni: 1, mtu: 60}\n", "3:29: mtu: 60 is out of range: an MTU is a number from 68 to 65521"},
+		{"group MAC", local + "ports:\n- {name: tap0, vni: 1, mac: 01:00:5e:00:00:01}\n", `3:29: mac: "01:00:5e:00:00:01" is a group address: the lowest bit of the first byte must be 0`},
+		{"no prefix length", local + "ports:\n- {name: tap0, vni: 1, addresses: [198.51.100.1]}\n", `3:36: addresses: "198.51.100.1" has no prefix length: write 198.51.100.1/32, or the length of its subnet`},
+		{"netns", local + "ports:\n- {name: tap0, vni: 1, netns: a/b}\n", "3:31: netns: \"a/b\" is not the name of a network namespace: see `ip netns list`"},
+
+		{"static without mac", local + "static:\n- {vni: 1, dst: 192.0.2.2}\n", "3:3: a static entry without mac: write {mac: MAC, vni: N, dst: IP} or {mac: MAC, vni: N, port: NAME}"},
+		{"static without vni", local + "static:\n- {mac: 02:00:00:00:00:01, dst: 192.0.2.2}\n", "3:3: static entry 02:00:00:00:00:01 without vni: write vni: N"},
+		{"static nowhere", local + "static:\n- {mac: 02:00:00:00:00:01, vni: 1}\n", "3:3: static entry 02:00:00:00:00:01 leads nowhere: write dst: IP for a peer, or port: NAME"},
+		{"static twice there", local + "static:\n- {mac: 02:00:00:00:00:01, vni: 1, dst: 192.0.2.2, port: tap0}\n", "3:3: static entry 02:00:00:00:00:01 has both dst and port: keep one of them"},
+		{"static dport", local + "static:\n- {mac: 02:00:00:00:00:01, vni: 1, port: tap0, dport: 1}\n", "3:55: dport without dst: remove it, or write dst: IP"},
+		{"static VNI", local + "vnis: [{vni: 42}]\nstatic:\n- {mac: 02:00:00:00:00:01, vni: 43, dst: 192.0.2.2}\n", `4:33: static entry 02:00:00:00:00:01 names undeclared VNI 43 (did you mean "42"?): declare it under vnis, or with vtepctl vni add`},
+		{"static port", local + "vnis: [{vni: 42}]\nports: [{name: tap0, vni: 42}]\nstatic:\n- {mac: 02:00:00:00:00:01, vni: 42, port: tpa0}\n", `5:43: static entry 02:00:00:00:00:01 names unknown port tpa0 (did you mean "tap0"?): declare it under ports, or with vtepctl port add`},
+		{"static port elsewhere", local + "vnis: [{vni: 42}, {vni: 43}]\nports: [{name: tap0, vni: 43}]\nstatic:\n- {mac: 02:00:00:00:00:01, vni: 42, port: tap0}\n", "5:43: static entry 02:00:00:00:00:01: port tap0 is not in VNI 42: name a port of that VNI, or put it there"},
+		{"static twice", local + "vnis: [{vni: 42}]\nstatic:\n- {mac: 02:00:00:00:00:01, vni: 42, dst: 192.0.2.2}\n- {mac: 02:00:00:00:00:01, vni: 42, dst: 192.0.2.3}\n", "5:9: static entry 02:00:00:00:00:01 in VNI 42 is given twice: first on line 4, so remove one"},
+		{"static group", local + "vnis: [{vni: 42}]\nstatic:\n- {mac: 01:00:5e:00:00:01, vni: 42, dst: 192.0.2.2}\n", "4:9: 01:00:5e:00:00:01 is a group address: groups are flooded, so write a unicast address"},
+		{"static state", local + "static:\n- {mac: 02:00:00:00:00:01, vni: 1, dst: 192.0.2.2, state: dynamic}\n", `3:59: state: "dynamic" is not one of static, sticky`},
+		{"flood of undeclared", local + "static:\n- {mac: 00:00:00:00:00:00, vni: 1, dst: 192.0.2.2}\n", "3:9: the flood list of undeclared VNI 1: declare it under vnis"},
+		{"flood to a port", local + "static:\n- {mac: 00:00:00:00:00:00, vni: 1, port: tap0}\n", "3:9: the all-zero MAC is the flood list, which holds peers: write dst: IP"},
+		{"the first of several", local + "ports:\n- {name: a, vni: 7}\nstatic:\n- {mac: 02:00:00:00:00:01, vni: 6, dst: 192.0.2.2}\nvnis: [{vni: 5, peers: [192.0.2.1]}]\n", "3:18: port a names undeclared VNI 7: declare it under vnis, or with vtepctl vni add"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("f", []byte(c.file))
+			want := "f:" + c.want
+			if !strings.Contains("123456789", c.want[:1]) {
+				want = "f: " + c.want
+			}
+			if err == nil || err.Error() != want {
+				t.Errorf("%s\ngot  %v\nwant %s", c.file, err, want)
+			}
+		})
+	}
+}
+
+// TestInterface: with interface, the address families are compared once the address is known.
+func TestInterface(t *testing.T) {
+	f, err := Parse("f", []byte("interface: eth0\nvnis:\n- {vni: 42, peers: [192.0.2.2]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Model.Global.Local = netip.MustParseAddr("2001:db8::1")
+	const want = "f:3:21: peer 192.0.2.2 is IPv4, but local 2001:db8::1 is IPv6: both must be of one family"
+	if err := f.Check(); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, make([]byte, MaxSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		dir + "/none": "no such file or directory",
+		dir:           "is a directory",
+		big:           "more than 1048576 bytes",
+	} {
+		if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+": "+want) {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+}
+
+// TestShipped: the example that is installed must be valid, and so must everything in it that is commented out.
+func TestShipped(t *testing.T) {
+	const path = "../../cmd/vtepd/vtepd.yaml"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse("vtepd.yaml", data); err != nil {
+		t.Error(err)
+	}
+	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
+	for _, uncomment := range []string{"interface", "dstport", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
+		"  max-macs", "- {mac"} {
+		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
+			t.Errorf("%s is not in the example", uncomment)
+		}
+		text = strings.ReplaceAll(text, "\n# "+uncomment+":", "\n"+uncomment+":")
+	}
+	text = strings.ReplaceAll(text, "\n#   ", "\n  ")
+	if _, err := Parse("vtepd.yaml, uncommented", []byte(text)); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// FuzzParse: no file brings the parser down; what is refused is refused on one line with the file's name, what is accepted is valid and makes configurations.
+func FuzzParse(f *testing.F) {
+	example, err := os.ReadFile("../../cmd/vtepd/vtepd.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	f.Add([]byte("local: 192.0.2.1\nvnis: [{vni: 42, peers: [192.0.2.2]}]\nports:\n- {name: tap0, vni: 42, mac: 02:00:00:00:00:01}\n"))
+	f.Add([]byte("interface: eth0\nvlans:\n- vid: 10\n  vni: 1\nports:\n- name: a\n  trunk: [1-4094]\n  native: 10\n"))
+	f.Add([]byte("local: 2001:db8::1\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 1, dst: \"[2001:db8::2]:1\"}\n"))
+	f.Add([]byte("a: &a [*a, *a]\n"))
+	f.Add([]byte("? a\n: b\n--- |\n x"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<14 {
+			return
+		}
+		file, err := Parse("f", data)
+		if err != nil {
+			if text := err.Error(); !strings.HasPrefix(text, "f:") || strings.Contains(text, "\n") {
+				t.Fatalf("%q: error %q", data, text)
+			}
+			return
+		}
+		m := file.Model
+		if err := m.Check(); err != nil {
+			t.Fatalf("%q: accepted, but %v", data, err)
+		}
+		for _, n := range m.Declared() {
+			m.VNIConfig(n)
+		}
+		for _, name := range m.PortNames() {
+			m.PortConfig(name)
+		}
+	})
+}

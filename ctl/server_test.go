@@ -1,0 +1,327 @@
+package ctl
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vtepd/ctl/api"
+	"vtepd/ctl/ctltest"
+	"vtepd/dataplane"
+)
+
+// call makes one request to a handler.
+func call(h http.Handler, method, path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// TestRefusals holds status, field and the beginning of the message of what the API refuses, and that nothing happens.
+func TestRefusals(t *testing.T) {
+	c, sw := start(t, baseFile)
+	h := Handler(c)
+	for _, r := range []struct {
+		method, path, body string
+		status             int
+		field, message     string
+	}{
+		{"GET", "/", "", 404, "", `"/" is no path of this API`},
+		{"GET", "/v2/fdb", "", 404, "", `"/v2/fdb" is no path`},
+		{"DELETE", "/v1/fdb", "", 405, "", "/v1/fdb does not take DELETE: expected GET, POST, PUT"},
+		{"POST", "/v1/status", "{}", 405, "", "/v1/status does not take POST: expected GET"},
+		{"GET", "/v1/fdb?vnii=3", "", 400, "vnii", `unknown parameter "vnii"`},
+		{"GET", "/v1/fdb?vni=3&vni=4", "", 400, "vni", "parameter vni is given 2 times"},
+		{"GET", "/v1/fdb?vni=0", "", 422, "vni", "vni: 0 is out of range"},
+		{"GET", "/v1/fdb?vni=", "", 422, "vni", `vni: "" is not a VNI`},
+		{"GET", "/v1/fdb?vni=77", "", 404, "vni", "VNI 77 does not exist"},
+		{"GET", "/v1/fdb?port=nope", "", 404, "port", "port nope does not exist"},
+		{"GET", "/v1/fdb?mac=x", "", 422, "mac", `mac: "x" is not a MAC address`},
+		{"GET", "/v1/fdb?dport=1", "", 400, "dport", "dport without dst"},
+		{"GET", "/v1/fdb?static=maybe", "", 422, "static", "static: "},
+		{"GET", "/v1/fdb/42/02:00:00:00:00:99", "", 404, "mac", "02:00:00:00:00:99 is not in VNI 42"},
+		{"GET", "/v1/fdb/42/x", "", 422, "mac", "mac: "},
+		{"POST", "/v1/fdb", "", 400, "", "the body is empty"},
+		{"POST", "/v1/fdb", "[]", 400, "", "the body: a JSON array does not fit"},
+		{"POST", "/v1/fdb", "{", 400, "", "the body ends inside"},
+		{"POST", "/v1/fdb", "{} {}", 400, "", "the body goes on"},
+		{"POST", "/v1/fdb", "nonsense", 400, "", "the body is not JSON"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vnii":42}`, 400, "vnii", `unknown key "vnii"`},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vni":"42"}`, 400, "vni", "vni: a JSON string does not fit"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vni":-1}`, 400, "vni", "vni: a JSON number -1 does not fit"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01"}`, 400, "vni", "vni is missing"},
+		{"POST", "/v1/fdb", `{"vni":42}`, 400, "mac", "mac is missing"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vni":42}`, 400, "dst", "neither dst nor port"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vni":42,"dst":"192.0.2.2","port":"tap0"}`, 400, "port", "both dst and port"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vni":42,"dst":"192.0.2.2:1","dport":2}`, 400, "dport", "dport 2 contradicts"},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:01","vni":42,"dst":"192.0.2.2","state":"flood"}`, 422, "state", "state: "},
+		{"POST", "/v1/fdb", `{"mac":"02:00:00:00:00:09","vni":42,"dst":"192.0.2.2"}`, 409, "mac", "02:00:00:00:00:09 is in VNI 42 already"},
+		{"PUT", "/v1/fdb", `{"mac":"00:00:00:00:00:00","vni":42,"dst":"192.0.2.2"}`, 422, "mac", "the flood list is not replaced"},
+		{"POST", "/v1/fdb", `{"mac":"00:00:00:00:00:00","vni":42,"port":"tap0"}`, 422, "port", "the flood list holds peers"},
+		{"POST", "/v1/fdb", `{"mac":"00:00:00:00:00:00","vni":42,"dst":"192.0.2.2"}`, 409, "peers", "peer 192.0.2.2 is in VNI 42 already"},
+		{"DELETE", "/v1/fdb/42/00:00:00:00:00:00", "", 422, "dst", "the all-zero MAC stands for every peer"},
+		{"POST", "/v1/fdb/flush", `{"vni":0}`, 422, "vni", "vni: 0 is out of range"},
+		{"POST", "/v1/fdb/flush", `{"dport":3}`, 400, "dport", "dport without dst"},
+		{"POST", "/v1/fdb/flush", `{"port":""}`, 400, "port", "port is missing"},
+		{"POST", "/v1/fdb/flush", `{"port":"nope"}`, 404, "port", "port nope does not exist"},
+		{"POST", "/v1/vnis", `{"vni":42}`, 409, "vni", "VNI 42 exists already"},
+		{"POST", "/v1/vnis", `{"vni":16777216}`, 422, "vni", "vni: 16777216 is out of range"},
+		{"POST", "/v1/vnis", `{"vni":44,"group":"239.1.1.1"}`, 422, "group", "group: multicast flooding is not in this build"},
+		{"POST", "/v1/vnis", `{"vni":44,"peer_policy":"all"}`, 422, "peer_policy", "peer-policy: "},
+		{"POST", "/v1/vnis", `{"vni":44,"ageing":-1}`, 422, "ageing", "ageing: "},
+		{"POST", "/v1/vnis", `{"vni":44,"ageing":""}`, 400, "", "the body is not JSON: an empty string is no value"},
+		{"POST", "/v1/vnis", `{"vni":44,"peers":["192.0.2.9",""]}`, 400, "peers", "peers is missing"},
+		{"POST", "/v1/vnis", `{"vni":44,"peers":["192.0.2.9","192.0.2.9"]}`, 409, "peers", "peer 192.0.2.9 is listed twice"},
+		{"POST", "/v1/vnis", `{"vni":44,"udp6_zero_checksum":"rx"}`, 422, "udp6_zero_checksum", "udp6-zero-checksum rx: receiving"},
+		{"PATCH", "/v1/vnis/42", `{"vni":43}`, 400, "vni", "a VNI cannot become another"},
+		{"PATCH", "/v1/vnis/77", `{}`, 404, "vni", "VNI 77 does not exist"},
+		{"DELETE", "/v1/vnis/42", "", 409, "vni", "VNI 42 is in use by port tap0"},
+		{"DELETE", "/v1/vnis/42?force=1", "", 400, "force", `unknown parameter "force"`},
+		{"POST", "/v1/ports", `{"port":"tap9"}`, 422, "port", "port tap9 belongs nowhere"},
+		{"POST", "/v1/ports", `{"port":"tap9","vni":0}`, 422, "vni", "vni: 0 is out of range"},
+		{"POST", "/v1/ports", `{"port":"tap9","vni":43,"type":"netdev"}`, 422, "type", "type: port type netdev is not in this build"},
+		{"POST", "/v1/ports", `{"port":"tap9","vni":43,"access":10}`, 422, "access", "port tap9 has both vni and access"},
+		{"POST", "/v1/ports", `{"port":"tap9","vni":99}`, 404, "vni", "port tap9 names undeclared VNI 99"},
+		{"POST", "/v1/ports", `{"port":"../x","vni":43}`, 422, "port", "port: "},
+		{"POST", "/v1/ports", `{"port":"tap0","vni":43}`, 409, "port", "port tap0 exists already"},
+		{"PATCH", "/v1/ports/tap0", `{"port":"tap9"}`, 400, "port", "a port cannot be renamed"},
+		{"PATCH", "/v1/ports/tap9", `{}`, 404, "port", "port tap9 does not exist"},
+		{"PATCH", "/v1/ports/tap0", `{"native":10}`, 422, "native", "port tap0: native goes with trunk only"},
+		{"DELETE", "/v1/ports/tap9", "", 404, "port", "port tap9 does not exist"},
+		{"POST", "/v1/peers", `{"peer":"192.0.2.2"}`, 400, "vni", "vni is missing"},
+		{"POST", "/v1/peers", `{"vni":42}`, 400, "peer", "peer is missing"},
+		{"POST", "/v1/peers", `{"peer":"192.0.2.1","vni":42}`, 422, "peers", "peer 192.0.2.1 is this host itself"},
+		{"DELETE", "/v1/peers/192.0.2.99", "", 404, "peers", "peer 192.0.2.99 is in no VNI"},
+		{"DELETE", "/v1/peers/x", "", 422, "peer", "peer: "},
+		{"GET", "/v1/peers?peer=192.0.2.99", "", 404, "peer", "peer 192.0.2.99 is not known"},
+		{"POST", "/v1/vlans", `{"vid":10,"vni":1}`, 409, "vid", "VLAN 10 exists already"},
+		{"POST", "/v1/vlans", `{"vid":4095,"vni":1}`, 422, "vid", "vid: 4095 is out of range"},
+		{"DELETE", "/v1/vlans/10", "", 409, "vid", "VLAN 10 is in use by port tap1"},
+		{"DELETE", "/v1/vlans/11", "", 404, "vid", "VLAN 11 does not exist"},
+		{"GET", "/v1/stats?port=nope", "", 404, "port", "port nope does not exist"},
+		{"GET", "/v1/stats?vni=77", "", 404, "vni", "VNI 77 does not exist"},
+		{"GET", "/v1/events?objects=fdb,prot", "", 422, "objects", `objects: "prot" is not one of fdb, port, peer, vni (did you mean "port"?)`},
+	} {
+		before := sw.State()
+		w := call(h, r.method, r.path, r.body)
+		var e api.Error
+		d := json.NewDecoder(w.Body)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&e); err != nil {
+			t.Errorf("%s %s %s: the answer is no error: %v", r.method, r.path, r.body, err)
+			continue
+		}
+		if w.Code != r.status || e.Field != r.field || !strings.HasPrefix(e.Message, r.message) {
+			t.Errorf("%s %s %s\ngot  %d %q %q\nwant %d %q %q", r.method, r.path, r.body, w.Code, e.Field, e.Message, r.status, r.field, r.message)
+		}
+		if w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: content type %q", r.method, r.path, w.Header().Get("Content-Type"))
+		}
+		if ops := sw.Ops(); len(ops) > 0 || sw.State() != before {
+			t.Errorf("%s %s %s: refused, and yet %v", r.method, r.path, r.body, ops)
+		}
+	}
+}
+
+func TestBodyTooBig(t *testing.T) {
+	c, _ := start(t, baseFile)
+	w := call(Handler(c), "POST", "/v1/vnis", `{"vni":44,"peers":["`+strings.Repeat("x", maxBody)+`"]}`)
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d: %.200s", w.Code, w.Body)
+	}
+}
+
+// TestRoundTrip: what GET tells of a VNI and a port may be sent back where it says the same.
+func TestRoundTrip(t *testing.T) {
+	c, sw := start(t, baseFile)
+	h := Handler(c)
+	var v map[string]any
+	if err := json.Unmarshal(call(h, "GET", "/v1/vnis/43", "").Body.Bytes(), &v); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"macs", "vlans", "stats"} {
+		delete(v, k)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := call(h, "PATCH", "/v1/vnis/43", string(b)); w.Code != http.StatusNoContent {
+		t.Errorf("VNI: %d %s", w.Code, w.Body)
+	}
+	if ops := sw.Ops(); len(ops) > 0 {
+		t.Errorf("saying what is did %v", ops)
+	}
+	if w := call(h, "PATCH", "/v1/vnis/43", `{"ageing":null,"learning":false,"ttl":"inherit","allow":["203.0.113.0/24"]}`); w.Code != http.StatusNoContent {
+		t.Errorf("VNI: %d %s", w.Code, w.Body)
+	}
+	got := c.Model().VNIConfig(43)
+	if got.Ageing != 300*time.Second || got.Learning || !got.Header.InheritTTL || len(got.Allow) != 1 {
+		t.Errorf("VNI 43: %+v", got)
+	}
+}
+
+// TestEventsStream reads events over a real connection: the filter, the loss that is always told, and the end on either side.
+func TestEventsStream(t *testing.T) {
+	c, sw := start(t, baseFile)
+	server := httptest.NewServer(Handler(c))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/v1/events?objects=port", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Content-Type"); got != "application/x-ndjson" {
+		t.Errorf("content type %q", got)
+	}
+	// The answer has begun, so the subscription stands: nothing sent from here on is missed.
+	sw.Send(dataplane.Event{Time: ctltest.Time, Object: "vni", Action: "add", VNI: 1})
+	sw.Send(dataplane.Event{Time: ctltest.Time, Object: "port", Action: "add", Port: "tap0"})
+	sw.Send(dataplane.Event{Time: ctltest.Time, Object: "fdb", Action: "lost", Count: 3})
+	in := bufio.NewReader(resp.Body)
+	for _, want := range []string{
+		`{"time":"2026-01-02T03:04:05.678Z","object":"port","action":"add","port":"tap0"}`,
+		`{"time":"2026-01-02T03:04:05.678Z","object":"fdb","action":"lost","count":3}`,
+	} {
+		line, err := in.ReadString('\n')
+		if err != nil || strings.TrimSpace(line) != want {
+			t.Errorf("got %s%v\nwant %s", line, err, want)
+		}
+	}
+	cancel()
+	for i := 0; sw.Subscribers() > 0; i++ {
+		if i == 500 {
+			t.Fatal("the subscription outlives its reader")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestStreamsAreBounded: one stream too many is refused, and there is room again when one ends.
+func TestStreamsAreBounded(t *testing.T) {
+	c, sw := start(t, baseFile)
+	server := httptest.NewServer(Handler(c))
+	defer server.Close()
+	var open []*http.Response
+	get := func() *http.Response {
+		resp, err := http.Get(server.URL + "/v1/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	for range maxStreams {
+		open = append(open, get())
+	}
+	resp := get()
+	b, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(b), "64 event streams are open already") {
+		t.Errorf("stream %d: %d %s", maxStreams+1, resp.StatusCode, b)
+	}
+	for _, r := range open {
+		r.Body.Close()
+	}
+	for i := 0; sw.Subscribers() > 0; i++ {
+		if i == 500 {
+			t.Fatal("subscriptions outlive their readers")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	resp = get()
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("after the others ended: %d", resp.StatusCode)
+	}
+}
+
+// TestConcurrentCommands: commands from many clients at once leave switch and model the same.
+func TestConcurrentCommands(t *testing.T) {
+	c, sw := start(t, baseFile)
+	h := Handler(c)
+	done := make(chan struct{})
+	for worker := range 4 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for i := range 50 {
+				vni := 1000 + (worker+i)%5
+				call(h, "POST", "/v1/vnis", fmt.Sprintf(`{"vni":%d,"peers":["192.0.2.%d"]}`, vni, 10+worker))
+				call(h, "POST", "/v1/ports", fmt.Sprintf(`{"port":"p%d","vni":%d}`, worker, vni))
+				call(h, "POST", "/v1/fdb", fmt.Sprintf(`{"mac":"02:00:00:00:01:%02x","vni":%d,"port":"p%d"}`, i, vni, worker))
+				call(h, "GET", "/v1/fdb", "")
+				call(h, "PATCH", fmt.Sprintf("/v1/ports/p%d", worker), fmt.Sprintf(`{"vni":%d}`, 1000+i%5))
+				call(h, "DELETE", fmt.Sprintf("/v1/ports/p%d", worker), "")
+				call(h, "DELETE", fmt.Sprintf("/v1/vnis/%d", vni), "")
+			}
+		}()
+	}
+	for range 4 {
+		<-done
+	}
+	fresh := ctltest.New(sw.Config)
+	if _, err := New(fresh, c.Model(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := sw.State(), fresh.State(); got != want {
+		t.Errorf("switch and model differ:\n%s\n%s", got, want)
+	}
+}
+
+// FuzzBodies: no body brings the API down; a refusal is JSON with a reason, and has changed nothing; what is accepted keeps switch and model the same.
+func FuzzBodies(f *testing.F) {
+	requests := []string{"POST /v1/fdb", "PUT /v1/fdb", "POST /v1/fdb/flush", "POST /v1/vnis", "PATCH /v1/vnis/42", "POST /v1/ports", "PATCH /v1/ports/tap2", "POST /v1/peers", "POST /v1/vlans"}
+	f.Add(uint8(0), []byte(`{"mac":"02:00:00:00:00:01","vni":42,"dst":"192.0.2.9","dport":4790,"state":"sticky"}`))
+	f.Add(uint8(1), []byte(`{"mac":"02:00:00:00:00:09","vni":42,"port":"tap0","state":"dynamic"}`))
+	f.Add(uint8(2), []byte(`{"vni":42,"static":true,"dst":"192.0.2.2"}`))
+	f.Add(uint8(3), []byte(`{"vni":44,"peers":["192.0.2.9"],"ageing":"60s","learning":false,"ttl":"inherit","max_macs":5,"allow":["203.0.113.0/24"]}`))
+	f.Add(uint8(4), []byte(`{"ageing":300,"dscp":null,"peers":[]}`))
+	f.Add(uint8(5), []byte(`{"port":"tap9","trunk":"10,20","native":10,"mtu":1400,"mac":"02:00:00:00:00:77","addresses":["198.51.100.1/24"]}`))
+	f.Add(uint8(6), []byte(`{"native":null,"netns":"blue"}`))
+	f.Add(uint8(7), []byte(`{"peer":"192.0.2.7","vni":10020}`))
+	f.Add(uint8(8), []byte(`{"vid":30,"vni":10030}`))
+	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
+		c, sw := start(t, baseFile)
+		before := sw.State()
+		method, path, _ := strings.Cut(requests[int(which)%len(requests)], " ")
+		w := call(Handler(c), method, path, string(body))
+		if w.Code >= 300 {
+			var e api.Error
+			if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || e.Message == "" {
+				t.Fatalf("%s %s %q: %d without a reason: %s", method, path, body, w.Code, w.Body)
+			}
+			if w.Code == http.StatusInternalServerError {
+				t.Fatalf("%s %s %q: %d %s", method, path, body, w.Code, w.Body)
+			}
+			if sw.State() != before {
+				t.Fatalf("%s %s %q: refused, and yet something changed", method, path, body)
+			}
+			return
+		}
+		if err := c.Model().Check(); err != nil {
+			t.Fatalf("%s %s %q: accepted, but %v", method, path, body, err)
+		}
+		fresh := ctltest.New(sw.Config)
+		if _, err := New(fresh, c.Model(), nil); err != nil {
+			t.Fatal(err)
+		}
+		dynamic := slices.ContainsFunc(sw.FDBDump(dataplane.FDBFilter{Dynamic: true}), func(e dataplane.FDBEntry) bool { return !e.Flood })
+		if !dynamic && fresh.State() != sw.State() {
+			t.Fatalf("%s %s %q: switch and model differ", method, path, body)
+		}
+	})
+}
