@@ -393,7 +393,6 @@ func (m *model) compare() {
 			m.fatalf("%d events %v, want %d", m.events[k], k, n)
 		}
 	}
-	m.checkInside()
 }
 
 // checkInside checks what must hold between the parts of the table.
@@ -471,13 +470,17 @@ func (m *model) run(ops []byte) {
 				m.now -= 2 // a clock that goes back is to be tolerated
 			}
 		}
-		if n%8 == 0 {
+		if n%16 == 0 {
 			m.compare()
+		}
+		if n%128 == 0 {
+			m.checkInside() // reads the whole index
 		}
 	}
 	m.compare()
 	m.sweep(0)
 	m.compare()
+	m.checkInside()
 }
 
 func TestModel(t *testing.T) {
