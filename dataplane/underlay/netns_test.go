@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -106,7 +107,7 @@ func configure(tb testing.TB, name string, addrs ...string) {
 	bringUp(tb, name)
 }
 
-// awaitIPv6 waits until a datagram gets through: the kernel takes its time to
+// awaitIPv6 waits until a datagram gets through and back: the kernel takes its time to
 // tell IPv6 that a new link is up, and has no route over it before.
 func (l *lab) awaitIPv6() {
 	l.tb.Helper()
@@ -123,14 +124,26 @@ func (l *lab) awaitIPv6() {
 		time.Sleep(time.Millisecond)
 	}
 	defer b.Close()
-	got := make([]byte, 1)
-	for range 1000 {
-		if a, err := net.DialUDP("udp6", nil, b.LocalAddr().(*net.UDPAddr)); err == nil {
-			_, _ = a.Write(got)
-			a.Close()
+	echo := func() bool {
+		a, err := net.DialUDP("udp6", nil, b.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			return false
 		}
-		must(l.tb, b.SetReadDeadline(time.Now().Add(5*time.Millisecond)))
-		if n, _ := b.Read(got); n == 1 {
+		defer a.Close()
+		soon := time.Now().Add(5 * time.Millisecond)
+		must(l.tb, errors.Join(a.SetReadDeadline(soon), b.SetReadDeadline(soon)))
+		one := make([]byte, 1)
+		_, _ = a.Write(one)
+		_, from, err := b.ReadFrom(one)
+		if err != nil {
+			return false
+		}
+		_, _ = b.WriteTo(one, from)
+		n, _ := a.Read(one)
+		return n == 1
+	}
+	for range 1000 {
+		if echo() {
 			return
 		}
 	}
