@@ -295,7 +295,7 @@ func TestReload(t *testing.T) {
 			},
 		}, replaces: []string{"- {name: tap1, access: 10}\n", ""}, ops: []string{"del 10010 02:00:00:00:00:ff", "del port tap1"}},
 		{name: "run-time port holds a VNI of the file", runtime: []func(m *model.Model) error{addPort9},
-			replaces: []string{"- {vni: 43, ageing: 60s}\n", ""}, err: "port tap9 names undeclared VNI 43"},
+			replaces: []string{"- {vni: 43, ageing: 60s}\n", ""}, err: "port tap9 names undeclared VNI 43 (did you mean \"42\"?): declare it under vnis, or with vtepctl vni add; the port was added at run time: port del tap9 lets the file through"},
 		{name: "VLAN renumbered under its ports", replaces: []string{"{vid: 10, vni: 10010}", "{vid: 10, vni: 10011}"},
 			ops: []string{"set vni 10011", "set port tap1", "set port tap2", "del vni 10010"}},
 		{name: "static changed", replaces: []string{"vni: 42, dst: 192.0.2.2}", "vni: 42, dst: 192.0.2.3}"}, ops: []string{"put 42 02:00:00:00:00:09"}},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	"vtepd/ctl/model"
 )
@@ -20,8 +21,8 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	}
 	next := merge(c.file, file, c.model)
 	next.Normalize()
-	if err := next.Check(); err != nil {
-		return nil, err
+	if problems := next.Validate(); len(problems) > 0 {
+		return nil, fromRuntime(problems[0], file)
 	}
 	p := planner{sw: c.sw, old: c.model, new: next, check: checkNetNS}
 	ops := p.plan()
@@ -35,6 +36,19 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 		done[i] = op.Text
 	}
 	return done, nil
+}
+
+// fromRuntime says of a port that stands in the file's way that the file does not know it.
+func fromRuntime(e *model.Error, file *model.Model) *model.Error {
+	if name, ok := strings.CutPrefix(e.Path, "ports/"); ok {
+		name, _, _ = strings.Cut(name, "/")
+		if file.Ports[name] == nil {
+			c := *e
+			c.Msg += fmt.Sprintf("; the port was added at run time: port del %s lets the file through", name)
+			return &c
+		}
+	}
+	return e
 }
 
 // fixed refuses a difference in what is decided when vtepd starts.

@@ -60,7 +60,12 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	if a.Getenv == nil {
 		a.Getenv = os.Getenv
 	}
+	out := &checkedWriter{w: a.Stdout}
+	a.Stdout = out
 	err := a.run(ctx, args)
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("output: %w", out.err)
+	}
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -77,6 +82,20 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintf(a.Stderr, "vtepctl: %s\n", oneLine(err))
 	return ExitRefused
+}
+
+// checkedWriter remembers that output was lost: a list that ends early must not pass for a whole one.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // oneLine keeps a reason on one line, whatever is in it.

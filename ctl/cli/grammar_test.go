@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -127,6 +128,22 @@ func TestReasonsExplained(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputLost: output that could not be written is a failure, in text and in JSON.
+func TestOutputLost(t *testing.T) {
+	l := newLab(t)
+	for _, line := range []string{"fdb", "-j fdb", "status", "help"} {
+		var stderr bytes.Buffer
+		app := &App{Stdout: brokenWriter{}, Stderr: &stderr, Getenv: func(string) string { return l.socket }}
+		if code := app.Run(context.Background(), strings.Fields(line)); code != ExitRefused || !strings.Contains(stderr.String(), "the disk is full") {
+			t.Errorf("%s: exit %d: %s", line, code, &stderr)
+		}
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("the disk is full") }
 
 func TestSpan(t *testing.T) {
 	for s, want := range map[int64]string{0: "0s", 59: "59s", 60: "1m", 75: "1m15s", 300: "5m", 3600: "1h", 3661: "1h1m", 86400: "1d", 90000: "1d1h"} {

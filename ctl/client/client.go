@@ -27,6 +27,9 @@ const DefaultSocket = "/run/vtepd/vtepd.sock"
 // ErrUnavailable: nothing answers at the socket.
 var ErrUnavailable = errors.New("no vtepd")
 
+// answerTimeout bounds the wait for an answer to begin.
+const answerTimeout = time.Minute
+
 // maxErrorBody bounds what is read of an answer that refuses.
 const maxErrorBody = 1 << 16
 
@@ -46,6 +49,8 @@ func New(socket string) *Client {
 			MaxIdleConns:       2,
 			IdleConnTimeout:    30 * time.Second,
 			DisableCompression: true,
+			// Making a port takes milliseconds; whatever takes this long does not answer any more.
+			ResponseHeaderTimeout: answerTimeout,
 		}},
 	}
 }
@@ -327,6 +332,9 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 func (c *Client) connectError(err error) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
+		if ue.Timeout() {
+			return fmt.Errorf("vtepd at %s does not answer: see its log", c.socket)
+		}
 		err = ue.Err
 	}
 	var op *net.OpError

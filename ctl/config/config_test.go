@@ -289,6 +289,24 @@ func TestInterface(t *testing.T) {
 	}
 }
 
+// TestLocate: an error has the place of its value, or of its object, or none.
+func TestLocate(t *testing.T) {
+	f, err := Parse("f", []byte("local: 192.0.2.1\nvnis:\n- {vni: 42}\nports:\n- {name: tap0, vni: 42}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"local": "f:1:8: x", "workers": "f: x", "ports/tap0/vni": "f:5:21: x", "ports/tap0/mtu": "f:5:10: x", "ports/tap9/vni": "f: x", "vnis": "f:3:1: x",
+	} {
+		if got := f.Locate(model.Invalid(path, "x")).Error(); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	if got := f.Locate(os.ErrPermission).Error(); got != "f: permission denied" {
+		t.Error(got)
+	}
+}
+
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	big := filepath.Join(dir, "big")

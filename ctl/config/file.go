@@ -107,14 +107,15 @@ func (f *File) Locate(err error) error {
 	return &Error{File: f.Name, Msg: err.Error()}
 }
 
-// locate finds the place that a path names, or that of the nearest object around it which the file has.
+// locate finds the place that a path names, or that of the object it is in. What the file does not have, such as a port added at run time, has no
+// place: that of the list it would be in tells nothing.
 func (f *File) locate(e *model.Error) *Error {
 	for path := e.Path; ; {
 		if p, ok := f.places[path]; ok {
 			return &Error{File: f.Name, Line: p.line, Column: p.column, Msg: e.Msg}
 		}
 		i := strings.LastIndexByte(path, '/')
-		if i < 0 {
+		if i < 0 || !strings.Contains(path[:i], "/") {
 			return &Error{File: f.Name, Msg: e.Msg}
 		}
 		path = path[:i]

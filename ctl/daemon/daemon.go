@@ -45,8 +45,9 @@ type Process struct {
 
 	// newSwitch makes the data plane; tests put another in its place.
 	newSwitch func(dataplane.Config) (dataPlane, error)
-	// signals brings SIGHUP, SIGTERM and SIGINT; tests send their own.
-	signals chan os.Signal
+	// reloads brings SIGHUP, stops SIGTERM and SIGINT; tests send their own. They are apart because a channel that is full loses signals: of many
+	// reloads one is enough, but a stop must not be lost among them.
+	reloads, stops chan os.Signal
 	// exit ends the process at once, on the second signal.
 	exit func(code int)
 }
@@ -59,10 +60,12 @@ func Main(args []string) int {
 	p := &Process{
 		Stdout: os.Stdout, Stderr: os.Stderr,
 		newSwitch: func(c dataplane.Config) (dataPlane, error) { return dataplane.New(c) },
-		signals:   make(chan os.Signal, 8),
+		reloads:   make(chan os.Signal, 1),
+		stops:     make(chan os.Signal, 2),
 		exit:      os.Exit,
 	}
-	signal.Notify(p.signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(p.reloads, syscall.SIGHUP)
+	signal.Notify(p.stops, syscall.SIGTERM, os.Interrupt)
 	return p.Run(args)
 }
 
@@ -233,10 +236,9 @@ func (d *running) wait(failed <-chan error) (reason string, err error) {
 		select {
 		case err := <-failed:
 			return "failure", err
-		case sig := <-d.signals:
-			if sig != syscall.SIGHUP {
-				return sig.String(), nil
-			}
+		case sig := <-d.stops:
+			return sig.String(), nil
+		case <-d.reloads:
 			d.reload()
 		}
 	}
@@ -280,15 +282,10 @@ func (d *running) keepLocal(file *config.File) error {
 // forceOnSecondSignal ends the process when a stop is asked for again while it is under way.
 func (d *running) forceOnSecondSignal(socket *controlSocket) {
 	go func() {
-		for sig := range d.signals {
-			if sig == syscall.SIGHUP {
-				continue
-			}
-			d.log.Warn("stopping at once", "reason", "second "+sig.String())
-			os.Remove(socket.path)
-			d.exit(ExitInternal)
-			return
-		}
+		sig := <-d.stops
+		d.log.Warn("stopping at once", "reason", "second "+sig.String())
+		os.Remove(socket.path)
+		d.exit(ExitInternal)
 	}()
 }
 

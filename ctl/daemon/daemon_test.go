@@ -62,7 +62,7 @@ func launch(t *testing.T, newErr error, args ...string) *run {
 	r := &run{out: &syncBuffer{}, err: &syncBuffer{}, code: make(chan int, 1)}
 	var mu sync.Mutex
 	r.Process = &Process{
-		Stdout: r.out, Stderr: r.err, signals: make(chan os.Signal, 8), exit: func(code int) { r.code <- code },
+		Stdout: r.out, Stderr: r.err, reloads: make(chan os.Signal, 1), stops: make(chan os.Signal, 2), exit: func(code int) { r.code <- code },
 		newSwitch: func(c dataplane.Config) (dataPlane, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -129,13 +129,13 @@ func TestLifecycle(t *testing.T) {
 	}
 
 	write(file + "- {name: tap1, vni: 42}\n")
-	r.signals <- syscall.SIGHUP
+	r.reloads <- syscall.SIGHUP
 	r.logged(t, `"result":"1 port added"`)
 	write("workers: 5\n" + file)
-	r.signals <- syscall.SIGHUP
+	r.reloads <- syscall.SIGHUP
 	r.logged(t, path+`:1:10: workers changed from 0 to 5, which a running vtepd cannot follow: restart vtepd, or change it back`)
 	write("wrokers: 5\n" + file)
-	r.signals <- syscall.SIGHUP
+	r.reloads <- syscall.SIGHUP
 	r.logged(t, `unknown key \"wrokers\"`)
 	ports, err := c.Ports(ctx, false)
 	if err != nil || len(ports) != 2 {
@@ -162,7 +162,7 @@ func TestLifecycle(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	begun := time.Now()
-	r.signals <- syscall.SIGTERM
+	r.stops <- syscall.SIGTERM
 	if code := r.wait(t); code != ExitClean {
 		t.Errorf("exit %d: %s", code, r.err)
 	}
@@ -382,10 +382,10 @@ func TestNotify(t *testing.T) {
 	}
 	next("READY=1")
 	next("WATCHDOG=1")
-	r.signals <- syscall.SIGHUP
+	r.reloads <- syscall.SIGHUP
 	next("RELOADING=1\nMONOTONIC_USEC=")
 	next("READY=1")
-	r.signals <- os.Interrupt
+	r.stops <- os.Interrupt
 	next("STOPPING=1")
 	if code := r.wait(t); code != ExitClean {
 		t.Errorf("exit %d", code)

@@ -1,0 +1,100 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vtepd/ctl/api"
+)
+
+// serve answers every request at a socket in the same way.
+func serve(t *testing.T, h http.HandlerFunc) *Client {
+	t.Helper()
+	// The path of a socket has room for 107 bytes: not under a test's own directory.
+	dir, err := os.MkdirTemp("", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Serve(l)
+	}()
+	c := New(filepath.Join(dir, "s"))
+	t.Cleanup(func() {
+		c.Close()
+		server.Close()
+		<-done
+	})
+	return c
+}
+
+func TestRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, body string
+		status     int
+		want       api.Error
+	}{
+		{"a reason", `{"error":"VNI 7 does not exist","field":"vni"}`, 404, api.Error{Message: "VNI 7 does not exist", Field: "vni", Status: 404}},
+		{"no JSON", "<html>", 502, api.Error{Message: "vtepd answered 502 Bad Gateway", Status: 502}},
+		{"no reason", "{}", 500, api.Error{Message: "vtepd answered 500 Internal Server Error", Status: 500}},
+		{"endless", `{"error":"` + strings.Repeat("x", 1<<17), 400, api.Error{Message: "vtepd answered 400 Bad Request", Status: 400}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cl := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(c.status)
+				io.WriteString(w, c.body)
+			})
+			var got *api.Error
+			if err := cl.DeleteVNI(context.Background(), 7); !errors.As(err, &got) {
+				t.Fatalf("error %v", err)
+			}
+			if *got != c.want {
+				t.Errorf("got %+v, want %+v", *got, c.want)
+			}
+		})
+	}
+}
+
+// TestCutShort: an answer that ends early is an error, not a short list.
+func TestCutShort(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `[{"vni":1}`)
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	if vnis, err := c.VNIs(context.Background(), false); err == nil {
+		t.Errorf("no error, %v", vnis)
+	}
+	err := c.Events(context.Background(), nil, func(api.Event) error { return nil })
+	if err == nil {
+		t.Error("events: no error")
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	c := New("/nonexistent/socket")
+	defer c.Close()
+	_, err := c.Status(context.Background())
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := New("/nonexistent/socket").Status(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
