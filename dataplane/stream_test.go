@@ -16,6 +16,9 @@ import (
 // quietTime is how long a collector waits for stragglers once the switches are idle.
 const quietTime = 10 * time.Millisecond
 
+// mustAddr parses an address that is one.
+func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
 // peerAt is a remote VTEP on the usual port.
 func peerAt(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, DefaultPort) }
 
