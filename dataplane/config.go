@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"vtepd/dataplane/tap"
+	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 )
 
@@ -43,6 +45,10 @@ type Config struct {
 	UDP6ZeroChecksumRx bool
 	// Log receives state changes, never a line a frame. Nil discards.
 	Log *slog.Logger
+
+	// What tests have the kernel refuse, so that the ways without it are walked everywhere.
+	refuseTAP      tap.Refuse
+	refuseUnderlay underlay.Refuse
 }
 
 // Policy says who may send into a VNI.

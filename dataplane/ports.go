@@ -335,6 +335,7 @@ func (s *Switch) openLink(c *PortConfig) (*link, error) {
 		MAC:       c.MAC,
 		NetNS:     c.NetNS,
 		Addresses: c.Addresses,
+		Refuse:    s.config.refuseTAP,
 	})
 	if err != nil {
 		return nil, err

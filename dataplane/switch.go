@@ -82,6 +82,7 @@ func New(c Config) (*Switch, error) {
 		Offload:       c.Offload,
 		TTL:           DefaultTTL,
 		ZeroChecksum6: c.UDP6ZeroChecksumRx,
+		Refuse:        c.refuseUnderlay,
 	})
 	if err != nil {
 		return nil, err
