@@ -430,3 +430,20 @@ func TestNoSuchNamespace(t *testing.T) {
 		t.Errorf("operations: %v", ops)
 	}
 }
+
+// TestNoRoom: a full table is told with its remedy.
+func TestNoRoom(t *testing.T) {
+	c, sw := start(t, baseFile)
+	sw.Fail(func(op string) error {
+		if strings.HasPrefix(op, "put") {
+			return fmt.Errorf("put: %w", fdb.ErrFull)
+		}
+		return nil
+	})
+	for _, state := range []fdb.State{fdb.Static, fdb.Dynamic} {
+		err := c.putEntry(dataplane.FDBEntry{VNI: 42, MAC: 0x0200000000ee, Port: "tap0", State: state}, fdb.Add)
+		if !errors.Is(err, dataplane.ErrLimit) || err.Error() != "no room for 02:00:00:00:00:ee in VNI 42: flush entries, or raise max-macs" {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (c *Controller) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 		}
 		e.Dst = next.Statics[k].Dst
 		if err := c.sw.FDBPut(e, mode); err != nil {
-			return err
+			return putError(k, err)
 		}
 		if _, ok := c.model.Statics[k]; ok {
 			delete(next.Statics, k)
@@ -55,10 +55,18 @@ func (c *Controller) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 		}
 		return nil
 	}
-	return c.change(func(m *model.Model) error {
+	return putError(k, c.change(func(m *model.Model) error {
 		m.Statics[k] = entry
 		return nil
-	}, map[model.StaticKey]bool{k: mode == fdb.Add})
+	}, map[model.StaticKey]bool{k: mode == fdb.Add}))
+}
+
+// putError says how to mend that there is no room for an entry.
+func putError(k model.StaticKey, err error) error {
+	if errors.Is(err, fdb.ErrFull) {
+		return &model.Error{Path: "fdb/0/mac", Msg: fmt.Sprintf("no room for %s in VNI %d: flush entries, or raise max-macs", k.MAC, k.VNI), Kind: dataplane.ErrLimit}
+	}
+	return err
 }
 
 func (c *Controller) where(e dataplane.FDBEntry) string {

@@ -151,7 +151,7 @@ func (a *App) globalFlags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("vtepctl", pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	a.options = options{flagSet: f}
-	f.StringVar(&a.socket, "socket", a.defaultSocket(), "`PATH` where vtepd listens; VTEPD_SOCKET sets the default")
+	f.StringVar(&a.socket, "socket", a.defaultSocket(), "the `PATH` where vtepd listens; VTEPD_SOCKET sets the default")
 	f.BoolVarP(&a.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&a.pretty, "pretty", "p", false, "indent the JSON")
 	f.BoolVarP(&a.details, "details", "d", false, "show details")

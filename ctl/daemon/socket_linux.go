@@ -22,20 +22,29 @@ type controlSocket struct {
 	net.Listener
 	path string
 	lock *os.File
+	// made are the directories that were made for it, the deepest first.
+	made []string
 }
 
 // listen takes the control socket at path. A second vtepd is refused with the first one's pid, and so is any other process that listens there; a
 // socket that nobody serves any more is replaced. The lock is a file beside the socket (a socket itself cannot be locked), and goes with the process
 // however that ends.
 func listen(path string) (*controlSocket, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("control socket %s: %w: start as root, or choose another place with socket", path, bare(err))
+	s := &controlSocket{path: path}
+	var err error
+	// Another vtepd that stops just now may remove the directory that it made, between here and the lock.
+	for range 3 {
+		s.made = missing(filepath.Dir(path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("control socket %s: %w: start as root, or choose another place with socket", path, bare(err))
+		}
+		if s.lock, err = lockFile(path + ".lock"); !errors.Is(err, unix.ENOENT) {
+			break
+		}
 	}
-	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
-	s := &controlSocket{path: path, lock: lock}
 	if err := s.removeStale(); err != nil {
 		s.unlock()
 		return nil, err
@@ -76,8 +85,24 @@ func (s *controlSocket) Close() error {
 
 func (s *controlSocket) unlock() {
 	os.Remove(s.lock.Name())
+	for _, dir := range s.made {
+		// One that others use by now is not empty, and stays.
+		os.Remove(dir)
+	}
 	s.lock.Close()
 	s.lock = nil
+}
+
+// missing lists the directories that have to be made for dir to be there, the deepest first.
+func missing(dir string) []string {
+	var list []string
+	for {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			return list
+		}
+		list = append(list, dir)
+		dir = filepath.Dir(dir)
+	}
 }
 
 // lockFile takes an exclusive lock on a file that it makes, and writes the pid into it. The one who holds it removes the file before letting go, so
