@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -107,11 +108,11 @@ func (w *wiretap) one(frame []byte) outer {
 }
 
 // openUnchecked makes the transmit sockets without checksum, which a worker does at their first use: in this process that would be the wrong namespace.
-func (s *scene) openUnchecked() {
-	s.t.Helper()
-	s.do(func() error {
-		tx := s.sockets.NewTransmitter()
-		tx.Queue(underlay.NewDest(peerAt(s.remotes[0].addr)), underlay.Class{NoChecksum: true}, 0, datagramOf(42, nil), nil, 0)
+func (n *node) openUnchecked(to netip.Addr) {
+	n.t.Helper()
+	n.do(func() error {
+		tx := n.sockets.NewTransmitter()
+		tx.Queue(underlay.NewDest(peerAt(to)), underlay.Class{NoChecksum: true}, 0, datagramOf(42, nil), nil, 0)
 		var failure error
 		tx.Flush(func(_ uint32, err error) { failure = err })
 		return failure
@@ -156,7 +157,7 @@ func TestOuterHeader(t *testing.T) {
 				}
 			}
 			// Checksums: there unless switched off, and zero then.
-			s.openUnchecked()
+			s.openUnchecked(s.remotes[0].addr)
 			w.outers()
 			for _, c := range []struct {
 				name   string
