@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -180,6 +181,9 @@ func TestErrors(t *testing.T) {
 		{"block text", "local: |\n  192.0.2.1\n", "1:8: a block of text: no key takes one, so write the value on one line"},
 		{"deep", local + strings.Repeat("[", 100), "2:9: brackets nested too deep: no key takes more than a list of mappings"},
 		{"deep block", local + "vnis:\n" + strings.Repeat("- ", 100) + "1\n", "3:17: lists nested too deep: no key takes more than a list of mappings"},
+		{"many keys", local + strings.Repeat("a: 1\n", 100), "65:2: too many keys in one mapping: no mapping of this file has so many"},
+		{"many keys in braces", local + "vnis: [{" + strings.Repeat("a: 1, ", 100) + "}]\n", "2:394: too many keys in one mapping: no mapping of this file has so many"},
+		{"many empty elements", local + "vnis:\n" + strings.Repeat("-\n", 100), "3:2: vnis has an empty element: remove it"},
 		{"control byte", local + "age\x00ing: 3\n", "2:4: byte 0x00 does not belong into a text file: write UTF-8"},
 		{"not UTF-8", local + "\xff\n", "2:1: byte 0xff does not belong into a text file: write UTF-8"},
 		{"tab", local + "\tageing: 3s\n", "2:1: syntax: found character '\t' that cannot start any token"},
@@ -346,6 +350,23 @@ func TestShipped(t *testing.T) {
 	text = strings.ReplaceAll(text, "\n#   ", "\n  ")
 	if _, err := Parse("vtepd.yaml, uncommented", []byte(text)); err != nil {
 		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// TestManyObjects: bounds of single mappings must not bound the file.
+func TestManyObjects(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("local: 192.0.2.1\nvnis:\n")
+	for i := range 5000 {
+		if i%2 == 0 {
+			fmt.Fprintf(&b, "- {vni: %d, ageing: 5s, learning: off}\n", i+1)
+		} else {
+			fmt.Fprintf(&b, "- vni: %d\n  ageing: 5s\n  learning: off\n  peers:\n  - 192.0.2.2\n", i+1)
+		}
+	}
+	f, err := Parse("f", []byte(b.String()))
+	if err != nil || len(f.Model.VNIs) != 5000 {
+		t.Fatal(err)
 	}
 }
 

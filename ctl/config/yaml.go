@@ -14,8 +14,13 @@ import (
 	"vtepd/ctl/model"
 )
 
-// maxDepth bounds brackets inside brackets. The file needs three levels.
-const maxDepth = 8
+const (
+	// maxDepth bounds brackets inside brackets. The file needs three levels.
+	maxDepth = 8
+	// maxKeys bounds the keys of one mapping, of which the file's own take at most 23: the parser's time grows with their square (31 s for 95,000
+	// keys, goccy/go-yaml 1.19.2).
+	maxKeys = 64
+)
 
 // decoder walks the syntax tree of one file and fills a model.
 type decoder struct {
@@ -79,13 +84,18 @@ func placeOf(data []byte, i int) place {
 // plain refuses the parts of YAML that the file has no use for, and nesting that would take the parser deep.
 func (d *decoder) plain(tokens token.Tokens) error {
 	depth, entries := 0, 0
+	var keys keyCounter
 	for _, t := range tokens {
-		if t.Type == token.SequenceEntryType {
-			entries++
-		} else {
+		if t.Type != token.SequenceEntryType || t.Prev != nil && t.Prev.Position.Line != t.Position.Line {
 			entries = 0
 		}
+		if t.Type == token.SequenceEntryType {
+			entries++
+		}
 		what := ""
+		if keys.count(t, depth) > maxKeys {
+			what = "too many keys in one mapping: no mapping of this file has so many"
+		}
 		switch t.Type {
 		case token.AnchorType, token.AliasType:
 			what = "anchors and aliases are not part of this file's language: write the value out"
@@ -114,6 +124,47 @@ func (d *decoder) plain(tokens token.Tokens) error {
 		}
 	}
 	return nil
+}
+
+// keyCounter counts the keys of the mapping that a token is in, nearly enough to bound them.
+type keyCounter struct {
+	// block counts by the column of the keys, flow the keys since the last opening brace.
+	block map[int]int
+	flow  int
+}
+
+func (k *keyCounter) count(t *token.Token, depth int) int {
+	switch t.Type {
+	case token.MappingStartType:
+		k.flow = 0
+	case token.SequenceEntryType:
+		k.leave(t.Position.Column)
+	case token.MappingValueType:
+		if depth > 0 {
+			k.flow++
+			return k.flow
+		}
+		if t.Prev == nil {
+			return 0
+		}
+		column := t.Prev.Position.Column
+		k.leave(column)
+		if k.block == nil {
+			k.block = map[int]int{}
+		}
+		k.block[column]++
+		return k.block[column]
+	}
+	return 0
+}
+
+// leave ends the mappings that are further to the right.
+func (k *keyCounter) leave(column int) {
+	for c := range k.block {
+		if c > column {
+			delete(k.block, c)
+		}
+	}
 }
 
 // syntax makes one line of a parser's error.
