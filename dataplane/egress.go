@@ -283,11 +283,6 @@ func (w *worker) outerFields(f *frame, l *encap.Layout, c *underlay.Class) {
 
 // queue hands one datagram for one peer to the transmitter.
 func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, header, payload []byte) {
-	if p.addr.Addr().Is4() {
-		class.NoChecksum = f.domain.noChecksum4
-	} else {
-		class.NoChecksum = f.domain.noChecksum6
-	}
 	size := len(header) + len(payload)
 	if !w.tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
 		w.sendQueued()

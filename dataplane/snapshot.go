@@ -89,8 +89,6 @@ type domain struct {
 	class       underlay.Class
 	inheritTTL  bool
 	inheritDSCP bool
-	noChecksum4 bool
-	noChecksum6 bool
 
 	config VNIConfig
 }

@@ -22,6 +22,11 @@ func (s *Switch) SetVNI(c VNIConfig) error {
 	if s.closed {
 		return ErrClosed
 	}
+	if c.Header.withoutChecksum(s.config.Local) {
+		if err := s.sockets.OpenNoChecksum(); err != nil {
+			return fmt.Errorf("vni %d: sockets without UDP checksum: %w", c.VNI, err)
+		}
+	}
 	r := s.vnis[c.VNI]
 	added := r == nil
 	if added {
@@ -109,6 +114,14 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	return nil
 }
 
+// withoutChecksum says whether datagrams from local leave without UDP checksum.
+func (h *HeaderPolicy) withoutChecksum(local netip.Addr) bool {
+	if local.Is4() {
+		return h.UDPChecksum == ChecksumOff
+	}
+	return h.UDP6ZeroChecksumTx
+}
+
 // peerAddress completes and checks the address of a remote VTEP.
 func (s *Switch) peerAddress(a netip.AddrPort) (netip.AddrPort, error) {
 	ip := a.Addr().Unmap()
@@ -184,11 +197,9 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),
 		policy:      c.Policy,
 		allow:       c.Allow,
-		class:       underlay.Class{TOS: h.DSCP << 2},
+		class:       underlay.Class{TOS: h.DSCP << 2, NoChecksum: h.withoutChecksum(s.config.Local)},
 		inheritTTL:  h.InheritTTL,
 		inheritDSCP: h.InheritDSCP,
-		noChecksum4: h.UDPChecksum == ChecksumOff,
-		noChecksum6: h.UDP6ZeroChecksumTx,
 		config:      *c,
 	}
 	if h.TTL != DefaultTTL {
