@@ -45,23 +45,20 @@ func (h *Host) vxlan(o *VXLANOptions) error {
 	if o.Port == 0 {
 		o.Port = vxlanPort
 	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = o.Name, o.MTU
-	device := &netlink.Vxlan{
-		LinkAttrs: attrs, VxlanId: o.VNI, SrcAddr: o.Local.AsSlice(), Port: o.Port,
-		Learning: !o.NoLearn, UDPCSum: !o.NoCsum, UDP6ZeroCSumTx: o.ZeroCsum6, UDP6ZeroCSumRx: o.ZeroCsum6,
+	// By `ip`, because the netlink package cannot ask for noudpcsum: it leaves the attribute away, and the kernel's default is to send checksums.
+	args := []string{"link", "add", "name", o.Name}
+	if o.MTU > 0 {
+		args = append(args, "mtu", strconv.Itoa(o.MTU))
 	}
+	args = append(args, "type", "vxlan", "id", strconv.Itoa(o.VNI), "local", o.Local.String(), "dstport", strconv.Itoa(o.Port),
+		flag(!o.NoLearn, "learning"), flag(!o.NoCsum, "udpcsum"), flag(o.ZeroCsum6, "udp6zerocsumtx"), flag(o.ZeroCsum6, "udp6zerocsumrx"))
 	if o.Group.IsValid() {
-		device.Group = o.Group.AsSlice()
+		args = append(args, "group", o.Group.String())
 	}
 	if o.Device != "" {
-		under, err := h.nl.LinkByName(o.Device)
-		if err != nil {
-			return err
-		}
-		device.VtepDevIndex = under.Attrs().Index
+		args = append(args, "dev", o.Device)
 	}
-	if err := h.nl.LinkAdd(device); err != nil {
+	if _, err := h.Command("ip", args...); err != nil {
 		return err
 	}
 	link, err := h.nl.LinkByName(o.Name)
@@ -74,6 +71,14 @@ func (h *Host) vxlan(o *VXLANOptions) error {
 		}
 	}
 	return h.nl.LinkSetUp(link)
+}
+
+// flag is a word of `ip link`, with "no" in front when it is off.
+func flag(on bool, word string) string {
+	if on {
+		return word
+	}
+	return "no" + word
 }
 
 func vxlanEntry(link netlink.Link, mac net.HardwareAddr, peer netip.Addr) *netlink.Neigh {

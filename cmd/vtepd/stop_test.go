@@ -1,0 +1,151 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vtepd/bench/lab"
+)
+
+// TestStopLeavesNothing looks at links, addresses, files and processes before a start and after a stop.
+func TestStopLeavesNothing(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			l, h, other, _ := pair(t)
+			blue := l.Host("blue")
+			config := overlay(h.Underlay4(), other.Underlay4(), h.OverlayPrefixes(), fmt.Sprintf("- {name: tap1, type: tap, vni: 42, netns: %s}\n", blue.Name()))
+			d := prepare(t, l, h, config)
+			before := traces(t, d, blue)
+			d.run(t)
+			up := traces(t, d, blue)
+			for _, made := range []string{"vtep0", "tap1", "vtepd.sock"} {
+				if !strings.Contains(up, made) {
+					t.Fatalf("running vtepd without %s: %s", made, up)
+				}
+			}
+			// A reader of events and traffic under way must not hold the stop up.
+			monitor, err := h.Start(vtepctlPath, "--socket", d.socket, "monitor")
+			if err != nil {
+				t.Fatal(err)
+			}
+			pinging, err := h.Start("ping", "-i", "0.01", other.Overlay4().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pinging.Signal(syscall.SIGKILL)
+			d.tell(t, "port", "add", "tap2", "vni", "42")
+			d.stop(t, sig)
+			if d := cmp.Diff(before, traces(t, d, blue)); d != "" {
+				t.Errorf("left behind (-before +after):\n%s", d)
+			}
+			if err := monitor.Wait(); err == nil || !strings.Contains(monitor.Output(), "has stopped") {
+				t.Errorf("vtepctl monitor ended with %v: %s", err, monitor.Output())
+			}
+		})
+	}
+}
+
+// traces is what a vtepd may leave: links with their addresses in its namespace and in that of its port, files, and processes with its command line.
+func traces(t *testing.T, d *daemon, port *lab.Host) string {
+	t.Helper()
+	var b strings.Builder
+	for _, h := range []*lab.Host{d.host, port} {
+		fmt.Fprintf(&b, "links %v\n", links(t, h))
+		// Routes and neighbours go with the links; addresses of links that stay must not change.
+		b.WriteString(h.Must("ip", "-brief", "address", "show"))
+		b.WriteString(h.Must("ip", "-4", "route", "show", "table", "all"))
+	}
+	files, err := os.ReadDir(filepath.Dir(d.socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		fmt.Fprintf(&b, "file %s\n", f.Name())
+	}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range lines {
+		if line, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(line), vtepdPath+"\x00") && strings.Contains(string(line), d.socket) {
+			fmt.Fprintf(&b, "process %s\n", path)
+		}
+	}
+	return b.String()
+}
+
+// TestKillThenStart: after SIGKILL the kernel takes the devices away, and the socket file that stays is replaced.
+func TestKillThenStart(t *testing.T) {
+	a, b := overlayPair(t)
+	reach(t, a.host, b.host.Overlay4())
+	if err := a.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-a.Done()
+	if _, err := os.Stat(a.socket); err != nil {
+		t.Fatalf("the killed vtepd took its socket away: %v: this test proves nothing", err)
+	}
+	if got := a.ask(t, "status"); got.code != 3 {
+		t.Errorf("vtepctl to a killed vtepd: exit code %d, %s", got.code, got.stderr)
+	}
+	a.run(t)
+	reach(t, a.host, b.host.Overlay4())
+	a.stop(t, syscall.SIGTERM)
+	if _, err := os.Stat(a.socket); !os.IsNotExist(err) {
+		t.Errorf("socket after the stop: %v", err)
+	}
+}
+
+// TestSecondIsRefused starts a second vtepd on what the first one holds, one thing at a time.
+func TestSecondIsRefused(t *testing.T) {
+	l, h, _, _ := pair(t)
+	first := start(t, l, h, overlay(h.Underlay4(), h.Overlay4(), h.OverlayPrefixes()))
+	dir, err := l.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name              string
+		socket, port, tap string
+		says              string
+	}{
+		{"socket", first.socket, "4790", "tap1", "socket"},
+		{"UDP port", dir + "/a.sock", "4789", "tap1", "4789"},
+		{"TAP", dir + "/b.sock", "4790", "vtep0", "vtep0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := links(t, h)
+			got := execute(t, h, vtepdPath, "--local", h.Underlay4().String(), "--vni", "42", "--tap", c.tap, "--dstport", c.port, "--socket", c.socket)
+			if got.code != 1 || !strings.Contains(got.stderr, fmt.Sprintf("pid %d", first.PID())) || !strings.Contains(got.stderr, c.says) {
+				t.Errorf("exit code %d, %s; want 1 and pid %d, which holds the %s", got.code, got.stderr, first.PID(), c.name)
+			}
+			if d := cmp.Diff(before, links(t, h)); d != "" {
+				t.Errorf("links (-before +after):\n%s", d)
+			}
+		})
+	}
+	first.tell(t, "status")
+	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 {
+		t.Errorf("refused starts left %v", left)
+	}
+}
+
+// TestKernelHoldsThePort: a vxlan device of the kernel has no process to name.
+func TestKernelHoldsThePort(t *testing.T) {
+	l, h, other, _ := pair(t)
+	h.VXLAN(lab.VXLANOptions{VNI: 42, Local: h.Underlay4(), Peers: nil})
+	dir, err := l.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := execute(t, h, vtepdPath, "--local", h.Underlay4().String(), "--vni", "42", "--peer", other.Underlay4().String(), "--socket", dir+"/vtepd.sock")
+	if got.code != 1 || !strings.Contains(got.stderr, "vxlan device") || !strings.Contains(got.stderr, "4789") {
+		t.Errorf("exit code %d, %s; want 1 and the kernel's vxlan device", got.code, got.stderr)
+	}
+}
