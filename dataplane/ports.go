@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"vtepd/dataplane/tap"
@@ -61,9 +62,29 @@ func (s *Switch) AddPort(c PortConfig) error {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
 	s.refreshPort(r)
-	s.log.Info("port added", "port", c.Name, "queues", l.dev.Queues(), "offload", capsWords(l.caps), "without", l.caps.Reason)
+	s.logAdded(&c, l)
 	s.event(Event{Object: "port", Action: "add", Port: c.Name})
 	return nil
+}
+
+// logAdded says what came of a new port, and warns of an MTU that the underlay cannot carry: TCP would stall on it.
+func (s *Switch) logAdded(c *PortConfig, l *link) {
+	log := s.log.With("port", c.Name)
+	if l.caps.Reason != "" {
+		log = log.With("without", l.caps.Reason)
+	}
+	log.Info("port added", "queues", l.dev.Queues(), "mtu", c.MTU, "offload", strings.Join(capsWords(l.caps), ","))
+	if most := s.defaultMTU(); c.MTU > most && s.reachesPeers(c) {
+		log.Warn("port MTU is more than the underlay carries: larger frames to peers will be dropped (too_big)", "mtu", c.MTU, "underlay_carries", most)
+	}
+}
+
+// reachesPeers says whether a VNI of the port has peers.
+func (s *Switch) reachesPeers(c *PortConfig) bool {
+	if r := s.vnis[c.Untagged]; r != nil && len(r.flood) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.Tagged, func(m VIDMap) bool { return len(s.vnis[m.VNI].flood) > 0 })
 }
 
 // SetPort changes the VLANs, MTU, MAC, addresses and limits of a port in place. Type and namespace cannot change.

@@ -33,7 +33,7 @@ type PortInfo struct {
 	Queues        int
 	Offload       []string
 	OffloadReason string
-	// MACs counts its dynamic entries.
+	// MACs counts the entries that point to it.
 	MACs int
 }
 
@@ -49,7 +49,7 @@ type PeerInfo struct {
 	Addr netip.AddrPort
 	// VNIs whose flood list it is on, ascending.
 	VNIs []uint32
-	// MACs counts the dynamic entries behind it.
+	// MACs counts the entries that point to it.
 	MACs int
 }
 
