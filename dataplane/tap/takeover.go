@@ -33,7 +33,7 @@ func takeOver(o Options, h *netlink.Handle, link netlink.Link, target int) (_ *D
 	tun, ok := link.(*netlink.Tuntap)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%w: an interface of kind %q has that name: choose another, or use port type netdev",
+		return nil, fmt.Errorf("%w: an interface of kind %q has that name: choose another name for the port",
 			ErrNotTAP, link.Type())
 	case tun.Mode != netlink.TUNTAP_MODE_TAP:
 		return nil, fmt.Errorf("%w: a TUN device (layer 3) has that name: choose another", ErrNotTAP)

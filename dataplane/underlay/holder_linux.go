@@ -18,10 +18,10 @@ import (
 func explainBind(err error, local netip.Addr, port uint16) error {
 	switch err {
 	case unix.EADDRINUSE:
-		return fmt.Errorf("%w: %s: %w", ErrPortInUse, describeHolder(local, port), err)
+		return fmt.Errorf("%w (%w): %s", ErrPortInUse, err, describeHolder(local, port))
 	case unix.EADDRNOTAVAIL:
-		return fmt.Errorf("%w: see `ip address`, or add it: `ip address add %v/%d dev eth0`: %w",
-			ErrNoAddress, local.WithZone(""), local.BitLen(), err)
+		return fmt.Errorf("%w (%w): `ip -brief address` shows those that are, `ip address add %v/LENGTH dev INTERFACE` adds one",
+			ErrNoAddress, err, local.WithZone(""))
 	}
 	return err
 }
