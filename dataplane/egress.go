@@ -92,6 +92,9 @@ func (l *link) takes(o encap.Offload) bool {
 	return false
 }
 
+// writeWork is what a write to a TAP counts for in worker.work: it enters the kernel's stack, which takes as long as sending a few datagrams.
+const writeWork = 4
+
 // writeFrame writes one frame or superframe to the worker's queue of a device, with a tag (TCI) in front unless that is 0.
 func (w *worker) writeFrame(l *link, b []byte, off encap.Offload, tci uint16) error {
 	w.parts = append(w.parts[:0], b)
@@ -109,6 +112,7 @@ func (w *worker) writeParts(l *link, off encap.Offload, tci uint16) error {
 		w.parts[0] = w.tagged[:]
 		off = off.Shift(encap.VLANTagLen)
 	}
+	w.work += writeWork
 	return l.queues[w.id].Write(off, w.parts)
 }
 
@@ -176,6 +180,7 @@ func portReason(err error) Reason {
 
 // joinLater gives a frame from the wire to the coalescer, which writes it, alone or joined with others, at the end of the batch.
 func (w *worker) joinLater(f *frame, p *port, tci uint16) {
+	w.work++
 	key := p.index<<16 | uint32(tci)
 	if !w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse()) {
 		w.flushJoined()
@@ -288,6 +293,7 @@ func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, hea
 		w.sendQueued()
 		w.tx.Queue(p.dest, class, hash, header, payload, 0)
 	}
+	w.work++
 	w.sent = append(w.sent, sent{fate: f.fate, size: uint32(size), peer: uint16(p.index)})
 	w.peerTx.add(&p.stats[w.id], 1, uint64(size-encap.VXLANLen))
 	w.vniTx.add(&f.domain.stats[w.id], 1, uint64(size-encap.VXLANLen))

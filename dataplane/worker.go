@@ -23,6 +23,9 @@ const (
 	arenaAlign = 64
 	// tapBatch bounds the frames of one TAP batch, so that other sources get their turn.
 	tapBatch = 64
+	// batchWork bounds what one batch makes a worker do, in copies handed to egress, so that a source whose frames are multiplied (a broadcast to
+	// a thousand peers, a flood to hundreds of ports) takes its turn like any other. 1024 are about a millisecond.
+	batchWork = 1024
 	// headerArena holds the headers of the segments in flight, in bytes: 1024 of the usual 74 and to spare.
 	headerArena = 128 << 10
 	// maxFates bounds the frames of a batch; a longer one is settled in parts.
@@ -62,6 +65,8 @@ type worker struct {
 
 	frame      frame
 	cutter     encap.Cutter
+	work       int // copies of the present batch
+	rxLimit    int // messages to ask the underlay for next
 	headerUsed int
 	fates      []fate
 	sent       []sent
@@ -133,6 +138,7 @@ func newWorker(s *Switch, id int) (*worker, error) {
 		parts:  make([][]byte, 0, 256),
 	}
 	w.failed = w.notSent
+	w.rxLimit = underlay.MaxMessages
 	w.portTx.dir, w.peerTx.dir, w.vniTx.dir = tx, tx, tx
 	if err := poll.add(w.rx.FD(), eventUnderlay, 0); err != nil {
 		poll.close()
@@ -215,6 +221,7 @@ func (w *worker) serve(src source) (more bool) {
 	w.snap = w.s.current.Load()
 	w.inside.Store(w.snap.generation)
 	w.now = w.s.now()
+	w.work = 0
 	if src.index == eventUnderlay {
 		more = w.serveUnderlay()
 	} else if p := w.snap.port(uint32(src.index)); p != nil && p.link != nil && p.link.serial == src.serial {
@@ -250,18 +257,28 @@ func (w *worker) serveTAP(p *port) (more bool) {
 		end := tap.Headroom + n
 		w.fromPort(p, slot[:end], off)
 		used += (end + arenaAlign - 1) &^ (arenaAlign - 1)
+		if w.work >= batchWork {
+			break
+		}
 	}
 	return true
 }
 
-// serveUnderlay reads datagrams from the worker's socket.
+// serveUnderlay reads datagrams from the worker's socket. What has been read must be carried to its end, so the number asked for follows from the
+// work that the last ones made.
 func (w *worker) serveUnderlay() (more bool) {
-	messages, err := w.rx.Recv(underlay.MaxMessages)
+	limit := w.rxLimit
+	messages, err := w.rx.Recv(limit)
 	if err != nil {
 		return false
 	}
 	for i := range messages {
 		w.fromUnderlay(&messages[i])
 	}
-	return len(messages) == underlay.MaxMessages
+	if w.work > batchWork {
+		w.rxLimit = max(1, len(messages)/2)
+	} else if len(messages) == limit {
+		w.rxLimit = min(underlay.MaxMessages, 2*limit)
+	}
+	return len(messages) == limit
 }
