@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vtepd/bench/lab"
-	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
 	"vtepd/fdb"
@@ -435,6 +434,3 @@ func eventually(t *testing.T, limit time.Duration, what string, condition func()
 		}
 	}
 }
-
-// maxBatch keeps the number of frames in flight below what the kernel queues for a TAP and a socket.
-const maxBatch = underlay.MaxMessages
