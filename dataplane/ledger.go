@@ -26,8 +26,8 @@ func (k ledgerKey) port() uint16   { return uint16(k >> 40) }
 func (k ledgerKey) peer() uint16   { return uint16(k >> 24) }
 func (k ledgerKey) vni() uint32    { return uint32(k) & MaxVNI }
 
-// ledger is one worker's account of dropped frames: written by that worker alone, read by anybody. Lines are never removed, so that
-// counts never go back; a line whose port or peer is gone is reported without it.
+// ledger is one worker's account of dropped frames: that worker adds to it, and control takes the names of ports and peers that are gone out of it.
+// Counts stay, so that the sum of a reason never goes back.
 type ledger struct {
 	lines [ledgerSlots]struct {
 		key   atomic.Uint64
@@ -52,6 +52,33 @@ func (l *ledger) add(k ledgerKey, packets uint64) {
 		}
 	}
 	l.rest[k.reason()].Add(packets)
+}
+
+// forget takes ports and peers out of the lines that name them: their indices are about to name others. What was counted stays with the reason and
+// the VNI. No frame of theirs may be under way any more, so the worker adds to none of these lines; Switch.mu keeps readers away.
+//
+// The room it makes ends a search of the worker sooner, which may then begin a second line of a key: sum adds them up.
+func (l *ledger) forget(gone func(port, peer uint16) bool) {
+	kept := make(map[ledgerKey]int)
+	for i := range l.lines {
+		line := &l.lines[i]
+		k := ledgerKey(line.key.Load())
+		if k == 0 {
+			continue
+		}
+		if !gone(k.port(), k.peer()) {
+			kept[k] = i
+			continue
+		}
+		k = makeLedgerKey(k.reason(), noIndex, noIndex, k.vni())
+		if to, ok := kept[k]; ok {
+			l.lines[to].count.Add(line.count.Load())
+			line.key.Store(0)
+			continue
+		}
+		line.key.Store(uint64(k))
+		kept[k] = i
+	}
 }
 
 // sum adds the worker's lines to into.

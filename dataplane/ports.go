@@ -185,6 +185,7 @@ func (s *Switch) removePort(r *portRecord) {
 	s.settle()
 	s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
 	s.fdb.SetDestLimit(p.place(), 0)
+	s.forgetDrops(func(port, _ uint16) bool { return uint32(port) == p.index })
 	s.closeLink(p.link)
 }
 

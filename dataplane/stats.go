@@ -41,9 +41,11 @@ func (s *Switch) VNIStats() []VNIStats {
 	return list
 }
 
-// Drops lists the drop ledger: reasons in their order, the most frequent first within one. Lines of ports and peers that are gone are
+// Drops lists the drop ledger: reasons in their order, the most frequent first within one. What ports and peers dropped that are gone is
 // listed without them.
 func (s *Switch) Drops() []Drop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	sums := make(map[ledgerKey]uint64)
 	for _, w := range s.workers {
 		w.drops.sum(sums)
@@ -75,6 +77,13 @@ func (s *Switch) Drops() []Drop {
 			cmp.Compare(a.VNI, b.VNI), a.Peer.Compare(b.Peer))
 	})
 	return list
+}
+
+// forgetDrops takes ports and peers, by index, out of the drop ledger. No worker may still know them. Needs mu.
+func (s *Switch) forgetDrops(gone func(port, peer uint16) bool) {
+	for _, w := range s.workers {
+		w.drops.forget(gone)
+	}
 }
 
 // Totals sums the frames of all workers.

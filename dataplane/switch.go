@@ -240,6 +240,11 @@ func (s *Switch) reapPeers() {
 		s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
 		s.event(Event{Object: "peer", Action: "del", Peer: p.addr})
 	}
+	indices := make(map[uint16]bool, len(gone))
+	for _, p := range gone {
+		indices[uint16(p.index)] = true
+	}
+	s.forgetDrops(func(_, peer uint16) bool { return indices[peer] })
 	s.peers.recycle(gone)
 }
 
