@@ -14,6 +14,10 @@ import (
 // peerBuckets is the size of the registry's hash table: a quarter of MaxPeers keeps chains short. A power of two.
 const peerBuckets = MaxPeers / 4
 
+// maxLearnedPeers is how many peers there may be for one more to be learned. The rest is for those that configuration names: otherwise, under
+// policy Learn, spoofed sources could have the operator's own peers refused.
+const maxLearnedPeers = MaxPeers / 4 * 3
+
 // peer is a remote VTEP: one underlay address and UDP port. Everything but the links is written once.
 type peer struct {
 	index uint32
@@ -69,7 +73,8 @@ func (r *registry) at(index uint32) *peer {
 	return r.byIndex[index].Load()
 }
 
-// obtain returns the peer of that address and port, making it when there is none, and adds refs to its references.
+// obtain returns the peer of that address and port, making it when there is none, and adds refs to its references. Without refs it is learned, and
+// refused beyond maxLearnedPeers.
 func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,6 +84,8 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	}
 	var index uint32
 	switch {
+	case refs == 0 && r.count.Load() >= maxLearnedPeers:
+		return nil, fmt.Errorf("peer %s: %d peers are known, and no more are learned: %w", a.Addr(), maxLearnedPeers, ErrLimit)
 	case len(r.free) > 0:
 		index = r.free[len(r.free)-1]
 		r.free = r.free[:len(r.free)-1]
