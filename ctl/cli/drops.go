@@ -47,7 +47,7 @@ var explanations = map[string]string{
 	"ecn_not_ect":          "marked congested on the way, but the inner packet does not know ECN",
 	"invalid_source_mac":   "the source address is multicast or zero",
 	"static_mac_elsewhere": "the source address is a static entry of another place",
-	"mac_limit":            "the source address could not be learned: a max-macs is reached",
+	"mac_limit":            "the source address could not be learned: a max-macs is reached and nothing may make room",
 	"same_place":           "the destination is where the frame came from",
 	"split_horizon":        "from a peer, and the destination is behind a peer",
 	"no_destination":       "nobody else is in the VNI",

@@ -167,7 +167,7 @@ type running struct {
 
 // serve runs the switch until a signal or a failure, and leaves nothing behind.
 func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
-	socket, err := listen(socketPath)
+	socket, err := claim(socketPath)
 	if err != nil {
 		return err
 	}
@@ -186,6 +186,9 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		}
 	}()
 	if d.control, err = ctl.New(sw, m, d.log); err != nil {
+		return err
+	}
+	if err := socket.bind(); err != nil {
 		return err
 	}
 	server := ctl.NewServer(d.control, d.log)

@@ -289,7 +289,7 @@ func TestStaleSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen(socket); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by another program, pid %d", os.Getpid())) {
+	if _, err := claim(socket); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by another program, pid %d", os.Getpid())) {
 		t.Errorf("a socket in use: %v", err)
 	}
 	l.SetUnlinkOnClose(false)
@@ -297,8 +297,14 @@ func TestStaleSocket(t *testing.T) {
 	if _, err := os.Stat(socket); err != nil {
 		t.Fatal(err)
 	}
-	s, err := listen(socket)
+	s, err := claim(socket)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the socket is there before anything serves it")
+	}
+	if err := s.bind(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -321,7 +327,7 @@ func TestLockRace(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				s, err := listen(socket)
+				s, err := claim(socket)
 				if err != nil {
 					continue
 				}
@@ -332,6 +338,9 @@ func TestLockRace(t *testing.T) {
 					t.Error("two hold the socket")
 				}
 				mu.Unlock()
+				if err := s.bind(); err != nil {
+					t.Error(err)
+				}
 				mu.Lock()
 				holders--
 				mu.Unlock()

@@ -26,10 +26,10 @@ type controlSocket struct {
 	made []string
 }
 
-// listen takes the control socket at path. A second vtepd is refused with the first one's pid, and so is any other process that listens there; a
-// socket that nobody serves any more is replaced. The lock is a file beside the socket (a socket itself cannot be locked), and goes with the process
-// however that ends.
-func listen(path string) (*controlSocket, error) {
+// claim takes the place of the control socket at path, so that nobody else can have it. A second vtepd is refused with the first one's pid, and so is any
+// other process that listens there; a socket that nobody serves any more is removed. The lock is a file beside the socket (a socket itself cannot be
+// locked), and goes with the process however that ends.
+func claim(path string) (*controlSocket, error) {
 	s := &controlSocket{path: path}
 	var err error
 	// Another vtepd that stops just now may remove the directory that it made, between here and the lock.
@@ -49,22 +49,25 @@ func listen(path string) (*controlSocket, error) {
 		s.unlock()
 		return nil, err
 	}
+	return s, nil
+}
+
+// bind makes the socket. It is there only when the switch is, so that who waits for the file finds everything done.
+func (s *controlSocket) bind() error {
 	// Between bind and chmod nobody else may connect: the mask is taken off the bits that the socket is born with.
 	old := unix.Umask(0o777 &^ socketMode)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
 	unix.Umask(old)
 	if err != nil {
-		s.unlock()
-		return nil, fmt.Errorf("control socket %s: %w: choose another place with socket", path, bare(err))
+		return fmt.Errorf("control socket %s: %w: choose another place with socket", s.path, bare(err))
 	}
 	// The file is removed by Close, under the lock.
 	l.SetUnlinkOnClose(false)
 	s.Listener = l
-	if err := os.Chmod(path, socketMode); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("control socket %s: %w", path, bare(err))
+	if err := os.Chmod(s.path, socketMode); err != nil {
+		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
 	}
-	return s, nil
+	return nil
 }
 
 // Close removes the socket and lets go of the lock. It may be called again.
@@ -72,11 +75,14 @@ func (s *controlSocket) Close() error {
 	if s.lock == nil {
 		return nil
 	}
+	defer s.unlock()
+	if s.Listener == nil {
+		return nil
+	}
 	err := s.Listener.Close()
 	if rerr := os.Remove(s.path); err == nil && !errors.Is(rerr, fs.ErrNotExist) {
 		err = rerr
 	}
-	s.unlock()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
