@@ -41,7 +41,8 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if l == nil {
 		return w.refuse(f, p, PortGone)
 	}
-	if f.largest() > p.maxFrame {
+	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
+	if n := f.largest(); n > p.maxFrame && (n > p.maxFrame+encap.VLANTagLen || !isTag(encap.Ethernet(f.bytes()).EtherType())) {
 		return w.refuse(f, p, TooBig)
 	}
 	if vid != 0 {

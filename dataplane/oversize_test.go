@@ -116,6 +116,24 @@ func TestTooBigForAPort(t *testing.T) {
 	}
 }
 
+// A tag that the VNI keeps does not count either: what a port's own stack sends at its MTU, tagged, fits a port of the same MTU.
+//
+//	p0 p1 (MTU 1000) ── switch (VNI 42 keeps inner tags)
+func TestKeptTagFitsThePort(t *testing.T) {
+	s := newScene(t, 0, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{KeepInnerVLAN: true}})
+	s.configuredPort(PortConfig{Name: "p0", Untagged: 42, MTU: 1000})
+	s.configuredPort(PortConfig{Name: "p1", Untagged: 42, MTU: 1000})
+	s.drops(0, TooBig, func() { s.Inject("p0", putTag(sized(1014), 0x8100, 7)) })
+	if got, want := s.counts(), "p1:1"; got != want {
+		t.Errorf("tagged and just fits: %q, want %q", got, want)
+	}
+	s.do(func() error { return s.SetPort(PortConfig{Name: "p1", Type: PortTAP, Untagged: 42, MTU: 999}) })
+	s.drops(1, TooBig, func() { s.Inject("p0", putTag(sized(1014), 0x8100, 7)) })
+	s.do(func() error { return s.SetPort(PortConfig{Name: "p1", Type: PortTAP, Untagged: 42, MTU: 996}) })
+	s.drops(1, TooBig, func() { s.Inject("p0", sized(1014)) })
+}
+
 func portStats(s *Switch, name string) Counters {
 	for _, p := range s.PortStats() {
 		if p.Port == name {
