@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -276,4 +277,27 @@ func TestStaticEntryAdmitsItsPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	unknown(1)
+}
+
+// A static entry may lead to a peer by a UDP port of its own. What comes from there is not elsewhere: the source port of a datagram says nothing.
+//
+//	p0 (VNI 42, peer r0) ── switch ════ r0
+func TestStaticEntryWithPortOfItsOwn(t *testing.T) {
+	for _, learning := range []bool{true, false} {
+		s := newScene(t, 2, nil)
+		s.set(VNIConfig{VNI: 42, Learning: learning}, s.addrs()...)
+		s.port("p0", 42)
+		dst := netip.AddrPortFrom(s.remotes[0].addr, 4790)
+		if err := s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(5)), Dst: dst, State: fdb.Static}, fdb.Add); err != nil {
+			t.Fatal(err)
+		}
+		s.drops(0, StaticMACElsewhere, func() { s.remotes[0].send(42, times(3, frameOf(station(5), broadcast))...) })
+		if got, want := s.counts(), "p0:3"; got != want {
+			t.Errorf("learning %t: from the entry's own address: %q, want %q", learning, got, want)
+		}
+		s.drops(3, StaticMACElsewhere, func() { s.remotes[1].send(42, times(3, frameOf(station(5), broadcast))...) })
+		if e := s.entry(42, station(5)); e.Dst != dst || e.State != fdb.Static {
+			t.Errorf("learning %t: the entry became %+v", learning, e)
+		}
+	}
 }

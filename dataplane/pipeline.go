@@ -379,7 +379,9 @@ func (w *worker) learn(f *frame, place fdb.Dest) Reason {
 	}
 	switch w.s.fdb.Learn(vni, mac, place, w.now) {
 	case fdb.Elsewhere:
-		return StaticMACElsewhere
+		if !w.staticAtSource(f, mac) {
+			return StaticMACElsewhere
+		}
 	case fdb.Refused:
 		return MACLimit
 	}
@@ -400,11 +402,25 @@ func (w *worker) guardStatic(f *frame) Reason {
 	if c.learnMAC == mac && c.learnVNI == vni && c.learnPlace == place {
 		return ReasonNone
 	}
-	if e, ok := w.s.fdb.Get(vni, mac, w.now); ok && e.State == fdb.Static && e.Dest != place {
+	if e, ok := w.s.fdb.Get(vni, mac, w.now); ok && e.State == fdb.Static && e.Dest != place && !w.staticAtSource(f, mac) {
 		return StaticMACElsewhere
 	}
 	c.learnMAC, c.learnVNI, c.learnPlace = mac, vni, place
 	return ReasonNone
+}
+
+// staticAtSource says whether the static entry of a MAC leads to the host that the frame came from, by another UDP port: a source is known by its
+// address alone, and was taken for the peer of that address on the flood list.
+func (w *worker) staticAtSource(f *frame, mac fdb.MAC) bool {
+	if f.peer == nil {
+		return false
+	}
+	e, ok := w.s.fdb.Get(f.domain.vni, mac, w.now)
+	if !ok || !e.Dest.IsPeer() {
+		return false
+	}
+	p := w.s.peers.at(e.Dest.Index())
+	return p != nil && p.addr.Addr() == f.peer.addr.Addr()
 }
 
 // forward looks the destination up and hands the frame to egress.
