@@ -539,6 +539,52 @@ func TestAttrBesideClose(t *testing.T) {
 	}
 }
 
+// An interface that is renamed while it is asked for is not gone: whoever believes that it is removes it.
+func TestAttrBesideRename(t *testing.T) {
+	newNetNS(t)
+	d := mustOpen(t, Options{Name: "tap0"})
+	if err := d.SetUp(false); err != nil { // before Linux 6.2 only what is down can be renamed
+		t.Fatal(err)
+	}
+	link, err := netlink.LinkByName("tap0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if err := h.LinkSetName(link, []string{"tap1", "tap0"}[i%2]); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 1000 {
+		if _, err := d.Attr(); errors.Is(err, ErrGone) {
+			t.Errorf("Attr: %v", err)
+			break
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if a, err := d.Attr(); err != nil || !strings.HasPrefix(a.Name, "tap") {
+		t.Errorf("Attr when all is quiet: %+v, %v", a, err)
+	}
+}
+
 func TestHolderLine(t *testing.T) {
 	for in, want := range map[string]string{
 		"pos:\t0\nflags:\t0100002\nmnt_id:\t23\niff:\ttap0\n": "tap0",

@@ -33,12 +33,29 @@ type place struct {
 	away  bool
 }
 
+// findTries bounds how often find asks again for an interface that was renamed or moved between its questions.
+const findTries = 5
+
 // find asks the kernel, through the queue's descriptor, for the interface's
 // present name and namespace. The caller holds the lock and closes the handle.
-func (d *Device) find() (place, error) {
+// Only the descriptor can tell that the device is gone (ErrGone): a name that is
+// not there any more may be that of before a rename.
+func (d *Device) find() (p place, err error) {
 	if len(d.queues) == 0 {
 		return place{}, ErrGone
 	}
+	for range findTries {
+		var missing netlink.LinkNotFoundError
+		if p, err = d.look(); !errors.As(err, &missing) {
+			return p, err
+		}
+	}
+	return place{}, err
+}
+
+// look is one try of find; netlink.LinkNotFoundError when what the descriptor
+// told did not hold until it was used.
+func (d *Device) look() (place, error) {
 	fd := d.queues[0].fd
 	name, err := attachedName(fd)
 	if err != nil {
@@ -61,10 +78,6 @@ func (d *Device) find() (place, error) {
 	}
 	if p.link, err = p.h.LinkByName(name); err != nil {
 		p.h.Close()
-		var missing netlink.LinkNotFoundError
-		if errors.As(err, &missing) {
-			return place{}, ErrGone
-		}
 		return place{}, err
 	}
 	return p, nil
