@@ -41,6 +41,10 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if l == nil {
 		return w.refuse(f, p, PortGone)
 	}
+	if f.wire {
+		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there.
+		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), p.maxFrame)
+	}
 	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
 	if n := f.largest(); n > p.maxFrame && (n > p.maxFrame+encap.VLANTagLen || !isTag(encap.Ethernet(f.bytes()).EtherType())) {
 		return w.refuse(f, p, TooBig)
@@ -48,13 +52,15 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if vid != 0 {
 		vid |= f.priority
 	}
-	if f.wire && !shared {
-		if l.coalesce != (encap.Caps{}) {
-			w.joinLater(f, p, vid)
-			return ReasonNone
-		}
-	} else if !l.takes(f.off) {
+	alone := f.off != (encap.Offload{})
+	switch {
+	case f.wire && !shared && !alone && l.coalesce != (encap.Caps{}):
+		w.joinLater(f, p, vid)
+		return ReasonNone
+	case !l.takes(f.off):
 		return w.toPlainPort(f, p, vid)
+	case f.wire && !shared && alone && w.join.Len() > 0:
+		w.flushJoined() // what came before it in its flow
 	}
 	if err := w.writeFrame(l, f.bytes(), f.off, vid); err != nil {
 		return w.refuse(f, p, portReason(err))
