@@ -137,6 +137,9 @@ func TestPortStates(t *testing.T) {
 		}
 		return false
 	})
+	if s.known(42, station(60)) {
+		t.Error("a station behind a port that is missing is still known")
+	}
 	becomes(PortUp)
 	if got := s.portInfo("p1"); got.Ifname != "p1" || got.NetNS != s.Name() {
 		t.Errorf("made again: %+v", got)

@@ -1,12 +1,17 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
 )
@@ -246,8 +251,14 @@ func TestTaggedSuperframes(t *testing.T) {
 				tagged.Tags = []uint16{5<<13 | 10}
 				// For a TAP without offload the kernel cuts the superframe before vtepd sees it.
 				frame, off := tagged.Superframe(size)
+				kernel := newOffloadSniffer(t, s.Host, "other")
 				s.InjectSuperframe("trunk", encodeOffload(off), frame)
 				s.rest()
+				if offload {
+					if got, l4 := kernel.next(); got.CsumStart != l4 || !got.IsGSO() || got.GSOSize != size {
+						t.Errorf("the kernel got %+v for a frame whose TCP header is at %d", got, l4)
+					}
+				}
 				check("acc10", "-", 1)
 				check("native", "-", 1)
 				check("other", "c:10:110", 1)
@@ -274,15 +285,88 @@ func TestTaggedSuperframes(t *testing.T) {
 					p.Payload = back.Payload[at:min(at+size, len(back.Payload))]
 					datagrams = append(datagrams, p.Frame())
 				}
-				s.remotes[0].send(10010, datagrams...)
+				kernel = newOffloadSniffer(t, s.Host, "other")
+				// In one piece, so that the kernel hands it over in one: else it is chance which segments meet in a batch.
+				var train []byte
+				for _, f := range datagrams {
+					train = append(train, datagramOf(10010, f)...)
+				}
+				s.remotes[0].option(unix.SOL_UDP, unix.UDP_SEGMENT, encap.VXLANLen+len(datagrams[0]))
+				s.remotes[0].sendRaw(train)
+				s.remotes[0].option(unix.SOL_UDP, unix.UDP_SEGMENT, 0)
 				s.rest()
+				if got, l4 := kernel.next(); got.IsGSO() && got.CsumStart != l4 || got.IsGSO() != offload {
+					t.Errorf("the kernel got %+v for a frame whose TCP header is at %d", got, l4)
+				}
 				sent = back
-				check("other", "c:0:110", 0)
+				check("other", "c:0:110", 1)
 				if got := s.counts(); got != "" {
 					t.Errorf("unicast went elsewhere too: %q", got)
 				}
 				s.balance()
 			})
 		}
+	}
+}
+
+// offloadSniffer looks at what the kernel makes of a frame's virtio-net header.
+type offloadSniffer struct {
+	t  *testing.T
+	fd int
+}
+
+func newOffloadSniffer(t *testing.T, h *lab.Host, ifname string) *offloadSniffer {
+	t.Helper()
+	o := &offloadSniffer{t: t}
+	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8 // network byte order
+	if err := h.Do(func() (err error) {
+		o.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(o.fd) })
+	wait := unix.NsecToTimeval(int64(time.Second))
+	if err := errors.Join(
+		unix.SetsockoptInt(o.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1),
+		unix.SetsockoptInt(o.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
+		unix.SetsockoptTimeval(o.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+		unix.Bind(o.fd, &unix.SockaddrLinklayer{Protocol: all & 0xffff, Ifindex: h.Index(ifname)}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// next returns the offload state of the next frame and where its L4 header is, without the tag, which the kernel has taken off.
+func (o *offloadSniffer) next() (off encap.Offload, l4 uint16) {
+	o.t.Helper()
+	buf := make([]byte, 1<<17)
+	n, err := unix.Read(o.fd, buf)
+	if err != nil {
+		o.t.Fatalf("no frame: %v", err)
+	}
+	off.Decode(buf)
+	var l encap.Layout
+	l.Parse(buf[encap.OffloadLen:n])
+	return off, l.L4
+}
+
+// A trunk may carry its native VLAN alone.
+//
+//	p0 (access) sole (trunk [10], native 10) ── switch
+func TestNativeAlone(t *testing.T) {
+	s := newScene(t, 0, nil)
+	s.set(VNIConfig{VNI: 10010, Learning: true})
+	s.configuredPort(PortConfig{Name: "p0", Untagged: 10010})
+	s.configuredPort(PortConfig{Name: "sole", Untagged: 10010, NativeVID: 10})
+	for _, tags := range []string{"-", "c:0:0", "c:3:10"} {
+		s.Inject("sole", withTags(frameOf(station(1), broadcast), tags))
+		if got, want := s.counts(), "p0:1"; got != want {
+			t.Errorf("%s: %q, want %q", tags, got, want)
+		}
+	}
+	for _, tags := range []string{"c:0:11", "s:0:10"} {
+		s.drops(1, VLANNotAllowed, func() { s.Inject("sole", withTags(frameOf(station(1), broadcast), tags)) })
 	}
 }
