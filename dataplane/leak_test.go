@@ -227,12 +227,16 @@ func TestAskingAfterClose(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	before := s.current.Load().generation
 	for range 2 {
 		s.do(func() error { s.Ports(); return nil })
 		s.ports["p0"].retry = time.Time{} // as if the wait for the next attempt were over
 	}
 	s.Status()
 	s.Drops()
+	if got := s.current.Load().generation; got != before {
+		t.Errorf("after Close %d snapshots were published", got-before)
+	}
 	if out := s.Must("ip", "-o", "link", "show"); strings.Contains(out, "p0") {
 		t.Errorf("after Close there is a device:\n%s", out)
 	}

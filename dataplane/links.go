@@ -64,6 +64,9 @@ func (s *Switch) refreshPorts() {
 
 // refreshPort asks the kernel what the port's interface is doing and acts on what changed. Needs mu.
 func (s *Switch) refreshPort(r *portRecord) {
+	if s.closed {
+		return // the devices are gone for good
+	}
 	p := r.published
 	if p.link == nil {
 		s.remakePort(r)
