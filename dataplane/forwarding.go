@@ -55,15 +55,16 @@ func (s *Switch) FDBPut(e FDBEntry, mode fdb.PutMode) error {
 		}
 		return err
 	}
-	if had {
-		s.unpin(r, old)
-	}
+	// The new entry comes first: a peer that both have may send without a break.
 	if p != nil {
 		if e.State == fdb.Dynamic {
 			s.peers.release(p, 1) // lives as long as the entry does
 		} else {
 			s.pin(r, p)
 		}
+	}
+	if had {
+		s.unpin(r, old)
 	}
 	return nil
 }

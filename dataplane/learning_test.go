@@ -301,3 +301,27 @@ func TestStaticEntryWithPortOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// To put an entry that is there, or another state of it, never shuts its peer out, not for a moment.
+func TestStaticEntryPutAgain(t *testing.T) {
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true})
+	e := FDBEntry{VNI: 42, MAC: fdb.MAC(station(5)), Dst: peerAt(s.remotes[0].addr), State: fdb.Static}
+	if err := s.FDBPut(e, fdb.Add); err != nil {
+		t.Fatal(err)
+	}
+	before := s.current.Load().generation
+	for _, state := range []fdb.State{fdb.Static, fdb.Sticky, fdb.Static} {
+		e.State = state
+		if err := s.FDBPut(e, fdb.Replace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.current.Load().generation; got != before {
+		t.Errorf("%d snapshots published for entries of one peer, want none", got-before)
+	}
+	if err := s.FDBDel(42, e.MAC, netip.AddrPort{}); err != nil {
+		t.Fatal(err)
+	}
+	s.drops(1, UnknownPeer, func() { s.remotes[0].send(42, frameOf(station(5), broadcast)) })
+}
