@@ -16,7 +16,7 @@ const (
 	panelGap     = 36 // between columns
 	rowGap       = 14 // between rows of panels
 	panelHead    = 44
-	rowHeight    = 34
+	rowHeight    = 47
 	barHeight    = 11
 	labelWidth   = 108
 	valueWidth   = 46
@@ -25,13 +25,16 @@ const (
 // chartStyle draws with the colours of the reader's theme. The background is the chart's own, so that text stays readable wherever the picture is put.
 const chartStyle = `
 .page{fill:#ffffff}.text{fill:#1f2328}.quiet{fill:#59636e}.rule{stroke:#d1d9e0}
-.own{fill:#0969da}.own.wire{fill:#80b3ef}.other{fill:#818b98}.other.wire{fill:#c4cad1}
+.own{fill:#0969da}.own.wire{fill:#80b3ef}.own.gro{fill:#4b8fe3}.other{fill:#818b98}.other.wire{fill:#c4cad1}.other.gro{fill:#a3abb5}
 @media (prefers-color-scheme:dark){
 .page{fill:#0d1117}.text{fill:#f0f6fc}.quiet{fill:#9198a1}.rule{stroke:#3d444d}
-.own{fill:#4493f8}.own.wire{fill:#1f4f92}.other{fill:#8b949e}.other.wire{fill:#4a525c}}
+.own{fill:#4493f8}.own.wire{fill:#1f4f92}.own.gro{fill:#316cbb}.other{fill:#8b949e}.other.wire{fill:#4a525c}.other.gro{fill:#6b737d}}
 text{font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;font-size:13px}
 .title{font-size:20px;font-weight:600}.head{font-size:14px;font-weight:600}.small{font-size:12px}
 `
+
+// modeClasses end the class of a bar.
+var modeClasses = map[Mode]string{Veth: "", Wire: " wire", WireGRO: " gro"}
 
 // svg writes elements. Coordinates are rounded to a tenth.
 type svg struct{ strings.Builder }
@@ -47,9 +50,9 @@ func (s *svg) bar(x, y, width, height float64, class string) {
 }
 
 // chartMetrics are the figures that get a panel.
-var chartMetrics = []Metric{TCP1, TCP4, UDP1, UDP64, RTT50, CPU}
+var chartMetrics = []Metric{TCP1, TCP4, UDP1, UDP64, Event50, CPU}
 
-// Chart is the report as an SVG picture: a panel for each figure, in it a pair of bars for each system, the underlay as it is above the wire mode.
+// Chart is the report as an SVG picture: a panel for each figure, in it bars for each system, one for each mode of the underlay.
 func (r Report) Chart() string {
 	var systems []System
 	for _, s := range r.Plan.Systems {
@@ -79,7 +82,8 @@ func (r Report) Chart() string {
 
 func (s *svg) legend(x, y float64) {
 	for _, entry := range []struct{ class, label string }{
-		{"own", "vtepd"}, {"other", "others"}, {"own wire", ""}, {"other wire", "the same in wire mode: only frames of at most 1500 bytes cross the underlay"},
+		{"own", "vtepd"}, {"other", "others"}, {"own wire", ""}, {"other wire", "wire mode: only frames of at most 1500 bytes cross the underlay"},
+		{"own gro", ""}, {"other gro", "wire mode, receiver merges (GRO)"},
 	} {
 		s.bar(x, y-9, 12, 10, entry.class)
 		x += 17
@@ -100,7 +104,7 @@ func (r Report) panel(s *svg, m Metric, systems []System, x, y, width float64) {
 	fmt.Fprintf(s, "<line class=\"rule\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x, y+23, x+width, y+23)
 	largest := 0.0
 	for _, sys := range systems {
-		for _, mode := range Modes {
+		for _, mode := range r.Plan.Modes {
 			if v := Median(r.Results.Values[Cell{sys.Name, mode, m}]); v > largest {
 				largest = v
 			}
@@ -113,16 +117,13 @@ func (r Report) panel(s *svg, m Metric, systems []System, x, y, width float64) {
 		if sys.Own {
 			class = "own"
 		}
-		for j, mode := range Modes {
+		for j, mode := range r.Plan.Modes {
 			barTop := top + float64(j)*(barHeight+2)
 			v := Median(r.Results.Values[Cell{sys.Name, mode, m}])
-			if mode == Wire {
-				class += " wire"
-			}
 			length := 0.0
 			if v == v {
 				length = v / largest * (width - labelWidth - valueWidth)
-				s.bar(x+labelWidth, barTop, length, barHeight, class)
+				s.bar(x+labelWidth, barTop, length, barHeight, class+modeClasses[mode])
 			}
 			s.text(x+labelWidth+length+6, barTop+barHeight-1, "quiet small", "start", FormatValue(v))
 		}

@@ -78,3 +78,43 @@ func busySeconds(stat []byte) (float64, error) {
 	}
 	return float64(ticks) / ticksPerSecond, nil
 }
+
+// processSeconds is the processor time a process has used, in seconds.
+func processSeconds(pid int) (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return usedSeconds(stat)
+}
+
+// usedSeconds adds user and system time of a line of /proc/PID/stat. The second field is the program's name in brackets, which may hold anything.
+func usedSeconds(stat []byte) (float64, error) {
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	// utime and stime are the fields 14 and 15 of proc_pid_stat(5), counted from 1; the first one here is the third.
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%w: process line %q", errProcStat, stat)
+	}
+	var ticks uint64
+	for _, i := range []int{11, 12} {
+		n, err := strconv.ParseUint(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%w: process field %d: %w", errProcStat, i, err)
+		}
+		ticks += n
+	}
+	return float64(ticks) / ticksPerSecond, nil
+}
+
+// residentBytes is the memory of a process that is in RAM.
+func residentBytes(pid int) (float64, error) {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int
+	if _, err := fmt.Sscan(string(statm), &size, &resident); err != nil {
+		return 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
+	}
+	return float64(resident * os.Getpagesize()), nil
+}

@@ -15,13 +15,15 @@ const (
 	CPU     Metric = "cpu"      // processor time of the whole machine during TCP1 for each 10^9 bytes received
 	UDP1    Metric = "udp1"     // one flow of 64-byte payloads at full rate, received
 	UDP64   Metric = "udp64"    // 64 flows of mixed sizes at full rate, received
-	RTT50   Metric = "rtt50"    // UDP request and response of 64 bytes, one outstanding, median
+	RTT50   Metric = "rtt50"    // UDP request and response of 64 bytes between blocking sockets, one outstanding, median
 	RTT99   Metric = "rtt99"    // the same, 99th percentile
+	Event50 Metric = "event50"  // the same between two ends that wait in epoll, as Go's net package and most services do, median
+	Event99 Metric = "event99"  // the same, 99th percentile
 	LocalTP Metric = "localtcp" // iperf3, one stream, between two ports of one host
 )
 
 // Metrics are all figures in the order of the table.
-var Metrics = []Metric{TCP1, TCP4, CPU, UDP1, UDP64, RTT50, RTT99, LocalTP}
+var Metrics = []Metric{TCP1, TCP4, CPU, UDP1, UDP64, RTT50, RTT99, Event50, Event99, LocalTP}
 
 type metricText struct {
 	title, unit string
@@ -34,8 +36,10 @@ var metricTexts = map[Metric]metricText{
 	CPU:     {"CPU time a gigabyte", "s", true},
 	UDP1:    {"UDP, 64 bytes, 1 flow", "kpps", false},
 	UDP64:   {"UDP, mixed sizes, 64 flows", "kpps", false},
-	RTT50:   {"round trip p50", "µs", true},
-	RTT99:   {"round trip p99", "µs", true},
+	RTT50:   {"round trip p50, blocking sockets", "µs", true},
+	RTT99:   {"round trip p99, blocking sockets", "µs", true},
+	Event50: {"round trip p50, epoll", "µs", true},
+	Event99: {"round trip p99, epoll", "µs", true},
 	LocalTP: {"TCP between two local ports", "Gb/s", false},
 }
 
@@ -70,7 +74,15 @@ const (
 	Veth Mode = "veth"
 	// Wire switches its segmentation offloads off: only frames of at most the MTU cross it, as on a cable.
 	Wire Mode = "wire"
+	// WireGRO is Wire with a receiver that merges what arrives before the stack sees it, as a network card's driver does.
+	WireGRO Mode = "wire-gro"
 )
 
+var modeTitles = map[Mode]string{
+	Veth:    "veth pair as the kernel makes it (superframes cross it whole)",
+	Wire:    "wire mode (only frames of at most 1500 bytes cross it)",
+	WireGRO: "wire mode with GRO (the same, and the receiving end merges segments before the stack sees them)",
+}
+
 // Modes are all modes in the order of the table.
-var Modes = []Mode{Veth, Wire}
+var Modes = []Mode{Veth, Wire, WireGRO}

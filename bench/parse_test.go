@@ -57,3 +57,21 @@ func TestCPUModel(t *testing.T) {
 		t.Errorf("cpuModel without a name = %q", got)
 	}
 }
+
+func TestUsedSeconds(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		want float64
+		ok   bool
+	}{
+		{"4711 (vtepd) S 1 4711 4711 0 -1 4194560 9 0 0 0 123 77 0 0 20 0 9 0 1 2 3", 2, true},
+		{"4711 (a) b 1 2 (x) S 1 4711 4711 0 -1 4194560 9 0 0 0 50 1 0 0", 0.51, true},
+		{"4711 (vtepd) S 1 4711", 0, false},
+		{"4711 (vtepd) S 1 4711 4711 0 -1 4194560 9 0 0 0 x 77", 0, false},
+		{"", 0, false},
+	} {
+		if got, err := usedSeconds([]byte(c.line)); got != c.want || (err == nil) != c.ok {
+			t.Errorf("%q: %v s, error %v; want %v", c.line, got, err, c.want)
+		}
+	}
+}

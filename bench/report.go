@@ -44,6 +44,7 @@ vtepd with a TAP port; in brackets the part of what kernel vxlan + bridge + veth
 type Report struct {
 	Plan    Plan
 	Results Results
+	Scale   ScaleResults
 	Machine Machine
 	Version string
 	Date    time.Time
@@ -60,15 +61,12 @@ func (r Report) Markdown() string {
 	fmt.Fprintf(&b, "%s, %s.\n", r.Date.UTC().Format(time.DateOnly), r.Machine)
 	fmt.Fprintf(&b, "vtepd %s. Medians of %d rounds, %v a measurement; in brackets the ratio to the kernel's figure.\n", r.Version, r.Plan.Rounds, r.Plan.Time)
 	for _, mode := range r.Plan.Modes {
-		title := "Underlay: veth pair as the kernel makes it (superframes cross it whole)"
-		if mode == Wire {
-			title = "Underlay: wire mode (only frames of at most 1500 bytes cross it)"
-		}
-		r.table(&b, title, mode, Baseline, func(s System) bool { return !s.Local }, Metrics[:len(Metrics)-1])
+		r.table(&b, "Underlay: "+modeTitles[mode], mode, Baseline, func(s System) bool { return !s.Local }, Metrics[:len(Metrics)-1])
 	}
 	if len(r.Plan.Modes) > 0 {
 		r.table(&b, "Two ports of one host", r.Plan.Modes[0], LocalBaseline, func(s System) bool { return s.Local }, []Metric{LocalTP})
 	}
+	b.WriteString(r.Scale.markdown())
 	if worst := r.worstSpread(); worst != "" {
 		fmt.Fprintf(&b, "\nSpread between rounds, largest less smallest over the median, worst system: %s.\n", worst)
 	}

@@ -24,10 +24,14 @@ func testReport() Report {
 		Results: Results{
 			Values: map[Cell][]float64{
 				value("vtepd", Veth, TCP1): {10, 11, 12}, value(Baseline, Veth, TCP1): {8, 8.8, 9},
-				value("vtepd", Wire, TCP1): {2, 3, 4}, value(Baseline, Wire, TCP1): {4, 4, 4},
+				value("vtepd", WireGRO, TCP1): {5.5}, value("vtepd", Wire, TCP1): {2, 3, 4}, value(Baseline, Wire, TCP1): {4, 4, 4},
 				value(Baseline, Wire, RTT50): {25, 26, 27},
 			},
 			Missing: map[string]string{"ovs": "not installed"},
+		},
+		Scale: ScaleResults{
+			Values:  map[string][]float64{"macs-tcp": {3, 4, 5}, "macs-few": {5}, "rest-rss": {20}},
+			Missing: map[string]string{"ports": "round 1: no room\nat all."},
 		},
 	}
 }
@@ -36,11 +40,14 @@ func TestMarkdown(t *testing.T) {
 	got := testReport().Markdown()
 	for _, want := range []string{
 		"2026-11-23, Z80 <fast>, 2 cores, Linux 6.18, go1.26.",
-		"| | TCP, 1 stream, Gb/s | round trip p50, µs |\n| --- | ---: | ---: |\n",
+		"| | TCP, 1 stream, Gb/s | round trip p50, blocking sockets, µs |\n| --- | ---: | ---: |\n",
 		"| vtepd, TAP | 11.0 (1.25) | – |\n| kernel | 8.80 | – |\n",
 		"| vtepd, TAP | 3.00 (0.75) | – |\n| kernel | 4.00 | 26.0 |\n",
 		"TCP, 1 stream 67 %",
 		"Open vSwitch: not installed.",
+		"forwarding entries on each host; against 10, Gb/s | 4.00 | 5.00 | 0.80 |\n",
+		"10 TAP ports, MB | 20.0 |  |  |\n",
+		"\nScale, ports: round 1: no room at all.\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
@@ -72,8 +79,8 @@ func TestChartIsWellFormedAndTrue(t *testing.T) {
 		}
 	}
 	// The first of each class is the legend's. The longest bar of a panel fills it; 3.00 of 11.0 is 3/11 of that.
-	if got := widths["own"][1] + " " + widths["own wire"][1]; got != "260.0 70.9" {
-		t.Errorf("bars of 11 and 3 Gb/s are %s wide, want 260.0 70.9", got)
+	if got := widths["own"][1] + " " + widths["own wire"][1] + " " + widths["own gro"][1]; got != "260.0 70.9 130.0" {
+		t.Errorf("bars of 11, 3 and 5.5 Gb/s are %s wide, want 260.0 70.9 130.0", got)
 	}
 	if !strings.Contains(chart, "Z80 &lt;fast&gt;") {
 		t.Error("the machine's name is not escaped")

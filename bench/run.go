@@ -55,7 +55,7 @@ func (p Plan) Run(ctx context.Context) Results {
 	for _, s := range p.Systems {
 		if err := s.Available(); err != nil {
 			r.Missing[s.Name] = err.Error()
-			fmt.Fprintf(p.Log, "%-16s %v\n", s.Name, err)
+			fmt.Fprintf(p.Log, "%-14s %v\n", s.Name, err)
 			continue
 		}
 		systems = append(systems, s)
@@ -74,7 +74,7 @@ func (p Plan) Run(ctx context.Context) Results {
 				}
 				if err := p.measure(ctx, s, mode, round, &r); err != nil {
 					r.Missing[s.Name] = fmt.Sprintf("round %d, %s: %v", round, mode, err)
-					fmt.Fprintf(p.Log, "round %d  %-5s %-16s FAILED: %v\n", round, mode, s.Name, err)
+					fmt.Fprintf(p.Log, "round %d  %-8s %-14s FAILED: %v\n", round, mode, s.Name, err)
 				}
 			}
 		}
@@ -98,7 +98,7 @@ func (p Plan) measure(ctx context.Context, s System, mode Mode, round int, r *Re
 			}
 			cell := Cell{s.Name, mode, m}
 			r.Values[cell] = append(r.Values[cell], v)
-			fmt.Fprintf(p.Log, "round %d  %-5s %-16s %-26s %s %s\n", round, mode, s.Name, m.Title(), FormatValue(v), m.Unit())
+			fmt.Fprintf(p.Log, "round %d  %-8s %-14s %-34s %s %s\n", round, mode, s.Name, m.Title(), FormatValue(v), m.Unit())
 		}
 		var errs []error
 		for _, step := range p.steps(s, a, b, record) {
@@ -160,17 +160,22 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 			return nil
 		}, load.metric)
 	}
-	add(func() error {
-		micros, lost, err := RoundTrips(a, b, p.Time)
-		if err != nil {
-			return err
-		}
-		if len(micros) == 0 || lost > len(micros)/100 {
-			return fmt.Errorf("round trips: %d answered, %d lost", len(micros), lost)
-		}
-		record(RTT50, Percentile(micros, 0.50))
-		record(RTT99, Percentile(micros, 0.99))
-		return nil
-	}, RTT50, RTT99)
+	for _, trip := range []struct {
+		how      func(from, to Site, d time.Duration) ([]float64, int, error)
+		p50, p99 Metric
+	}{{RoundTrips, RTT50, RTT99}, {EventRoundTrips, Event50, Event99}} {
+		add(func() error {
+			micros, lost, err := trip.how(a, b, p.Time/2)
+			if err != nil {
+				return err
+			}
+			if len(micros) == 0 || lost > len(micros)/100 {
+				return fmt.Errorf("round trips: %d answered, %d lost", len(micros), lost)
+			}
+			record(trip.p50, Percentile(micros, 0.50))
+			record(trip.p99, Percentile(micros, 0.99))
+			return nil
+		}, trip.p50, trip.p99)
+	}
 	return steps
 }

@@ -36,6 +36,12 @@ func newBatch(size int) *batch {
 	return b
 }
 
+// slot is the i-th datagram.
+func (b *batch) slot(i int) []byte {
+	size := len(b.buffer) / batchSize
+	return b.buffer[i*size : (i+1)*size]
+}
+
 // send sends the vector over a connected socket and returns how many datagrams the kernel took.
 func (b *batch) send(fd int) (n int, err error) { return b.call(unix.SYS_SENDMMSG, fd, 0) }
 

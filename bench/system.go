@@ -38,7 +38,7 @@ type System struct {
 	Name  string // for -only, and a stable word in the history
 	Title string
 	Short string // for the chart
-	Own   bool   // vtepd in one of its forms
+	Own   bool   // vtepd
 	Local bool   // two ports of one host instead of two hosts: LocalTP is its only figure
 	// Available says why the system cannot run here; nil when it can.
 	Available func() error
@@ -65,14 +65,12 @@ func Systems(p Programs) []System {
 		return nil
 	}
 	return []System{
-		{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd, TAP", Own: true, Available: vtepd, Build: p.buildTAP},
-		{Name: "vtepd-veth", Title: "vtepd, veth port", Short: "vtepd, veth", Own: true, Available: vtepd, Build: p.buildNetdev},
+		{Name: "vtepd", Title: "vtepd", Short: "vtepd", Own: true, Available: vtepd, Build: p.buildTAP},
 		{Name: Baseline, Title: "kernel vxlan + bridge + veth", Short: "kernel, bridge", Available: always, Build: buildKernelBridge},
 		{Name: "kernel-host", Title: "kernel vxlan device", Short: "kernel, device", Available: always, Build: buildKernelHost},
 		{Name: "ovs", Title: "Open vSwitch, userspace datapath", Short: "Open vSwitch", Available: ovs, Build: buildOVS},
 		{Name: "bare", Title: "bare veth, no overlay", Short: "bare veth", Available: always, Build: buildBare},
 		{Name: "vtepd-local", Title: "vtepd, two TAPs", Own: true, Local: true, Available: vtepd, Build: p.buildLocalTAP},
-		{Name: "vtepd-local-veth", Title: "vtepd, two veth ports", Own: true, Local: true, Available: vtepd, Build: p.buildLocalNetdev},
 		{Name: LocalBaseline, Title: "kernel bridge + veth", Local: true, Available: always, Build: buildLocalBridge},
 	}
 }
@@ -87,8 +85,13 @@ const (
 func underlay(l *lab.Lab, mode Mode) (a, b *lab.Host, link *lab.Link) {
 	a, b = l.Host("a"), l.Host("b")
 	link = l.Link(a, b, lab.LinkOptions{MTU: underlayMTU})
-	if mode == Wire {
+	if mode != Veth {
 		link.OffloadsOff()
+	}
+	if mode == WireGRO {
+		for _, end := range []lab.End{link.A, link.B} {
+			end.Features(map[string]bool{"rx-gro": true})
+		}
 	}
 	return a, b, link
 }

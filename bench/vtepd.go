@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"vtepd/bench/lab"
+	"vtepd/ctl/client"
 )
 
 var errVtepd = errors.New("vtepd")
@@ -27,7 +29,7 @@ type Daemon struct {
 	Socket string // path of its control socket
 }
 
-// StartVtepd starts the program on the host with a configuration file in a new directory, and waits for its control socket. The file gets a `socket`
+// StartVtepd starts the program on the host with a configuration file in a new directory, and waits until it answers. The file gets a `socket`
 // line in front of config. The directory goes with the lab.
 func StartVtepd(l *lab.Lab, h *lab.Host, program, config string) (*Daemon, error) {
 	dir, err := l.TempDir()
@@ -56,17 +58,22 @@ func (d *Daemon) start(h *lab.Host, program string, args ...string) (err error) 
 	if d.Process, err = h.Start(program, args...); err != nil {
 		return err
 	}
-	for end := time.Now().Add(startTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(d.Socket); err == nil {
+	// The socket is there before the ports are; an answer means that all of it stands.
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	c := client.New(d.Socket)
+	defer c.Close()
+	for ctx.Err() == nil {
+		if _, err := c.Status(ctx); err == nil {
 			return nil
 		}
 		select {
 		case <-d.Done():
 			return fmt.Errorf("%w: ended at once (%w): %s", errVtepd, d.Wait(), strings.TrimSpace(d.Output()))
-		default:
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("%w: no control socket within %v: %s", errVtepd, startTimeout, strings.TrimSpace(d.Output()))
+	return fmt.Errorf("%w: no answer at its control socket within %v: %s", errVtepd, startTimeout, strings.TrimSpace(d.Output()))
 }
 
 // OverlayConfig is the file of a vtepd with one VNI, one peer and the given lines of ports.
@@ -95,24 +102,6 @@ func (p Programs) buildTAP(l *lab.Lab, mode Mode) (Site, Site, error) {
 	return sites(a, b)
 }
 
-// buildNetdev runs the workload in a namespace of its own, behind a veth pair whose end on the host is vtepd's port.
-func (p Programs) buildNetdev(l *lab.Lab, mode Mode) (Site, Site, error) {
-	a, b, _ := underlay(l, mode)
-	var ends [2]*lab.Host
-	for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
-		here, there := side[0], side[1]
-		ends[i] = l.Workload(here, []string{"wa", "wb"}[i], "port0", overlayMTU)
-		if _, err := StartVtepd(l, here, p.Vtepd, OverlayConfig(here.Underlay4(), there.Underlay4(), netdevPort("port0"))); err != nil {
-			return Site{}, Site{}, err
-		}
-	}
-	return sites(ends[0], ends[1])
-}
-
-func netdevPort(name string) string {
-	return fmt.Sprintf("- {name: %s, type: netdev, vni: %d}", name, benchVNI)
-}
-
 // localConfig is a vtepd with a purely local segment.
 func localConfig(local netip.Addr, ports ...string) string {
 	return fmt.Sprintf("local: %v\nvnis:\n- {vni: %d}\nports:\n%s\n", local, benchVNI, strings.Join(ports, "\n"))
@@ -122,24 +111,13 @@ func localConfig(local netip.Addr, ports ...string) string {
 func (p Programs) buildLocalTAP(l *lab.Lab, _ Mode) (Site, Site, error) {
 	h, a, b := l.Host("h"), l.Host("wa"), l.Host("wb")
 	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
-	var ports []string
-	for i, w := range []*lab.Host{a, b} {
-		ports = append(ports, fmt.Sprintf("- {name: tap%d, type: tap, vni: %d, mtu: %d, netns: %s, addresses: [%v]}",
-			i, benchVNI, underlayMTU, w.Name(), w.OverlayPrefixes()[0]))
-	}
-	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), ports...)); err != nil {
+	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), localTAP(0, a), localTAP(1, b))); err != nil {
 		return Site{}, Site{}, err
 	}
 	return sites(a, b)
 }
 
-// buildLocalNetdev joins two workloads behind veth pairs by one vtepd.
-func (p Programs) buildLocalNetdev(l *lab.Lab, _ Mode) (Site, Site, error) {
-	h := l.Host("h")
-	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
-	a, b := l.Workload(h, "wa", "port0", underlayMTU), l.Workload(h, "wb", "port1", underlayMTU)
-	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), netdevPort("port0"), netdevPort("port1"))); err != nil {
-		return Site{}, Site{}, err
-	}
-	return sites(a, b)
+// localTAP is the line of a TAP port in the namespace of a workload.
+func localTAP(number int, w *lab.Host) string {
+	return fmt.Sprintf("- {name: tap%d, type: tap, vni: %d, mtu: %d, netns: %s, addresses: [%v]}", number, benchVNI, underlayMTU, w.Name(), w.OverlayPrefixes()[0])
 }
