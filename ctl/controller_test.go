@@ -84,6 +84,16 @@ var edits = []struct {
 	{"port into a namespace", func(m *model.Model) error {
 		return setPort(m, "tap0", func(p *model.Port) error { p.NetNS = "/proc/self/ns/net"; return nil })
 	}, []string{"del 42 02:00:00:00:00:0a", "del port tap0", "add port tap0", "put 42 02:00:00:00:00:0a"}},
+	{"port to another VNI, static entry to a peer", func(m *model.Model) error {
+		m.Statics[model.StaticKey{VNI: 42, MAC: 0x02000000000a}] = model.Static{Dst: netip.MustParseAddrPort("192.0.2.3:4789"), State: fdb.Static}
+		return setPort(m, "tap0", func(p *model.Port) error { p.VNI = 43; return nil })
+	}, []string{"del 42 02:00:00:00:00:0a", "set port tap0", "put 42 02:00:00:00:00:0a"}},
+	{"port to another VNI without its static entry", func(m *model.Model) error {
+		delete(m.Statics, model.StaticKey{VNI: 42, MAC: 0x02000000000a})
+		_ = delVNI(m, 43)
+		_ = addVNI(m, 50, &model.VNI{})
+		return setPort(m, "tap0", func(p *model.Port) error { p.VNI = 50; return nil })
+	}, []string{"set vni 50", "del 42 02:00:00:00:00:0a", "set port tap0", "del vni 43"}},
 	{"port del", func(m *model.Model) error { return delPort(m, "tap0") }, []string{"del 42 02:00:00:00:00:0a", "del port tap0"}},
 	{"static moved off a port that goes", func(m *model.Model) error {
 		_ = delPort(m, "tap0")

@@ -32,7 +32,9 @@ type planner struct {
 
 	// left are the static entries that an operation deletes.
 	left map[model.StaticKey]bool
-	ops  []Op
+	// byPort are the old static entries at each port, in order; nil until they are asked for.
+	byPort map[string][]model.StaticKey
+	ops    []Op
 }
 
 // plan lists the operations from one model to another in an order in which each finds what it needs, and in which what may fail comes before what
@@ -94,7 +96,21 @@ func anew(before, next *model.Port) bool {
 	return before.Type != next.Type || before.NetNS != next.NetNS
 }
 
-// portsCome adds and changes ports.
+// staticsAt lists the old static entries at a port.
+func (p *planner) staticsAt(name string) []model.StaticKey {
+	if p.byPort == nil {
+		p.byPort = map[string][]model.StaticKey{}
+		for _, k := range p.old.StaticKeys() {
+			if at := p.old.Statics[k].Port; at != "" {
+				p.byPort[at] = append(p.byPort[at], k)
+			}
+		}
+	}
+	return p.byPort[name]
+}
+
+// portsCome adds and changes ports. The switch forgets the entries of a VNI that a port leaves, so static ones are deleted before: whatever undoes the change
+// brings them back behind it.
 func (p *planner) portsCome() {
 	sameVLANs := maps.Equal(p.old.VLANs, p.new.VLANs)
 	for _, name := range p.new.PortNames() {
@@ -109,6 +125,12 @@ func (p *planner) portsCome() {
 		default:
 			before, next := p.old.PortConfig(name), p.new.PortConfig(name)
 			if !reflect.DeepEqual(before, next) {
+				stays := p.new.PortVNIs(n)
+				for _, k := range p.staticsAt(name) {
+					if !slices.Contains(stays, k.VNI) {
+						p.staticLeaves(k)
+					}
+				}
 				p.add("port set "+name,
 					func() error { return p.sw.SetPort(next) },
 					func() error { return p.sw.SetPort(before) })
@@ -127,10 +149,8 @@ func (p *planner) portsAnew() {
 	for _, name := range names {
 		before, next := p.old.PortConfig(name), p.new.PortConfig(name)
 		p.add("port check "+name, func() error { return p.check(next) }, func() error { return nil })
-		for _, k := range p.old.StaticKeys() {
-			if p.old.Statics[k].Port == name {
-				p.staticLeaves(k)
-			}
+		for _, k := range p.staticsAt(name) {
+			p.staticLeaves(k)
 		}
 		p.add("port del "+name,
 			func() error { return p.sw.DelPort(name) },

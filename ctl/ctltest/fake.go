@@ -216,6 +216,7 @@ func (s *Switch) SetPort(c dataplane.PortConfig) error {
 		return err
 	}
 	s.ports[c.Name] = c
+	maps.DeleteFunc(s.entries, func(k key, e dataplane.FDBEntry) bool { return e.Port == c.Name && !carries(c, k.vni) })
 	return nil
 }
 
