@@ -56,29 +56,35 @@ func (p *poller) remove(fd int) {
 	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// briefWait is how long, in milliseconds, a worker sleeps without telling the Go scheduler. Traffic that pauses for less finds the
-// worker with its processor still in hand: handing it over and back, and the watchdog thread that this sets in motion (sysmon, every 20 us), cost
-// 15 us of a 90 us round trip. The garbage collector is not held up: its preemption signal ends the call (EINTR).
-const briefWait = 1
+// briefWait is how long, in milliseconds, a worker sleeps at most without telling the Go scheduler. Traffic that pauses for less finds
+// the worker with its processor still in hand: handing it over and back, and the watchdog thread that this sets in motion (sysmon, every 20 us), cost
+// 15 us of a 90 us round trip. The scheduler is not held up: when it wants the processor for the garbage collector, or after 10 ms
+// in any case, its preemption signal ends the call (EINTR). The bound is for a runtime that was told not to send such signals, and so long because a
+// timer that ends before the kernel's next tick (4 ms) costs a virtual machine an exit each time.
+const briefWait = 50
 
 // wait returns the events there are. With block it waits until there is one; without, it only looks.
 func (p *poller) wait(block bool) []unix.EpollEvent {
-	timeout := uintptr(0)
-	if block {
-		timeout = briefWait
+	if !block {
+		return p.look(0)
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), maxEvents, timeout, 0, 0)
-	if errno != 0 {
+	if events := p.look(briefWait); events != nil {
+		return events
+	}
+	n, err := unix.EpollWait(p.fd, p.events[:], -1)
+	if err != nil {
 		return nil // EINTR: the caller's loop comes again
 	}
-	if n > 0 || !block {
-		return p.events[:n]
-	}
-	slept, err := unix.EpollWait(p.fd, p.events[:], -1)
-	if err != nil {
+	return p.events[:n]
+}
+
+// look calls epoll_wait with a timeout in milliseconds and keeps the processor meanwhile.
+func (p *poller) look(timeout uintptr) []unix.EpollEvent {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), maxEvents, timeout, 0, 0)
+	if errno != 0 || n == 0 {
 		return nil
 	}
-	return p.events[:slept]
+	return p.events[:n]
 }
 
 func (p *poller) wake() {
