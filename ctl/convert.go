@@ -164,7 +164,7 @@ func (c *Controller) status() api.Status {
 
 func event(e dataplane.Event) api.Event {
 	out := api.Event{Time: e.Time, Object: e.Object, Action: e.Action, VNI: e.VNI, Port: e.Port, From: e.From, Reason: e.Reason}
-	if e.Action == "lost" || e.Action == "flush" {
+	if e.Action == "lost" || e.Action == "flush" || e.Action == "error" {
 		out.Count = e.Count
 	}
 	if f := e.FDB; f != nil {

@@ -25,7 +25,11 @@ func (s *Switch) watchLinks(ctx context.Context) {
 	defer close(done)
 	// Without announcements the poll remains: slower to notice, otherwise the same.
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
-		ErrorCallback: func(err error) { s.log.Debug("link announcements", "error", err) },
+		ErrorCallback: func(err error) {
+			if ctx.Err() == nil {
+				s.log.Debug("link announcements", "error", err)
+			}
+		},
 	})
 	if err != nil {
 		s.log.Warn("no link announcements, polling instead", "every", linkPoll, "reason", err)
@@ -108,6 +112,7 @@ func (s *Switch) losePort(r *portRecord) {
 	s.settle()
 	s.flushPortDynamic(p)
 	s.closeLink(old.link)
+	r.lastMAC = r.attr.MAC
 	r.attr = PortInfo{}
 	r.wait = retryFirst
 	r.retry = time.Now().Add(r.wait)
@@ -120,7 +125,11 @@ func (s *Switch) remakePort(r *portRecord) {
 		return
 	}
 	old := r.published
-	l, err := s.openLink(&old.config)
+	c := old.config
+	if c.MAC == nil {
+		c.MAC = r.lastMAC // the one its neighbours know
+	}
+	l, err := s.openLink(&c)
 	if err != nil {
 		if r.wait == retryFirst {
 			s.log.Warn("a vanished port cannot be made again yet", "port", old.config.Name, "error", err, "retry_most_every", retryMost)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,8 @@ type portRecord struct {
 	retry time.Time
 	wait  time.Duration
 	attr  PortInfo // what the kernel last said
+	// lastMAC is that of a device that vanished.
+	lastMAC net.HardwareAddr
 }
 
 // New opens the underlay and starts the workers. The switch has no VNI and no port yet.
@@ -221,7 +224,7 @@ func (s *Switch) keepHouse(ctx context.Context) {
 		s.fdb.Sweep(s.now(), sweepBudget)
 		s.reapPeers()
 		s.logDegraded()
-		s.sockets.DrainErrors(s.icmpError)
+		s.reportICMP()
 	}
 }
 
@@ -248,16 +251,20 @@ func (s *Switch) reapPeers() {
 	s.peers.recycle(gone)
 }
 
-// icmpError hears what the underlay's routers and hosts answer to our datagrams.
-func (s *Switch) icmpError(e underlay.ICMPError) {
-	reason := e.Errno.Error()
-	if e.MTU > 0 {
-		reason += fmt.Sprintf(", path MTU %d bytes", e.MTU)
+// reportICMP tells what the underlay's routers and hosts answered to our datagrams since the last time, each answer once.
+func (s *Switch) reportICMP() {
+	answers := make(map[underlay.ICMPError]uint64)
+	s.sockets.DrainErrors(func(e underlay.ICMPError) { answers[e]++ })
+	for e, n := range answers {
+		reason := e.Errno.Error()
+		if e.MTU > 0 {
+			reason += fmt.Sprintf(", path MTU %d bytes", e.MTU)
+		}
+		if e.From.IsValid() {
+			reason += ", said " + e.From.String()
+		}
+		s.event(Event{Object: "peer", Action: "error", Peer: e.Dest, Reason: reason, Count: n})
 	}
-	if e.From.IsValid() {
-		reason += ", said " + e.From.String()
-	}
-	s.event(Event{Object: "peer", Action: "error", Peer: e.Dest, Reason: reason})
 }
 
 // logDegraded says once what the kernel took back at run time.

@@ -97,8 +97,11 @@ func eventLine(e api.Event) string {
 	}
 	add("", e.State)
 	add("from", e.From)
-	if e.Count > 0 {
+	switch {
+	case e.Object == "fdb" && e.Count > 0:
 		words = append(words, plural(int(e.Count), "entry"))
+	case e.Count > 1:
+		words = append(words, fmt.Sprintf("%d times", e.Count))
 	}
 	if e.Reason != "" {
 		words = append(words, "("+e.Reason+")")
