@@ -120,7 +120,7 @@ func (s *server) deleteVNI(w http.ResponseWriter, r *http.Request) error {
 
 // editVNI applies what a spec says to v, whose slices it replaces.
 func editVNI(v *model.VNI, spec *api.VNISpec) error {
-	if spec.Group != "" {
+	if spec.Group != "" && spec.Group != api.Default {
 		return bad("group", errors.New(model.ErrGroup))
 	}
 	if spec.Peers != nil {

@@ -59,6 +59,8 @@ type VNI struct {
 	VNI uint32 `json:"vni"`
 	// Peers are underlay addresses, with the UDP port (192.0.2.2:4790) only where it is not the switch's.
 	Peers []string `json:"peers"`
+	// Group is the multicast group that floods it; null where peers are listed, which is everywhere in this build.
+	Group *string `json:"group"`
 	// VLANs are the switch-wide VLAN IDs that name this VNI.
 	VLANs []uint16 `json:"vlans,omitempty"`
 	// Ageing is in seconds; 0 is never.
