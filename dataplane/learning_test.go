@@ -325,3 +325,43 @@ func TestStaticEntryPutAgain(t *testing.T) {
 	}
 	s.drops(1, UnknownPeer, func() { s.remotes[0].send(42, frameOf(station(5), broadcast)) })
 }
+
+// What was learned behind a peer that leaves a VNI, and behind a port that no longer carries it, is forgotten there and nowhere else.
+//
+//	p0 p1 (VNI 42, 43 as 3) ── switch ════ r0 r1
+func TestLeavingAVNI(t *testing.T) {
+	s := newScene(t, 2, nil)
+	for _, vni := range []uint32{42, 43} {
+		s.set(VNIConfig{VNI: vni, Learning: true}, s.addrs()...)
+	}
+	for _, p := range []string{"p0", "p1"} {
+		s.configuredPort(PortConfig{Name: p, Untagged: 42, Tagged: []VIDMap{{3, 43}}})
+	}
+	near, far, stays := station(1), station(2), station(3)
+	for _, vni := range []uint32{42, 43} {
+		s.remotes[0].send(vni, frameOf(far, broadcast))
+		s.remotes[1].send(vni, frameOf(stays, broadcast))
+	}
+	s.Inject("p1", frameOf(near, broadcast), putTag(frameOf(near, broadcast), 0x8100, 3))
+	s.forget()
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs(1)...)
+	if s.known(42, far) || !s.known(42, stays) || !s.known(43, far) {
+		t.Errorf("r0 left VNI 42: %+v", s.FDBDump(FDBFilter{}))
+	}
+	s.Inject("p0", frameOf(station(9), far))
+	if got, want := s.counts(), "p1:1 r1:1"; got != want {
+		t.Errorf("to a MAC behind the peer that left: %q, want %q", got, want)
+	}
+	s.drops(1, UnknownPeer, func() { s.remotes[0].send(42, frameOf(far, broadcast)) })
+
+	s.do(func() error { return s.SetPort(PortConfig{Name: "p1", Type: PortTAP, Untagged: 42}) })
+	if s.known(43, near) || !s.known(42, near) {
+		t.Errorf("p1 left VNI 43: %+v", s.FDBDump(FDBFilter{}))
+	}
+	s.forget()
+	s.Inject("p0", putTag(frameOf(station(9), near), 0x8100, 3))
+	if got, want := s.counts(), "r0:1 r1:1"; got != want {
+		t.Errorf("to a MAC behind the port that left: %q, want %q", got, want)
+	}
+	s.drops(1, VLANNotAllowed, func() { s.Inject("p1", putTag(frameOf(near, broadcast), 0x8100, 3)) })
+}
