@@ -119,7 +119,7 @@ func (p *planner) portsCome() {
 		case o == nil:
 			next := p.new.PortConfig(name)
 			p.add("port add "+name,
-				func() error { return p.sw.AddPort(next) },
+				func() error { return atPort(name, p.sw.AddPort(next)) },
 				func() error { return p.sw.DelPort(name) })
 		case anew(o, n) || sameVLANs && o == n:
 		default:
@@ -132,11 +132,20 @@ func (p *planner) portsCome() {
 					}
 				}
 				p.add("port set "+name,
-					func() error { return p.sw.SetPort(next) },
+					func() error { return atPort(name, p.sw.SetPort(next)) },
 					func() error { return p.sw.SetPort(before) })
 			}
 		}
 	}
+}
+
+// atPort says which port an error of the switch is about, so that the file's line can be named.
+func atPort(name string, err error) error {
+	var located *model.Error
+	if err == nil || errors.As(err, &located) {
+		return err
+	}
+	return &model.Error{Path: "ports/" + name, Msg: err.Error(), Kind: err}
 }
 
 // portsAnew makes ports again whose type or namespace changes. Undoing makes the old port again: with another device, so the most likely mistake, a
@@ -156,7 +165,7 @@ func (p *planner) portsAnew() {
 			func() error { return p.sw.DelPort(name) },
 			func() error { return p.sw.AddPort(before) })
 		p.add("port add "+name,
-			func() error { return p.sw.AddPort(next) },
+			func() error { return atPort(name, p.sw.AddPort(next)) },
 			func() error { return p.sw.DelPort(name) })
 	}
 }
