@@ -102,7 +102,17 @@ func TestCounters(t *testing.T) {
 	s.Inject("p0", big)
 	n := uint64(len(big))
 	port["p0"], vni = received(port["p0"], 1, n), received(vni, 1, n)
-	port["p1"], peer[0], peer[1], vni = dropped(port["p1"], 0, 1), sent(peer[0], 1, n), sent(peer[1], 1, n), sent(vni, 2, 2*n)
+	port["p1"], peer[0], peer[1], vni = dropped(port["p1"], 0, 1), sent(peer[0], 1, n), sent(peer[1], 1, n), dropped(sent(vni, 2, 2*n), 0, 1)
 	check("too big for one of three")
+
+	// The same from the wire, where frames wait to be joined, and a device that is down.
+	s.Inject("p1", frameOf(station(4), broadcast))
+	s.rest()
+	s.Must("ip", "link", "set", "p1", "down")
+	port, peer, vni = read()
+	s.remotes[0].send(42, times(6, frameOf(station(2), station(4)))...)
+	peer[0], vni = dropped(received(peer[0], 6, 6*size), 6, 0), dropped(received(vni, 6, 6*size), 6, 6)
+	port["p1"] = dropped(port["p1"], 0, 6)
+	check("from a peer to a port that is down")
 	s.balance()
 }

@@ -148,6 +148,7 @@ func (w *worker) toPlainPort(f *frame, p *port, tci uint16) Reason {
 		if err := w.writeParts(p.link, encap.Offload{}, tci); err != nil {
 			fate.fail(1, portReason(err))
 			p.stats[w.id].txDropped.Add(1)
+			f.domain.stats[w.id].txDropped.Add(1)
 			continue
 		}
 		w.countToPort(f, p, 1, uint64(len(header)+len(payload)))
@@ -157,7 +158,9 @@ func (w *worker) toPlainPort(f *frame, p *port, tci uint16) Reason {
 
 // refuse counts a copy that a port did not take.
 func (w *worker) refuse(f *frame, p *port, r Reason) Reason {
-	p.stats[w.id].txDropped.Add(uint64(w.fates[f.fate].packets))
+	packets := uint64(w.fates[f.fate].packets)
+	p.stats[w.id].txDropped.Add(packets)
+	f.domain.stats[w.id].txDropped.Add(packets)
 	return r
 }
 
@@ -213,6 +216,9 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 	if err != nil {
 		reason := portReason(err)
 		p.stats[w.id].txDropped.Add(packets)
+		if d := w.domain(w.fates[s.Tags[0]].vni); d != nil {
+			d.stats[w.id].txDropped.Add(packets)
+		}
 		for _, tag := range s.Tags {
 			w.fates[tag].fail(1, reason)
 		}

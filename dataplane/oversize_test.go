@@ -134,6 +134,21 @@ func TestKeptTagFitsThePort(t *testing.T) {
 	s.drops(1, TooBig, func() { s.Inject("p0", sized(1014)) })
 }
 
+// A tag that a VNI keeps does not count either, once.
+//
+//	p0 (MTU 3000) p1 (MTU 1000, tags kept) ── switch
+func TestTooBigWithAKeptTag(t *testing.T) {
+	s := newScene(t, 0, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{KeepInnerVLAN: true}})
+	s.configuredPort(PortConfig{Name: "p0", Untagged: 42, MTU: 3000})
+	s.configuredPort(PortConfig{Name: "p1", Untagged: 42, MTU: 1000})
+	s.drops(0, TooBig, func() { s.Inject("p0", sized(1014), putTag(sized(1014), 0x8100, 5), putTag(sized(1014), 0x88a8, 5)) })
+	if got, want := s.counts(), "p1:3"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s.drops(2, TooBig, func() { s.Inject("p0", sized(1015), putTag(sized(1015), 0x8100, 5)) })
+}
+
 func portStats(s *Switch, name string) Counters {
 	for _, p := range s.PortStats() {
 		if p.Port == name {
