@@ -25,21 +25,52 @@ type Device struct {
 // its namespace, addresses and MTU, and sets it up. On failure nothing remains
 // of it, and a device that was found is as it was.
 func Open(o Options) (*Device, error) {
+	var d *Device
+	err := byName(&o, func(h *netlink.Handle, found netlink.Link, home int) (err error) {
+		if found == nil {
+			d, err = create(o, h, home)
+		} else {
+			d, err = takeOver(o, h, found, home)
+		}
+		return err
+	})
+	return d, err
+}
+
+// Check says why Open would refuse, as far as that can be told without making
+// anything: options that make no sense, no such namespace, or something in it
+// that has the name already.
+func Check(o Options) error {
+	return byName(&o, func(_ *netlink.Handle, found netlink.Link, _ int) error {
+		if found == nil {
+			return nil
+		}
+		if _, err := mayTakeOver(found); err != nil {
+			return fmt.Errorf("tap: open %q: %w", o.Name, err)
+		}
+		return nil
+	})
+}
+
+// byName completes the options and calls f with what has the name in the namespace
+// where the device is to be; nil when nothing has. home is -1 for the present
+// namespace.
+func byName(o *Options, f func(h *netlink.Handle, found netlink.Link, home int) error) error {
 	if err := o.normalise(); err != nil {
-		return nil, err
+		return err
 	}
-	home := -1 // stands for the present namespace
+	home := -1
 	if o.NetNS != "" {
 		fd, err := openNetNS(o.NetNS)
 		if err != nil {
-			return nil, fmt.Errorf("tap: open %q: %w", o.Name, err)
+			return fmt.Errorf("tap: open %q: %w", o.Name, err)
 		}
 		defer unix.Close(fd)
 		home = fd
 	}
 	h, err := handleIn(home)
 	if err != nil {
-		return nil, fmt.Errorf("tap: open %q: %w", o.Name, err)
+		return fmt.Errorf("tap: open %q: %w", o.Name, err)
 	}
 	defer h.Close()
 
@@ -47,11 +78,11 @@ func Open(o Options) (*Device, error) {
 	var missing netlink.LinkNotFoundError
 	switch {
 	case errors.As(err, &missing):
-		return create(o, h, home)
+		link = nil
 	case err != nil:
-		return nil, fmt.Errorf("tap: look for %q: %w", o.Name, err)
+		return fmt.Errorf("tap: look for %q: %w", o.Name, err)
 	}
-	return takeOver(o, h, link, home)
+	return f(h, link, home)
 }
 
 // create makes a new device. One that is to live in another namespace is made

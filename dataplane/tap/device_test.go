@@ -242,6 +242,9 @@ func TestNameTaken(t *testing.T) {
 		if !errors.Is(err, ErrNotTAP) || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%s): %v; want ErrNotTAP and %q", name, err, want)
 		}
+		if cerr := Check(Options{Name: name}); cerr == nil || cerr.Error() != err.Error() {
+			t.Errorf("Check(%s): %v; want what Open says: %v", name, cerr, err)
+		}
 	}
 	me := fmt.Sprintf("device is held by pid %d (", os.Getpid())
 	for name, o := range map[string]Options{
@@ -253,6 +256,9 @@ func TestNameTaken(t *testing.T) {
 			if _, err := Open(o); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), me) {
 				t.Errorf("%s: second Open: %v; want ErrBusy and %q", name, err, me)
 			}
+			if err := Check(o); !errors.Is(err, ErrBusy) {
+				t.Errorf("%s: Check: %v; want ErrBusy", name, err)
+			}
 		}
 	}
 	// Somebody's persistent device with a queue in use.
@@ -260,6 +266,29 @@ func TestNameTaken(t *testing.T) {
 	mustOpen(t, Options{Name: "tap4", Queues: 2})
 	if _, err := Open(Options{Name: "tap4", Queues: 2}); !errors.Is(err, ErrBusy) {
 		t.Errorf("second Open of a persistent device: %v; want ErrBusy", err)
+	}
+	if err := Check(Options{Name: "tap5"}); err != nil {
+		t.Errorf("Check of a free name: %v", err)
+	}
+	if _, err := netlink.LinkByName("tap5"); err == nil {
+		t.Error("Check made the device")
+	}
+}
+
+// A name under /run/netns and an absolute path must both lead to a network namespace.
+func TestNoNamespace(t *testing.T) {
+	newNetNS(t)
+	for path, want := range map[string]string{
+		"/proc/self/ns/uts": "not a network namespace", "/etc/passwd": "not a network namespace", "/dev/null": "not a network namespace",
+		"/nonexistent": "no such file", "vtepd-nonexistent": "no such file",
+	} {
+		o := Options{Name: "tap0", NetNS: path}
+		_, err := Open(o)
+		for what, err := range map[string]error{"Open": err, "Check": Check(o)} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s in %s: %v; want %q", what, path, err, want)
+			}
+		}
 	}
 }
 

@@ -29,6 +29,11 @@ func openNetNS(name string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("netns %q: %w", name, err)
 	}
+	// A file that is no namespace is no terminal either: ENOTTY.
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		unix.Close(fd)
+		return -1, fmt.Errorf("netns %q: %w: not a network namespace: see `ip netns`", name, ErrOption)
+	}
 	return fd, nil
 }
 

@@ -30,17 +30,9 @@ func takeOver(o Options, h *netlink.Handle, link netlink.Link, target int) (_ *D
 			err = fmt.Errorf("tap: open %q: %w", o.Name, err)
 		}
 	}()
-	tun, ok := link.(*netlink.Tuntap)
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("%w: an interface of kind %q has that name: choose another name for the port",
-			ErrNotTAP, link.Type())
-	case tun.Mode != netlink.TUNTAP_MODE_TAP:
-		return nil, fmt.Errorf("%w: a TUN device (layer 3) has that name: choose another", ErrNotTAP)
-	case tun.Queues+tun.DisabledQueues > 0 || tun.NonPersist:
-		// Further queues of a multi-queue device could be attached, and would take
-		// a share of the other process's frames.
-		return nil, busy(o.Name)
+	tun, err := mayTakeOver(link)
+	if err != nil {
+		return nil, err
 	}
 	a := link.Attrs()
 	d.found = &snapshot{mtu: a.MTU, mac: a.HardwareAddr, up: a.Flags&net.FlagUp != 0, txqlen: a.TxQLen}
@@ -58,6 +50,23 @@ func takeOver(o Options, h *netlink.Handle, link netlink.Link, target int) (_ *D
 		return nil, err
 	}
 	return d, nil
+}
+
+// mayTakeOver refuses what is no TAP, or somebody's.
+func mayTakeOver(link netlink.Link) (*netlink.Tuntap, error) {
+	tun, ok := link.(*netlink.Tuntap)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%w: an interface of kind %q has that name: choose another name for the port",
+			ErrNotTAP, link.Type())
+	case tun.Mode != netlink.TUNTAP_MODE_TAP:
+		return nil, fmt.Errorf("%w: a TUN device (layer 3) has that name: choose another", ErrNotTAP)
+	case tun.Queues+tun.DisabledQueues > 0 || tun.NonPersist:
+		// Further queues of a multi-queue device could be attached, and would take
+		// a share of the other process's frames.
+		return nil, busy(link.Attrs().Name)
+	}
+	return tun, nil
 }
 
 // attachFound attaches as many queues as the device was made for. The only
