@@ -65,7 +65,7 @@ func (c *Controller) change(edit func(m *model.Model) error, exclusive map[model
 
 // moveTo makes the switch follow to a valid model. Needs mu.
 func (c *Controller) moveTo(next *model.Model, exclusive map[model.StaticKey]bool) error {
-	p := planner{sw: c.sw, old: c.model, new: next, exclusive: exclusive, check: checkNetNS}
+	p := planner{sw: c.sw, old: c.model, new: next, exclusive: exclusive}
 	ops := p.plan()
 	if err := run(ops); err != nil {
 		return err

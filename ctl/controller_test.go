@@ -441,6 +441,26 @@ func TestNoSuchNamespace(t *testing.T) {
 	}
 }
 
+// TestCannotBeMadeAnew: a port whose device cannot be made elsewhere stays what it is, device and learned entries included.
+func TestCannotBeMadeAnew(t *testing.T) {
+	c, sw := start(t, baseFile)
+	sw.Learn(dataplane.FDBEntry{VNI: 42, MAC: 0x020000000001, Port: "tap0"})
+	before := sw.State()
+	sw.Fail(func(op string) error {
+		if op == "check port tap0" {
+			return fmt.Errorf("port tap0: the name is taken there: %w", dataplane.ErrNotTAP)
+		}
+		return nil
+	})
+	w := call(Handler(c), "PATCH", "/v1/ports/tap0", `{"netns":"/proc/self/ns/net"}`)
+	if w.Code != 409 || !strings.Contains(w.Body.String(), "the name is taken there") {
+		t.Errorf("answer %d %s", w.Code, w.Body)
+	}
+	if ops := sw.Ops(); len(ops) > 0 || sw.State() != before {
+		t.Errorf("operations %v, state\n%s", ops, cmp.Diff(before, sw.State()))
+	}
+}
+
 // TestNoRoom: a full table is told with its remedy.
 func TestNoRoom(t *testing.T) {
 	c, sw := start(t, baseFile)

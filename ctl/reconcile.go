@@ -27,9 +27,6 @@ type planner struct {
 	old, new *model.Model
 	// exclusive holds the static entries that must not replace anything.
 	exclusive map[model.StaticKey]bool
-	// check says whether a port can be made, as far as that can be said without making it.
-	check func(dataplane.PortConfig) error
-
 	// left are the static entries that an operation deletes.
 	left map[model.StaticKey]bool
 	// byPort are the old static entries at each port, in order; nil until they are asked for.
@@ -148,8 +145,8 @@ func atPort(name string, err error) error {
 	return &model.Error{Path: "ports/" + name, Msg: err.Error(), Kind: err}
 }
 
-// portsAnew makes ports again whose type or namespace changes. Undoing makes the old port again: with another device, so the most likely mistake, a
-// namespace that does not exist, is looked for before anything is taken away.
+// portsAnew makes ports again whose type or namespace changes. Undoing makes the old port again: with another device, so the likely mistakes, a
+// namespace that does not exist and one where the name is taken, are looked for before anything is taken away.
 func (p *planner) portsAnew() {
 	names := slices.DeleteFunc(p.new.PortNames(), func(name string) bool {
 		o := p.old.Ports[name]
@@ -157,7 +154,14 @@ func (p *planner) portsAnew() {
 	})
 	for _, name := range names {
 		before, next := p.old.PortConfig(name), p.new.PortConfig(name)
-		p.add("port check "+name, func() error { return p.check(next) }, func() error { return nil })
+		p.add("port check "+name,
+			func() error {
+				if err := checkNetNS(next); err != nil {
+					return err
+				}
+				return atPort(name, p.sw.CheckPort(next))
+			},
+			func() error { return nil })
 		for _, k := range p.staticsAt(name) {
 			p.staticLeaves(k)
 		}

@@ -24,7 +24,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	if problems := next.Validate(); len(problems) > 0 {
 		return nil, fromRuntime(problems[0], file)
 	}
-	p := planner{sw: c.sw, old: c.model, new: next, check: checkNetNS}
+	p := planner{sw: c.sw, old: c.model, new: next}
 	ops := p.plan()
 	if err := run(ops); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 type Switch interface {
 	SetVNI(c dataplane.VNIConfig) error
 	DelVNI(vni uint32) error
+	CheckPort(c dataplane.PortConfig) error
 	AddPort(c dataplane.PortConfig) error
 	SetPort(c dataplane.PortConfig) error
 	DelPort(name string) error

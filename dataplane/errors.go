@@ -1,6 +1,10 @@
 package dataplane
 
-import "errors"
+import (
+	"errors"
+
+	"vtepd/dataplane/tap"
+)
 
 // What a control operation can be refused for. A refused operation has changed nothing.
 var (
@@ -14,6 +18,12 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrLimit: a bound of the switch is reached.
 	ErrLimit = errors.New("limit reached")
+	// ErrBusy: another process holds the device of a port.
+	ErrBusy = tap.ErrBusy
+	// ErrNotTAP: an interface that is no TAP has the name of a port.
+	ErrNotTAP = tap.ErrNotTAP
+	// ErrOption: a device cannot be as it is asked for.
+	ErrOption = tap.ErrOption
 	// ErrClosed: the switch has been closed.
 	ErrClosed = errors.New("switch is closed")
 )

@@ -347,9 +347,27 @@ func (s *Switch) unpublishPort(p *port) {
 	s.publish(next)
 }
 
-// openLink makes the device of a port.
-func (s *Switch) openLink(c *PortConfig) (*link, error) {
-	dev, err := tap.Open(tap.Options{
+// CheckPort says why AddPort would refuse to make the device of a port, as far as that can be told without making it. Whether the switch has a port of
+// that name does not matter: it is for who would make a port anew.
+func (s *Switch) CheckPort(c PortConfig) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	c = c.clone()
+	if err := s.checkPort(&c); err != nil {
+		return err
+	}
+	if err := tap.Check(s.device(&c)); err != nil {
+		return fmt.Errorf("port %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// device is what the port wants of the kernel.
+func (s *Switch) device(c *PortConfig) tap.Options {
+	return tap.Options{
 		Name:      c.Name,
 		Queues:    len(s.workers),
 		Offload:   s.config.Offload,
@@ -358,7 +376,12 @@ func (s *Switch) openLink(c *PortConfig) (*link, error) {
 		NetNS:     c.NetNS,
 		Addresses: c.Addresses,
 		Refuse:    s.config.refuseTAP,
-	})
+	}
+}
+
+// openLink makes the device of a port.
+func (s *Switch) openLink(c *PortConfig) (*link, error) {
+	dev, err := tap.Open(s.device(c))
 	if err != nil {
 		return nil, err
 	}

@@ -165,6 +165,21 @@ func carries(p dataplane.PortConfig, vni uint32) bool {
 	return p.Untagged == vni || slices.ContainsFunc(p.Tagged, func(m dataplane.VIDMap) bool { return m.VNI == vni })
 }
 
+// CheckPort refuses what Fail says of "check port NAME"; it is no operation.
+func (s *Switch) CheckPort(c dataplane.PortConfig) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return dataplane.ErrClosed
+	}
+	if s.fail != nil {
+		if err := s.fail("check port " + c.Name); err != nil {
+			return err
+		}
+	}
+	return s.known(c)
+}
+
 // AddPort adds a port to VNIs that are there.
 func (s *Switch) AddPort(c dataplane.PortConfig) error {
 	s.mu.Lock()
