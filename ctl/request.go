@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -64,7 +65,7 @@ func bodyError(err error) error {
 	case errors.As(err, &tooBig):
 		return &failure{http.StatusRequestEntityTooLarge, "", fmt.Errorf("the body has more than %d bytes", tooBig.Limit)}
 	case errors.As(err, &typed):
-		return malformed(typed.Field, "%s: a JSON %s does not fit: expected %s", orBody(typed.Field), typed.Value, typed.Type)
+		return malformed(typed.Field, "%s: a JSON %s does not fit: expected %s", orBody(typed.Field), typed.Value, jsonKind(typed.Type))
 	case errors.Is(err, io.EOF):
 		return malformed("", "the body is empty: send one JSON object")
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -74,6 +75,23 @@ func bodyError(err error) error {
 		return malformed(strings.Trim(name, `"`), "unknown key %s", name)
 	}
 	return malformed("", "the body is not JSON: %v", err)
+}
+
+// jsonKind is what a Go type is in JSON.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Uint16, reflect.Uint32:
+		return fmt.Sprintf("a number from 0 to %d", uint64(1)<<t.Bits()-1)
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	}
+	return t.String()
 }
 
 func orBody(field string) string {
