@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +74,8 @@ func Parse(name string, data []byte) (*File, error) {
 	if len(data) > MaxSize {
 		return nil, &Error{File: name, Msg: fmt.Sprintf("more than %d bytes: this is no configuration of one host", MaxSize)}
 	}
+	// Some editors begin UTF-8 text with a byte order mark, which YAML allows (YAML 1.2.2 section 5.2).
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	d := decoder{file: name, model: model.New(), places: map[string]place{}}
 	if err := d.document(data); err != nil {
 		return nil, err

@@ -2,6 +2,10 @@ package model
 
 import "fmt"
 
+// maxNear bounds the words that are looked through for the one that was meant: with more, that would take longer than everything else, and the
+// nearest of thousands is none that was meant.
+const maxNear = 256
+
 // DidYouMean is ` (did you mean "x"?)` for the word that s is nearest to, or empty when it is near to none.
 func DidYouMean(s string, words []string) string {
 	if w := Nearest(s, words); w != "" {
@@ -10,8 +14,12 @@ func DidYouMean(s string, words []string) string {
 	return ""
 }
 
-// Nearest is the word that s is a typing mistake away from: at most two edits, and fewer than half of the word. Empty when there is none.
+// Nearest is the word that s is a typing mistake away from: at most two edits, and fewer than half of the word. Empty when there is none, or more than
+// maxNear to choose from.
 func Nearest(s string, words []string) string {
+	if len(words) > maxNear {
+		return ""
+	}
 	best, bestDist := "", 3
 	for _, w := range words {
 		if len(s) > len(w)+2 || len(w) > len(s)+2 {

@@ -203,12 +203,22 @@ func (v *validation) vid(path, port string, vid uint16) {
 
 // nearVNI names the declared VNIs when they are few: most mistakes are a digit.
 func (v *validation) nearVNI(vni uint32) string {
+	if len(v.declared) > maxNear {
+		return ""
+	}
 	var words []string
 	for n := range v.declared {
 		words = append(words, fmt.Sprint(n))
 	}
 	slices.Sort(words)
 	return DidYouMean(fmt.Sprint(vni), words)
+}
+
+func (v *validation) nearPort(name string) string {
+	if len(v.m.Ports) > maxNear {
+		return ""
+	}
+	return DidYouMean(name, v.m.PortNames())
 }
 
 func (v *validation) statics() {
@@ -244,7 +254,7 @@ func (v *validation) static(k StaticKey, s Static) {
 	default:
 		p, ok := v.m.Ports[s.Port]
 		if !ok {
-			v.add(NotFound(path+"/port", "static entry %s names unknown port %s%s: declare it under ports, or with vtepctl port add", k.MAC, s.Port, DidYouMean(s.Port, v.m.PortNames())))
+			v.add(NotFound(path+"/port", "static entry %s names unknown port %s%s: declare it under ports, or with vtepctl port add", k.MAC, s.Port, v.nearPort(s.Port)))
 		} else if !slices.Contains(v.m.PortVNIs(p), k.VNI) {
 			v.add(Invalid(path+"/port", "static entry %s: port %s is not in VNI %d: name a port of that VNI, or put it there", k.MAC, s.Port, k.VNI))
 		}
