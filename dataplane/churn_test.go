@@ -78,6 +78,7 @@ func TestChurn(t *testing.T) {
 	}
 	for i := range 4 {
 		name := fmt.Sprintf("c%d", i)
+		netlinkHandle := s.Netlink()
 		loop(time.Millisecond, func(rng *rand.Rand) {
 			c := PortConfig{Name: name, Type: PortTAP, Untagged: 42, Tagged: []VIDMap{{3, 43}}, MaxMACs: rng.IntN(20)}
 			inside(func() error { return s.AddPort(c) })
@@ -85,8 +86,9 @@ func TestChurn(t *testing.T) {
 			c.Tagged, c.MTU = []VIDMap{{5, 44}}, 1000+rng.IntN(500)
 			inside(func() error { return s.SetPort(c) })
 			time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
-			if rng.IntN(4) == 0 {
-				_, _ = s.Command("ip", "link", "set", name, "down")
+			// Not with a command: a process just forked holds the device's descriptors until it executes its program.
+			if link, err := netlinkHandle.LinkByName(name); err == nil && rng.IntN(4) == 0 {
+				_ = netlinkHandle.LinkSetDown(link)
 			}
 			inside(func() error { return s.DelPort(name) })
 		})

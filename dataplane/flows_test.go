@@ -27,17 +27,23 @@ func TestFlows(t *testing.T) {
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			a, b, _ := pair(t, func(c *Config) { c.Offload = offload })
+			waitForRoute(t, a, b.Overlay6())
+			waitForRoute(t, b, a.Overlay6())
 			const flows = 64
 			var running sync.WaitGroup
 			var lost, echoed atomic.Int64
+			var list []*flow
 			for i := range flows {
 				server := b.Overlay4()
 				if i%2 == 1 {
 					server = b.Overlay6()
 				}
-				f := flow{t: t, number: i, rounds: 40, lost: &lost, echoed: &echoed}
+				f := &flow{t: t, number: i, rounds: 40, lost: &lost, echoed: &echoed}
 				b.do(func() error { return f.listen(server) })
 				a.do(func() error { return f.dial() })
+				list = append(list, f)
+			}
+			for _, f := range list {
 				running.Go(f.echo)
 				running.Go(f.ask)
 			}
@@ -59,6 +65,20 @@ func TestFlows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// waitForRoute waits until a node has a way to an address: the kernel makes the routes of IPv6 prefixes a while after the address.
+func waitForRoute(t *testing.T, n *node, to netip.Addr) {
+	t.Helper()
+	eventually(t, 5*time.Second, "a route to "+to.String(), func() bool {
+		return n.Host.Do(func() error {
+			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
+			if err == nil {
+				c.Close()
+			}
+			return err
+		}) == nil
+	})
 }
 
 // flow is one UDP flow: the client sends a message, several datagrams at times, and the server sends each datagram back.

@@ -103,6 +103,7 @@ func TestKernelPeer(t *testing.T) {
 			for _, size := range []int{mtu - 29, mtu - 28, mtu - 27, 2000, 2843, 2844, 2845, 8972, 20000, 40001, 65507} {
 				pinger.ping(size)
 			}
+			waitForRoute(t, a, hk.Overlay6())
 			if _, err := ha.Command("ping", "-n", "-q", "-i", "0.01", "-c", "10", "-W", "2", "-s", "1382", hk.Overlay6().String()); err != nil {
 				t.Error(err)
 			}
@@ -289,6 +290,8 @@ func TestRungsTogether(t *testing.T) {
 				for _, n := range []*node{a, b} {
 					n.tap("vtep0", 42, func(c *PortConfig) { c.Addresses = n.OverlayPrefixes() })
 				}
+				waitForRoute(t, a, hb.Overlay6())
+				waitForRoute(t, b, ha.Overlay6())
 				transfer(t, ha, hb, hb.Overlay4(), 8<<20)
 				transfer(t, hb, ha, ha.Overlay6(), 8<<20)
 				rest(a, b)

@@ -49,6 +49,9 @@ func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 		s.remotes = append(s.remotes, s.newRemote(i))
 	}
 	s.barrier = newBarrier(s)
+	for _, r := range s.remotes {
+		waitForRoute(t, s.node, r.addr)
+	}
 	return s
 }
 
