@@ -18,12 +18,53 @@ const linkPoll = 2 * time.Second
 // linkSettle gathers a burst of announcements into one look.
 const linkSettle = 20 * time.Millisecond
 
-// watchLinks notices interfaces that go down, vanish, are renamed or moved.
+// watchLinks notices interfaces that go down, vanish, are renamed or moved. An announcement is about one interface, and its port alone is looked at:
+// otherwise a thousand ports would cost a thousand times a thousand questions to start.
 func (s *Switch) watchLinks(ctx context.Context) {
-	updates := make(chan netlink.LinkUpdate, 64)
 	done := make(chan struct{})
-	defer close(done)
-	// Without announcements the poll remains: slower to notice, otherwise the same.
+	updates, err := s.subscribeLinks(ctx, done)
+	if err != nil {
+		// The poll remains: slower to notice, otherwise the same.
+		s.log.Warn("no link announcements, polling instead", "every", linkPoll, "reason", err)
+	}
+	defer func() {
+		close(done)
+		for updates != nil { // the subscription may be waiting for a reader
+			if _, ok := <-updates; !ok {
+				return
+			}
+		}
+	}()
+	t := time.NewTicker(linkPoll)
+	defer t.Stop()
+	for {
+		var changed map[int]bool
+		select {
+		case <-ctx.Done():
+			return
+		case u, ok := <-updates:
+			if !ok {
+				updates = nil // the kernel had more to tell than there was room for
+				continue
+			}
+			changed = map[int]bool{int(u.Index): true}
+			time.Sleep(linkSettle)
+			for len(updates) > 0 {
+				u := <-updates
+				changed[int(u.Index)] = true
+			}
+		case <-t.C:
+			if updates == nil {
+				updates, _ = s.subscribeLinks(ctx, done)
+			}
+		}
+		s.refreshPorts(changed)
+	}
+}
+
+// subscribeLinks asks the kernel to announce changes of interfaces. The channel is closed when announcements were lost, and after done.
+func (s *Switch) subscribeLinks(ctx context.Context, done <-chan struct{}) (<-chan netlink.LinkUpdate, error) {
+	updates := make(chan netlink.LinkUpdate, 64)
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
 		ErrorCallback: func(err error) {
 			if ctx.Err() == nil {
@@ -32,37 +73,22 @@ func (s *Switch) watchLinks(ctx context.Context) {
 		},
 	})
 	if err != nil {
-		s.log.Warn("no link announcements, polling instead", "every", linkPoll, "reason", err)
+		return nil, err
 	}
-	t := time.NewTicker(linkPoll)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case _, ok := <-updates:
-			if !ok {
-				updates = nil
-				continue
-			}
-			time.Sleep(linkSettle)
-			for len(updates) > 0 {
-				<-updates
-			}
-		case <-t.C:
-		}
-		s.refreshPorts()
-	}
+	return updates, nil
 }
 
-func (s *Switch) refreshPorts() {
+// refreshPorts looks at the ports whose interface has one of these indices, and at missing ones; nil is all.
+func (s *Switch) refreshPorts(changed map[int]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	for _, r := range s.ports {
-		s.refreshPort(r)
+		if changed == nil || changed[r.attr.Ifindex] || r.published.link == nil {
+			s.refreshPort(r)
+		}
 	}
 }
 
