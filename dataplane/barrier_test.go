@@ -47,8 +47,8 @@ func newBarrier(s *scene) *barrier {
 	return b
 }
 
-// pass waits for what is under way in both directions. Where a probe cannot be sent, nothing else can be under way.
-func (b *barrier) pass(t *testing.T) {
+// pass waits for what is under way in both directions, and says whether all probes arrived. Where one cannot be sent, nothing else can be under way.
+func (b *barrier) pass(t *testing.T) bool {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -77,20 +77,21 @@ func (b *barrier) pass(t *testing.T) {
 			toSwitch++
 		}
 	}
-	b.await(b.wire, toWire)
-	b.await(b.sw, toSwitch)
+	there := b.await(b.wire, toWire)
+	return b.await(b.sw, toSwitch) && there && toWire+toSwitch > 0
 }
 
-func (b *barrier) await(conn *net.UDPConn, probes int) {
+func (b *barrier) await(conn *net.UDPConn, probes int) bool {
 	_ = conn.SetReadDeadline(time.Now().Add(barrierPatience))
 	var buf [1]byte
 	for probes > 0 {
 		n, _, err := conn.ReadFromUDPAddrPort(buf[:])
 		if os.IsTimeout(err) {
-			return
+			return false
 		}
 		if err == nil && n == 1 && buf[0] == b.number {
 			probes--
 		}
 	}
+	return true
 }

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"vtepd/bench/lab"
 	"vtepd/encap"
@@ -170,6 +171,23 @@ func TestHeadEndReplication(t *testing.T) {
 		nodes = append(nodes, n)
 		sniffers = append(sniffers, n.Sniff("p0"))
 	}
+	// Neighbours' addresses first: what is lost while they are asked for is not the switches' doing.
+	for from, n := range nodes {
+		eventually(t, 10*time.Second, "all hosts reach all hosts", func() bool {
+			n.Inject("p0", frameOf(station(50+from), broadcast))
+			for to, sniffer := range sniffers {
+				if to == from {
+					continue
+				}
+				_, ok := sniffer.Until(200*time.Millisecond, func(f []byte) bool { return encap.Ethernet(f).Src() == station(50+from) })
+				if !ok {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	rest(nodes...)
 	for from, n := range nodes {
 		n.Inject("p0", times(10, frameOf(station(from), broadcast))...)
 		rest(nodes...)

@@ -28,7 +28,9 @@ func TestFlows(t *testing.T) {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			a, b, _ := pair(t, func(c *Config) { c.Offload = offload })
 			waitForRoute(t, a, b.Overlay6())
+			waitForAddress(t, a, a.Overlay6())
 			waitForRoute(t, b, a.Overlay6())
+			waitForAddress(t, b, b.Overlay6())
 			const flows = 64
 			var running sync.WaitGroup
 			var lost, echoed atomic.Int64
@@ -73,6 +75,20 @@ func waitForRoute(t *testing.T, n *node, to netip.Addr) {
 	eventually(t, 5*time.Second, "a route to "+to.String(), func() bool {
 		return n.Host.Do(func() error {
 			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
+			if err == nil {
+				c.Close()
+			}
+			return err
+		}) == nil
+	})
+}
+
+// waitForAddress waits until a node can use an address of its own: a while after the interface of an IPv6 address was set up.
+func waitForAddress(t *testing.T, n *node, own netip.Addr) {
+	t.Helper()
+	eventually(t, 5*time.Second, own.String()+" can be used", func() bool {
+		return n.Host.Do(func() error {
+			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0)))
 			if err == nil {
 				c.Close()
 			}

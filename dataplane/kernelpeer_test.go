@@ -104,6 +104,7 @@ func TestKernelPeer(t *testing.T) {
 				pinger.ping(size)
 			}
 			waitForRoute(t, a, hk.Overlay6())
+			waitForAddress(t, a, ha.Overlay6())
 			if _, err := ha.Command("ping", "-n", "-q", "-i", "0.01", "-c", "10", "-W", "2", "-s", "1382", hk.Overlay6().String()); err != nil {
 				t.Error(err)
 			}
@@ -292,6 +293,8 @@ func TestRungsTogether(t *testing.T) {
 				}
 				waitForRoute(t, a, hb.Overlay6())
 				waitForRoute(t, b, ha.Overlay6())
+				waitForAddress(t, a, ha.Overlay6())
+				waitForAddress(t, b, hb.Overlay6())
 				transfer(t, ha, hb, hb.Overlay4(), 8<<20)
 				transfer(t, hb, ha, ha.Overlay6(), 8<<20)
 				rest(a, b)

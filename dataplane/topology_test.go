@@ -52,6 +52,8 @@ func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 	for _, r := range s.remotes {
 		waitForRoute(t, s.node, r.addr)
 	}
+	// A link that has just come up loses what is sent for a moment, and a lost question for a neighbour's address is asked again only after a second.
+	eventually(t, 10*time.Second, "the link carries packets", func() bool { return s.barrier.pass(t) })
 	return s
 }
 
