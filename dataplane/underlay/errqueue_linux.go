@@ -28,6 +28,11 @@ type ICMPError struct {
 // maxPendingICMP bounds what Flush keeps for the next DrainErrors.
 const maxPendingICMP = 256
 
+// maxErrorsAtOnce bounds what is taken from one socket at a time. A queue holds
+// some 270 entries (rmem_default at 768 bytes each), so this is for one that
+// somebody fills with forged ICMP as fast as it is emptied.
+const maxErrorsAtOnce = 1024
+
 // DrainErrors empties the error queues of all transmit sockets and calls f for
 // each entry. Safe from any goroutine; of several at once, each entry goes to
 // one. f may call other methods of Sockets.
@@ -51,7 +56,7 @@ func (s *Sockets) takeErrors() []ICMPError {
 			continue
 		}
 		for _, fd := range p.fds {
-			for {
+			for range maxErrorsAtOnce {
 				e, ok := q.next(fd)
 				if !ok {
 					break
@@ -69,7 +74,7 @@ func (s *Sockets) setAside(fd int) {
 	var q errorQueue
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
+	for range maxErrorsAtOnce {
 		e, ok := q.next(fd)
 		if !ok {
 			return
