@@ -2,6 +2,7 @@ package encap_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"vtepd/encap"
@@ -106,6 +107,23 @@ func TestUnfinishedByChance(t *testing.T) {
 		return
 	}
 	t.Fatal("no payload gives that checksum")
+}
+
+// An unfinished superframe whose bytes happen to add up is cut like any other.
+func TestUnfinishedSuperframeByChance(t *testing.T) {
+	frame, _ := encaptest.Packet{Payload: encaptest.Payload(4000, 3)}.Superframe(0)
+	var l encap.Layout
+	l.Parse(frame)
+	pseudo := encap.PseudoIPv4(encap.IPv4(frame[l.L3:]), l.Proto, uint16(len(frame)-int(l.L4)))
+	last := frame[len(frame)-2:]
+	last[0], last[1] = 0, 0
+	binary.BigEndian.PutUint16(last, ^encap.Sum(frame[l.L4:], pseudo))
+	if encap.Sum(frame[l.L4:], pseudo) != 0xffff {
+		t.Fatal("the bytes do not add up: the test is wrong")
+	}
+	if off, ok := encap.Unfinished(frame, &l, 1514); !ok || off.GSOType != encap.GSOTCPv4 {
+		t.Errorf("got %+v %t", off, ok)
+	}
 }
 
 func BenchmarkUnfinished(b *testing.B) {
