@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,6 +22,7 @@ func TestStopLeavesNothing(t *testing.T) {
 			blue := l.Host("blue")
 			config := overlay(h.Underlay4(), other.Underlay4(), h.OverlayPrefixes(), fmt.Sprintf("- {name: tap1, type: tap, vni: 42, netns: %s}\n", blue.Name()))
 			d := prepare(t, l, h, config)
+			awaitCarrier(t, h, "eth0")
 			before := traces(t, d, blue)
 			d.run(t)
 			up := traces(t, d, blue)
@@ -49,6 +51,21 @@ func TestStopLeavesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awaitCarrier waits until the kernel has told that a link is up and given it its link-local address: on a busy machine that takes a while.
+func awaitCarrier(t *testing.T, h *lab.Host, name string) {
+	t.Helper()
+	var out string
+	for range 500 {
+		out = h.Must("ip", "-brief", "address", "show", "dev", name)
+		fields := strings.Fields(out)
+		if len(fields) > 1 && fields[1] == "UP" && (strings.Contains(out, "fe80:") || !strings.Contains(out, ":")) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("link %s does not come up: %s", name, out)
 }
 
 // traces is what a vtepd may leave: links with their addresses in its namespace and in that of its port, files, and processes with its command line.
