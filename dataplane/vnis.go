@@ -165,6 +165,7 @@ func (s *Switch) DelVNI(vni uint32) error {
 	s.fdb.DelVNI(vni)
 	for _, p := range r.flood {
 		s.peers.release(p, 1)
+		s.event(Event{Object: "peer", Action: "del", Peer: p.addr, VNI: vni})
 	}
 	for p, n := range r.statics {
 		s.peers.release(p, n)
