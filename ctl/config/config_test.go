@@ -210,7 +210,7 @@ func TestErrors(t *testing.T) {
 		{"learning", local + "learning: maybe\n", `2:11: learning: "maybe" is neither on nor off: write on or off, or true or false`},
 		{"policy", local + "peer-policy: strickt\n", `2:14: peer-policy: "strickt" is not one of strict, learn (did you mean "strict"?)`},
 		{"host bits", local + "allow: [203.0.113.5/24]\n", `2:9: allow: "203.0.113.5/24" has host bits: write 203.0.113.0/24`},
-		{"max-macs", local + "max-macs: 0\n", "2:11: max-macs: 0 is out of range: a number of MACs is a number from 1 to 4194304"},
+		{"max-macs", local + "max-macs: 0\n", "2:11: max-macs: 0 is out of range: a number of MACs is a number from 1 to 4194303"},
 		{"ttl", local + "ttl: 256\n", "2:6: ttl: 256 is out of range: a TTL is a number from 1 to 255, or inherit"},
 		{"dscp", local + "dscp: 64\n", "2:7: dscp: 64 is out of range: a DSCP is a number from 0 to 63, or inherit"},
 

@@ -20,8 +20,8 @@ import (
 const (
 	// maxAgeing keeps ageing times far inside the 32-bit seconds of a tick: ten years.
 	maxAgeing = 10 * 365 * 24 * time.Hour
-	// maxMaxMACs is 2^22: at 64 bytes an entry, 256 MiB of forwarding table, half of what package fdb can number (fdb.MaxEntries).
-	maxMaxMACs = 1 << 22
+	// maxMaxMACs is what the forwarding table takes: at 64 bytes an entry, 256 MiB.
+	maxMaxMACs = fdb.MaxLimit
 	// minMTU is IPv4's (RFC 791 section 3.2), maxMTU what a 64 KiB TAP frame leaves after the Ethernet header.
 	minMTU = 68
 	maxMTU = 65521
