@@ -124,7 +124,9 @@ func (r Report) worstSpread() string {
 				worst = max(worst, Spread(values))
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%s %.0f %%", m.Title(), 100*worst))
+		if worst > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.0f %%", m.Title(), 100*worst))
+		}
 	}
 	return strings.Join(parts, ", ")
 }
