@@ -26,6 +26,9 @@ const (
 	// batchWork bounds what one batch makes a worker do, in copies handed to egress, so that a source whose frames are multiplied (a broadcast to
 	// a thousand peers, a flood to hundreds of ports) takes its turn like any other. 1024 are about a millisecond.
 	batchWork = 1024
+	// busyPollLoad is the batch, in copies, up to which a worker polls busily before it sleeps: requests and responses, not bulk, whose sender and
+	// receiver have better use for the processor.
+	busyPollLoad = 16
 	// headerArena holds the headers of the segments in flight, in bytes: 1024 of the usual 74 and to spare.
 	headerArena = 128 << 10
 	// maxFates bounds the frames of a batch; a longer one is settled in parts.
@@ -66,6 +69,7 @@ type worker struct {
 	frame      frame
 	cutter     encap.Cutter
 	work       int // copies of the present batch
+	load       int // copies of a batch, the largest of late, fading
 	rxLimit    int // messages to ask the underlay for next
 	headerUsed int
 	fates      []fate
@@ -167,7 +171,7 @@ func (w *worker) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for !w.stop {
-		w.note(w.poll.wait(len(w.ready) == 0))
+		w.note(w.poll.wait(len(w.ready) == 0, w.load <= busyPollLoad))
 		again := w.ready[:0]
 		for _, src := range w.ready {
 			if w.serve(src) {
@@ -228,6 +232,7 @@ func (w *worker) serve(src source) (more bool) {
 		more = w.serveTAP(p)
 	}
 	w.flush()
+	w.load = max(w.work, w.load-(w.load+7)/8)
 	w.seen = recent{}
 	w.inside.Store(outside)
 	return more
