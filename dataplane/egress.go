@@ -52,15 +52,15 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if vid != 0 {
 		vid |= f.priority
 	}
-	alone := f.off != (encap.Offload{})
-	switch {
-	case f.wire && !shared && !alone && l.coalesce != (encap.Caps{}):
-		w.joinLater(f, p, vid)
-		return ReasonNone
-	case !l.takes(f.off):
-		return w.toPlainPort(f, p, vid)
-	case f.wire && !shared && alone && w.join.Len() > 0:
+	if f.wire && !shared && l.coalesce != (encap.Caps{}) {
+		if f.off == (encap.Offload{}) {
+			w.joinLater(f, p, vid)
+			return ReasonNone
+		}
 		w.flushJoined() // what came before it in its flow
+	}
+	if !l.takes(f.off) {
+		return w.toPlainPort(f, p, vid)
 	}
 	if err := w.writeFrame(l, f.bytes(), f.off, vid); err != nil {
 		return w.refuse(f, p, portReason(err))
