@@ -120,7 +120,7 @@ func (p *poller) look(timeout uintptr) []unix.EpollEvent {
 }
 
 func (p *poller) wake() {
-	one := [8]byte{0: 1, 7: 1} // an eventfd adds 64 bits in host order; these are not zero in either
+	one := [8]byte{0: 1, 7: 1}          // an eventfd adds 64 bits in host order; these are not zero in either
 	_, _ = unix.Write(p.wakeFD, one[:]) // EAGAIN: it is awake already
 }
 
