@@ -60,6 +60,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		UDP6ZeroChecksum: model.ZeroChecksum{Rx: m.Global.Settings.UDP6Zero.V.Rx, Tx: h.UDP6ZeroChecksumTx}.String(),
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
+		SpoofGuard:       c.SpoofGuard,
 	}
 	for _, p := range c.Peers {
 		out.Peers = append(out.Peers, m.PeerText(p))

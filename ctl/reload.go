@@ -170,6 +170,7 @@ func mergeSettings(b, t, r model.Settings) model.Settings {
 		UDP6Zero:       pick(b.UDP6Zero, t.UDP6Zero, r.UDP6Zero),
 		StrictReserved: pick(b.StrictReserved, t.StrictReserved, r.StrictReserved),
 		KeepInnerVLAN:  pick(b.KeepInnerVLAN, t.KeepInnerVLAN, r.KeepInnerVLAN),
+		SpoofGuard:     pick(b.SpoofGuard, t.SpoofGuard, r.SpoofGuard),
 	}
 }
 

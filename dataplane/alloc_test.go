@@ -33,7 +33,7 @@ func (w *worker) drain(src source) {
 //	p0 p1 (VNI 42) trunk (VNI 42 as 7) ── one worker, called by the test ════ r0 r1
 func TestBatchesDoNotAllocate(t *testing.T) {
 	s := newScene(t, 2, func(c *Config) { c.Workers = 1 })
-	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, s.addrs()...)
 	for _, c := range []PortConfig{{Name: "p0", Untagged: 42}, {Name: "p1", Untagged: 42}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
 		c.Type = PortTAP
 		s.do(func() error { return s.AddPort(c) })

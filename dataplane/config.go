@@ -122,6 +122,8 @@ type VNIConfig struct {
 	Policy Policy
 	// Allow widens Strict by prefixes.
 	Allow []netip.Prefix
+	// SpoofGuard drops what ports send as VXLAN to a VTEP.
+	SpoofGuard bool
 	// Header is the outer header policy.
 	Header HeaderPolicy
 }

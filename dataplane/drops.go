@@ -36,6 +36,8 @@ const (
 	ECNNotECT
 	// InvalidSourceMAC: multicast or all-zero.
 	InvalidSourceMAC
+	// VXLANSpoof: from a port, and itself VXLAN to a VTEP.
+	VXLANSpoof
 
 	// Learning.
 
@@ -86,6 +88,7 @@ var reasonWords = [numReasons]string{
 	InnerVLANTag:       "inner_vlan_tag",
 	ECNNotECT:          "ecn_not_ect",
 	InvalidSourceMAC:   "invalid_source_mac",
+	VXLANSpoof:         "vxlan_spoof",
 	StaticMACElsewhere: "static_mac_elsewhere",
 	MACLimit:           "mac_limit",
 	SamePlace:          "same_place",

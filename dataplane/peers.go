@@ -40,6 +40,8 @@ type registry struct {
 	buckets [peerBuckets]atomic.Pointer[peer]
 	byIndex [MaxPeers]atomic.Pointer[peer]
 	count   atomic.Int64
+	// dports holds the UDP ports that peers listen on.
+	dports portSet
 
 	mu   sync.Mutex
 	free []uint32 // indices that may be used again
@@ -101,6 +103,7 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	p.next.Store(head.Load())
 	head.Store(p)
 	r.count.Add(1)
+	r.dports.add(a.Port())
 	return p, nil
 }
 
@@ -130,6 +133,7 @@ func (r *registry) reap(inUse func(*peer) bool) []*peer {
 		link.Store(p.next.Load())
 		r.byIndex[i].Store(nil)
 		r.count.Add(-1)
+		r.dports.remove(p.addr.Port())
 		gone = append(gone, p)
 	}
 	return gone

@@ -89,6 +89,9 @@ func (w *worker) portStages(f *frame) Reason {
 	if r := guardSource(f); r != ReasonNone {
 		return r
 	}
+	if r := w.guardSpoof(f); r != ReasonNone {
+		return r
+	}
 	if r := w.learn(f, f.port.place()); r != ReasonNone {
 		return r
 	}

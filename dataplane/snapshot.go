@@ -75,6 +75,7 @@ type domain struct {
 	learning   bool // from peers
 	keepTags   bool
 	strictBits bool
+	spoofGuard bool
 	ecn        encap.ECNMode
 
 	floodPeers []*peer

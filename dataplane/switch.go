@@ -100,6 +100,7 @@ func New(c Config) (*Switch, error) {
 		vnis:    make(map[uint32]*vniRecord),
 		ports:   make(map[string]*portRecord),
 	}
+	s.peers.dports.add(c.DstPort)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
 

@@ -193,6 +193,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		learning:    c.Learning,
 		keepTags:    h.KeepInnerVLAN,
 		strictBits:  h.StrictReserved,
+		spoofGuard:  c.SpoofGuard,
 		ecn:         h.ECN,
 		floodPeers:  slices.Clone(r.flood),
 		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),

@@ -79,6 +79,7 @@ type VNI struct {
 	UDP6ZeroChecksum string    `json:"udp6_zero_checksum"`
 	ReservedBits     string    `json:"reserved_bits"`
 	InnerVLAN        string    `json:"inner_vlan"`
+	SpoofGuard       bool      `json:"spoof_guard"`
 	Stats            *Counters `json:"stats,omitempty"`
 }
 
@@ -100,6 +101,7 @@ type VNISpec struct {
 	UDP6ZeroChecksum Value     `json:"udp6_zero_checksum,omitzero"`
 	ReservedBits     Value     `json:"reserved_bits,omitzero"`
 	InnerVLAN        Value     `json:"inner_vlan,omitzero"`
+	SpoofGuard       Value     `json:"spoof_guard,omitzero"`
 }
 
 // Settings lists the settings of a VNISpec by their words, in the order of the struct; Allow and Peers are apart.
@@ -107,7 +109,7 @@ func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
 		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
-		{"inner-vlan", &s.InnerVLAN},
+		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard},
 	}
 }
 

@@ -46,6 +46,7 @@ var explanations = map[string]string{
 	"inner_vlan_tag":       "a VLAN tag inside a VNI with inner-vlan drop",
 	"ecn_not_ect":          "marked congested on the way, but the inner packet does not know ECN",
 	"invalid_source_mac":   "the source address is multicast or zero",
+	"vxlan_spoof":          "a station sends VXLAN to a VTEP itself: see spoof-guard",
 	"static_mac_elsewhere": "the source address is a static entry of another place",
 	"mac_limit":            "the source address could not be learned: a max-macs is reached and nothing may make room",
 	"same_place":           "the destination is where the frame came from",

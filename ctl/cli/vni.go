@@ -55,11 +55,7 @@ func (a *App) vniTable(vnis []api.VNI) {
 		if v.Ageing != 0 {
 			ageing = span(v.Ageing)
 		}
-		learning := "off"
-		if v.Learning {
-			learning = "on"
-		}
-		t.row(fmt.Sprint(v.VNI), dash(ranges(v.VLANs)), fmt.Sprint(v.MACs), ageing, learning, v.PeerPolicy, dash(strings.Join(v.Peers, " ")))
+		t.row(fmt.Sprint(v.VNI), dash(ranges(v.VLANs)), fmt.Sprint(v.MACs), ageing, onOff(v.Learning), v.PeerPolicy, dash(strings.Join(v.Peers, " ")))
 		if a.details {
 			limit := ""
 			if v.MaxMACs != 0 {
@@ -69,11 +65,18 @@ func (a *App) vniTable(vnis []api.VNI) {
 				limit += ", allow " + strings.Join(v.Allow, " ")
 			}
 			t.note("ttl %s, dscp %s, ecn %s, udp-checksum %s, udp6-zero-checksum %s", v.TTL, v.DSCP, v.ECN, v.UDPChecksum, v.UDP6ZeroChecksum)
-			t.note("reserved-bits %s, inner-vlan %s%s", v.ReservedBits, v.InnerVLAN, limit)
+			t.note("reserved-bits %s, inner-vlan %s, spoof-guard %s%s", v.ReservedBits, v.InnerVLAN, onOff(v.SpoofGuard), limit)
 		}
 		counterLines(&t, v.Stats)
 	}
 	t.print(a.Stdout)
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
 }
 
 // ranges writes ascending numbers shortly: 10,20-30.

@@ -54,6 +54,7 @@ udp-checksum: off
 udp6-zero-checksum: both
 reserved-bits: strict
 inner-vlan: keep
+spoof-guard: off
 vlans:
 - {vid: 10, vni: 10010}
 - vid: 20
@@ -73,6 +74,7 @@ vnis:
   udp6-zero-checksum: rx
   reserved-bits: ignore
   inner-vlan: drop
+  spoof-guard: on
 ports:
 - {name: tap0, type: tap, vni: 42}
 - {name: tap1, access: 10}
@@ -101,7 +103,7 @@ static:
 				Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.77/32")},
 				TTL:   model.Some(model.HeaderByte{Inherit: true}), DSCP: model.Some(model.HeaderByte{N: 46}), ECN: model.Some(encap.ECNLinux),
 				UDPChecksum: model.Some(dataplane.ChecksumOff), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true, Tx: true}),
-				StrictReserved: some(true), KeepInnerVLAN: some(true),
+				StrictReserved: some(true), KeepInnerVLAN: some(true), SpoofGuard: some(false),
 			},
 		},
 		VLANs: map[uint16]uint32{10: 10010, 20: 10020},
@@ -113,7 +115,7 @@ static:
 					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
 					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
-					StrictReserved: some(false), KeepInnerVLAN: some(false),
+					StrictReserved: some(false), KeepInnerVLAN: some(false), SpoofGuard: some(true),
 				},
 			},
 			10010: {Peers: peers("192.0.2.5:8472")},
@@ -146,7 +148,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("defaults: %+v", g)
 	}
 	v := f.Model.VNIConfig(1)
-	if !v.Learning || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
+	if !v.Learning || !v.SpoofGuard || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
 		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.UDP6ZeroChecksumTx {
 		t.Errorf("defaults of a VNI: %+v", v)
 	}
@@ -340,7 +342,7 @@ func TestShipped(t *testing.T) {
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
 	for _, uncomment := range []string{"interface", "dstport", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
-		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
+		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
 			t.Errorf("%s is not in the example", uncomment)

@@ -40,13 +40,14 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 		}
 	}
 	return dataplane.VNIConfig{
-		VNI:      vni,
-		Peers:    append([]netip.AddrPort(nil), own.Peers...),
-		Learning: s.Learning.or(g.Learning).Or(true),
-		Ageing:   s.Ageing.or(g.Ageing).Or(DefaultAgeing),
-		MaxMACs:  s.MaxMACs.V,
-		Policy:   s.Policy.or(g.Policy).Or(dataplane.Strict),
-		Allow:    allow,
+		VNI:        vni,
+		Peers:      append([]netip.AddrPort(nil), own.Peers...),
+		Learning:   s.Learning.or(g.Learning).Or(true),
+		Ageing:     s.Ageing.or(g.Ageing).Or(DefaultAgeing),
+		MaxMACs:    s.MaxMACs.V,
+		Policy:     s.Policy.or(g.Policy).Or(dataplane.Strict),
+		Allow:      allow,
+		SpoofGuard: s.SpoofGuard.or(g.SpoofGuard).Or(true),
 		Header: dataplane.HeaderPolicy{
 			TTL:                ttl.N,
 			InheritTTL:         ttl.Inherit,

@@ -113,6 +113,7 @@ type Settings struct {
 	// StrictReserved is reserved-bits strict, KeepInnerVLAN is inner-vlan keep.
 	StrictReserved Opt[bool]
 	KeepInnerVLAN  Opt[bool]
+	SpoofGuard     Opt[bool]
 }
 
 // HeaderByte is a number for an outer header field, or the inner frame's value.

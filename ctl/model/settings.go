@@ -60,6 +60,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.StrictReserved }),
 	setting("inner-vlan", "drop|keep", "802.1Q tags inside the VNI", parseInnerVLAN,
 		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
+	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool,
+		func(s *Settings) *Opt[bool] { return &s.SpoofGuard }),
 }
 
 func setting[T any](name, values, help string, parse func(string) (T, error), field func(*Settings) *Opt[T]) Setting {
