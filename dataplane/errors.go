@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 
+	"vtepd/dataplane/device"
 	"vtepd/dataplane/tap"
 )
 
@@ -19,11 +20,11 @@ var (
 	// ErrLimit: a bound of the switch is reached.
 	ErrLimit = errors.New("limit reached")
 	// ErrBusy: another process holds the device of a port.
-	ErrBusy = tap.ErrBusy
+	ErrBusy = device.ErrBusy
 	// ErrNotTAP: an interface that is no TAP has the name of a port.
 	ErrNotTAP = tap.ErrNotTAP
 	// ErrOption: a device cannot be as it is asked for.
-	ErrOption = tap.ErrOption
+	ErrOption = device.ErrOption
 	// ErrClosed: the switch has been closed.
 	ErrClosed = errors.New("switch is closed")
 )

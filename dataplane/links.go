@@ -8,7 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"vtepd/dataplane/tap"
+	"vtepd/dataplane/device"
 )
 
 // linkPoll is how often the state of every port's interface is asked for even when the kernel announced nothing: announcements from the
@@ -103,7 +103,7 @@ func (s *Switch) refreshPort(r *portRecord) {
 		return
 	}
 	a, err := p.link.dev.Attr()
-	if errors.Is(err, tap.ErrGone) {
+	if errors.Is(err, device.ErrGone) {
 		s.losePort(r)
 		return
 	}

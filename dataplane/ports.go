@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"vtepd/dataplane/tap"
+	"vtepd/dataplane/device"
 	"vtepd/encap"
 	"vtepd/fdb"
 )
@@ -129,7 +129,7 @@ func (s *Switch) SetPort(c PortConfig) error {
 }
 
 // reconfigure makes the device match to. When a step fails those before it are undone.
-func reconfigure(dev *tap.Device, from, to *PortConfig) error {
+func reconfigure(dev portDevice, from, to *PortConfig) error {
 	var undo []func() error
 	steps := []struct {
 		differ    bool
@@ -359,36 +359,23 @@ func (s *Switch) CheckPort(c PortConfig) error {
 	if err := s.checkPort(&c); err != nil {
 		return err
 	}
-	if err := tap.Check(s.device(&c)); err != nil {
+	if err := s.checkDevice(&c); err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
 	return nil
 }
 
-// device is what the port wants of the kernel.
-func (s *Switch) device(c *PortConfig) tap.Options {
-	return tap.Options{
-		Name:      c.Name,
-		Queues:    len(s.workers),
-		Offload:   s.config.Offload,
-		MTU:       c.MTU,
-		MAC:       c.MAC,
-		NetNS:     c.NetNS,
-		Addresses: c.Addresses,
-		Refuse:    s.config.refuseTAP,
-	}
-}
-
 // openLink makes the device of a port.
 func (s *Switch) openLink(c *PortConfig) (*link, error) {
-	dev, err := tap.Open(s.device(c))
+	dev, queues, err := s.openDevice(c)
 	if err != nil {
 		return nil, err
 	}
 	caps := dev.Caps()
 	s.serials++
-	l := &link{
+	return &link{
 		dev:    dev,
+		queues: queues,
 		caps:   caps,
 		serial: s.serials,
 		coalesce: encap.Caps{
@@ -397,11 +384,7 @@ func (s *Switch) openLink(c *PortConfig) (*link, error) {
 			UDP:  caps.USO,
 			ECN:  caps.ECN,
 		},
-	}
-	for i := range s.workers {
-		l.queues = append(l.queues, dev.Handle(i))
-	}
-	return l, nil
+	}, nil
 }
 
 // watchQueues lets each worker that has a queue of its own read it.
@@ -436,7 +419,7 @@ func (s *Switch) Ports() []PortInfo {
 	return list
 }
 
-func capsWords(c tap.Caps) []string {
+func capsWords(c device.Caps) []string {
 	words := []string{}
 	for _, w := range []struct {
 		on   bool

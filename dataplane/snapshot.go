@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"vtepd/dataplane/tap"
+	"vtepd/dataplane/device"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 	"vtepd/fdb"
@@ -46,12 +46,12 @@ type port struct {
 
 // link is the device behind a port. It outlives the port's snapshots and is replaced when the device had to be made again.
 type link struct {
-	dev *tap.Device
+	dev portDevice
 	// queues holds one handle a worker: where the device has fewer queues than there are workers, several handles share a descriptor.
-	queues []*tap.Queue
+	queues []portQueue
 	// coalesce is what the device takes joined from us; caps what it negotiated.
 	coalesce encap.Caps
-	caps     tap.Caps
+	caps     device.Caps
 	// serial tells incarnations of the same port index apart in epoll events.
 	serial uint32
 }

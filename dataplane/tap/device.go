@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // Device is a TAP device with its queues.
@@ -61,14 +63,14 @@ func byName(o *Options, f func(h *netlink.Handle, found netlink.Link, home int) 
 	}
 	home := -1
 	if o.NetNS != "" {
-		fd, err := openNetNS(o.NetNS)
+		fd, err := device.OpenNetNS(o.NetNS)
 		if err != nil {
 			return fmt.Errorf("tap: open %q: %w", o.Name, err)
 		}
 		defer unix.Close(fd)
 		home = fd
 	}
-	h, err := handleIn(home)
+	h, err := device.HandleIn(home)
 	if err != nil {
 		return fmt.Errorf("tap: open %q: %w", o.Name, err)
 	}
@@ -106,7 +108,7 @@ func create(o Options, h *netlink.Handle, target int) (_ *Device, err error) {
 		return nil, err
 	}
 	if target >= 0 {
-		if err = move(passing, target, h, o.Name); err != nil {
+		if err = device.Move(passing, target, h, o.Name); err != nil {
 			return nil, err
 		}
 	}

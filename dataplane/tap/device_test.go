@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 var testMAC = net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 1}
@@ -222,10 +224,10 @@ func TestNothingRemainsOfAFailure(t *testing.T) {
 			t.Errorf("Open(%+v) left %v behind", o, names)
 		}
 	}
-	fd, err := openNetNS(ns)
+	fd, err := device.OpenNetNS(ns)
 	must(t, err)
 	defer unix.Close(fd)
-	must(t, within(fd, func() error {
+	must(t, device.Within(fd, func() error {
 		if names := interfaces(t); len(names) != 0 {
 			t.Errorf("left %v behind in the other namespace", names)
 		}
@@ -312,9 +314,9 @@ func TestOtherNamespace(t *testing.T) {
 			if a, err = d.Attr(); err != nil || a.MTU != 1300 {
 				t.Errorf("after SetMTU: %+v %v", a, err)
 			}
-			fd, err := openNetNS(ns)
+			fd, err := device.OpenNetNS(ns)
 			must(t, err)
-			must(t, within(fd, func() error { exchange(t, d); return nil }))
+			must(t, device.Within(fd, func() error { exchange(t, d); return nil }))
 
 			// Somebody renames it, and moves it back here: it is found.
 			h, err := netlink.NewHandleAt(netns.NsHandle(fd))
@@ -401,14 +403,14 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 	ns := -1
 	if elsewhere {
 		o.NetNS, _ = namedNetNS(t)
-		fd, err := openNetNS(o.NetNS)
+		fd, err := device.OpenNetNS(o.NetNS)
 		must(t, err)
 		defer unix.Close(fd)
 		ns = fd
 	}
 	mac := net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 0x99}
 	look := func() (s string) {
-		must(t, within(ns, func() error {
+		must(t, device.Within(ns, func() error {
 			link, err := netlink.LinkByName("tap0")
 			must(t, err)
 			a := link.Attrs()
@@ -418,7 +420,7 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 		}))
 		return s
 	}
-	must(t, within(ns, func() error {
+	must(t, device.Within(ns, func() error {
 		tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tap0"}, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI}
 		if multi {
 			tun.Flags = netlink.TUNTAP_MULTI_QUEUE_DEFAULTS
@@ -468,7 +470,7 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 	if a.Away != elsewhere || a.MTU != 1450 || a.MAC.String() != testMAC.String() || !a.Up || a.NetNS != o.NetNS {
 		t.Errorf("taken over: %+v", a)
 	}
-	must(t, within(ns, func() error { exchange(t, d); return nil }))
+	must(t, device.Within(ns, func() error { exchange(t, d); return nil }))
 	must(t, d.Close())
 	if after := look(); after != before {
 		t.Errorf("given back: %s\nfound:      %s", after, before)
@@ -476,7 +478,7 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 	// It can be used once more, the other way.
 	o.Offload = !offload
 	d = mustOpen(t, o)
-	must(t, within(ns, func() error { exchange(t, d); return nil }))
+	must(t, device.Within(ns, func() error { exchange(t, d); return nil }))
 }
 
 // TestTakeOverRestoresIPv6: the kernel forgets IPv6 addresses when the interface

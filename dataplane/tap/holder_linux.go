@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // explainAttach turns an error of TUNSETIFF into one that says what to do.
@@ -107,7 +109,7 @@ func standsHere(proc string) bool {
 		return false
 	}
 	for _, task := range tasks {
-		if sameFile(proc+"/task/"+task.Name()+"/ns/net", ownNetNS) {
+		if device.SameFile(proc+"/task/"+task.Name()+"/ns/net", device.OwnNetNS) {
 			return true
 		}
 	}

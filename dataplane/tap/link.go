@@ -5,25 +5,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // Attr is the state of the interface as the kernel has it now.
-type Attr struct {
-	Name    string // somebody may have renamed it
-	Ifindex int    // in its present namespace
-	MTU     int    // bytes
-	MAC     net.HardwareAddr
-	Up      bool // set up by the administrator
-	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
-	// the calling thread, and where the namespace has no name.
-	NetNS string
-	// Away: in another namespace than that of the calling thread.
-	Away bool
-}
+type Attr = device.Attr
 
 // place is where the interface is now.
 type place struct {
@@ -68,12 +58,12 @@ func (d *Device) look() (place, error) {
 	defer unix.Close(ns)
 	var p place
 	at := ns
-	if isOwnNetNS(ns) {
+	if device.IsOwnNetNS(ns) {
 		at = -1 // also without the right to enter namespaces
 	} else {
-		p.netns, p.away = netnsName(ns), true
+		p.netns, p.away = device.NetNSName(ns), true
 	}
-	if p.h, err = handleIn(at); err != nil {
+	if p.h, err = device.HandleIn(at); err != nil {
 		return place{}, err
 	}
 	if p.link, err = p.h.LinkByName(name); err != nil {
@@ -132,7 +122,7 @@ func (d *Device) SetMTU(mtu int) error {
 
 // SetMAC sets the interface's own address.
 func (d *Device) SetMAC(mac net.HardwareAddr) error {
-	if err := checkMAC(mac); err != nil {
+	if err := device.CheckMAC(mac); err != nil {
 		return fmt.Errorf("tap: %q: %w: %w", d.name, ErrOption, err)
 	}
 	return d.change(fmt.Sprintf("mac %v", mac), func(h *netlink.Handle, link netlink.Link) error {
@@ -154,76 +144,12 @@ func (d *Device) SetUp(up bool) error {
 // those added before it are taken back.
 func (d *Device) SetAddresses(old, new []netip.Prefix) error {
 	return d.change("addresses", func(h *netlink.Handle, link netlink.Link) error {
-		added, err := addAddresses(h, link, without(new, old))
+		added, err := device.AddAddresses(h, link, device.Without(new, old))
 		if err != nil {
-			return errors.Join(err, removeAddresses(h, link, added))
+			return errors.Join(err, device.RemoveAddresses(h, link, added))
 		}
-		return removeAddresses(h, link, without(old, new))
+		return device.RemoveAddresses(h, link, device.Without(old, new))
 	})
-}
-
-// without gives what is in a and not in b.
-func without(a, b []netip.Prefix) (rest []netip.Prefix) {
-next:
-	for _, p := range a {
-		for _, q := range b {
-			if p == q {
-				continue next
-			}
-		}
-		rest = append(rest, p)
-	}
-	return rest
-}
-
-func kernelAddr(p netip.Prefix) *netlink.Addr {
-	ip := p.Addr().Unmap()
-	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(p.Bits(), ip.BitLen())}}
-}
-
-// addAddresses gives back those that were not there before.
-func addAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) (added []netip.Prefix, err error) {
-	for _, p := range all {
-		switch err := h.AddrAdd(link, kernelAddr(p)); {
-		case err == nil:
-			added = append(added, p)
-		case !errors.Is(err, unix.EEXIST):
-			return added, fmt.Errorf("add %v: %w", p, err)
-		}
-	}
-	return added, nil
-}
-
-// kernelFlags are for the kernel to set on an address, not for us to ask for.
-const kernelFlags = unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
-
-// removeAddresses takes addresses away, and no others: with the first IPv4
-// address of a subnet the kernel removes all the later ones of that subnet too
-// (net.ipv4.conf.*.promote_secondaries is 0 by default), so those come back.
-func removeAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) error {
-	if len(all) == 0 {
-		return nil
-	}
-	before, err := h.AddrList(link, netlink.FAMILY_V4)
-	if err != nil {
-		return fmt.Errorf("list addresses: %w", err)
-	}
-	var errs []error
-	for _, p := range all {
-		if err := h.AddrDel(link, kernelAddr(p)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, fmt.Errorf("remove %v: %w", p, err))
-		}
-	}
-	for _, a := range before {
-		if slices.ContainsFunc(all, func(p netip.Prefix) bool { return a.Equal(*kernelAddr(p)) }) {
-			continue
-		}
-		a.Flags &^= kernelFlags
-		if err := h.AddrAdd(link, &a); err != nil && !errors.Is(err, unix.EEXIST) {
-			errs = append(errs, fmt.Errorf("restore %v: %w", a.IPNet, err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // configure gives a new device what the options ask for, and sets it up last.
@@ -231,7 +157,7 @@ func configure(h *netlink.Handle, link netlink.Link, o *Options) error {
 	if err := shape(h, link, o); err != nil {
 		return err
 	}
-	if _, err := addAddresses(h, link, o.Addresses); err != nil {
+	if _, err := device.AddAddresses(h, link, o.Addresses); err != nil {
 		return err
 	}
 	if err := h.LinkSetUp(link); err != nil {

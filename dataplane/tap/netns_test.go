@@ -12,6 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // newNetNS puts the test into a namespace of its own, which ends with it.
@@ -50,8 +52,8 @@ func silence() error {
 func namedNetNS(tb testing.TB) (name string, remove func()) {
 	tb.Helper()
 	name = fmt.Sprintf("vtepd-test-%08x", rand.Uint32())
-	path := filepath.Join(netnsDir, name)
-	must(tb, os.MkdirAll(netnsDir, 0o755))
+	path := filepath.Join(device.NetNSDir, name)
+	must(tb, os.MkdirAll(device.NetNSDir, 0o755))
 	here, err := netns.Get()
 	must(tb, err)
 	defer here.Close()
@@ -70,7 +72,7 @@ func namedNetNS(tb testing.TB) (name string, remove func()) {
 	there, err := netns.New()
 	must(tb, err)
 	defer there.Close()
-	err = errors.Join(silence(), unix.Mount(ownNetNS, path, "", unix.MS_BIND, ""))
+	err = errors.Join(silence(), unix.Mount(device.OwnNetNS, path, "", unix.MS_BIND, ""))
 	must(tb, netns.Set(here))
 	must(tb, err)
 	return name, remove

@@ -7,16 +7,17 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"unicode"
+
+	"vtepd/dataplane/device"
 )
 
 // Errors that this package wraps. The text around them names the device and the
 // way out.
 var (
-	ErrOption   = errors.New("bad TAP option")
-	ErrBusy     = errors.New("device is in use")
+	ErrOption   = device.ErrOption
+	ErrBusy     = device.ErrBusy
 	ErrNotTAP   = errors.New("not a TAP device")
-	ErrGone     = errors.New("device has been deleted")
+	ErrGone     = device.ErrGone
 	ErrOffload  = errors.New("frame needs an offload that the device does not have")
 	ErrParts    = errors.New("frame has too many parts")
 	ErrTooShort = errors.New("buffer is too short for the frame")
@@ -32,10 +33,6 @@ const (
 	DefaultTxQueueLen = 1000
 	// MaxQueues is MAX_TAP_QUEUES of drivers/net/tun.c.
 	MaxQueues = 256
-	// maxNameLen in bytes: IFNAMSIZ less the terminating zero.
-	maxNameLen = 15
-	// netnsDir is where iproute2 keeps named namespaces.
-	netnsDir = "/run/netns"
 )
 
 // Options say what device is wanted.
@@ -75,21 +72,7 @@ type Refuse struct {
 }
 
 // Caps says what was negotiated with the kernel.
-type Caps struct {
-	// VnetHdr: frames carry an encap.Offload, and checksums may be unfinished in
-	// both directions.
-	VnetHdr bool
-	// TSO4, TSO6: superframes of TCP segments, in both directions.
-	TSO4, TSO6 bool
-	// ECN: superframes whose first segment carries CWR come uncut.
-	ECN bool
-	// USO: superframes of UDP datagrams, in both directions.
-	USO bool
-	// MultiQueue: the device has, or could have, more than one queue.
-	MultiQueue bool
-	// Reason says why something asked for is not there; "" when all is.
-	Reason string
-}
+type Caps = device.Caps
 
 func (o *Options) normalise() error {
 	if o.Queues == 0 {
@@ -98,8 +81,8 @@ func (o *Options) normalise() error {
 	if o.TxQueueLen == 0 {
 		o.TxQueueLen = DefaultTxQueueLen
 	}
-	if err := checkName(o.Name); err != nil {
-		return err
+	if err := device.CheckName(o.Name); err != nil {
+		return fmt.Errorf("tap: %w", err)
 	}
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("tap: %q: %w: %s", o.Name, ErrOption, fmt.Sprintf(format, args...))
@@ -113,7 +96,7 @@ func (o *Options) normalise() error {
 		return bad("txqueuelen %d must not be negative", o.TxQueueLen)
 	}
 	if o.MAC != nil {
-		if err := checkMAC(o.MAC); err != nil {
+		if err := device.CheckMAC(o.MAC); err != nil {
 			return bad("%v", err)
 		}
 	}
@@ -124,40 +107,6 @@ func (o *Options) normalise() error {
 	}
 	if o.NetNS != "" && !filepath.IsAbs(o.NetNS) && (strings.Contains(o.NetNS, "/") || o.NetNS == "." || o.NetNS == "..") {
 		return bad("netns %q is neither a name nor an absolute path", o.NetNS)
-	}
-	return nil
-}
-
-// checkName holds the kernel's rule (dev_valid_name of net/core/dev.c), and asks
-// for printable characters beside: such a name would be hard to type. '%' is
-// refused because the kernel would take "tap%d" as a pattern and count.
-func checkName(name string) error {
-	why := ""
-	switch {
-	case name == "":
-		why = "a name is required"
-	case len(name) > maxNameLen:
-		why = fmt.Sprintf("the name has %d bytes, an interface name at most %d", len(name), maxNameLen)
-	case name == "." || name == "..":
-		why = "the kernel allows no such name"
-	case strings.ContainsFunc(name, func(r rune) bool {
-		return r == '/' || r == ':' || r == '%' || unicode.IsSpace(r) || !unicode.IsPrint(r)
-	}):
-		why = "a name may not contain '/', ':', '%', white space or unprintable characters"
-	default:
-		return nil
-	}
-	return fmt.Errorf("tap: %q: %w: %s", name, ErrOption, why)
-}
-
-func checkMAC(mac net.HardwareAddr) error {
-	switch {
-	case len(mac) != 6:
-		return fmt.Errorf("MAC %v has %d bytes, not 6", mac, len(mac))
-	case mac[0]&1 != 0:
-		return fmt.Errorf("MAC %v is a group address", mac)
-	case [6]byte(mac) == [6]byte{}:
-		return errors.New("MAC is all zero")
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // snapshot is how a persistent device was found, to give it back so.
@@ -36,11 +38,11 @@ func takeOver(o Options, h *netlink.Handle, link netlink.Link, target int) (_ *D
 	}
 	a := link.Attrs()
 	d.found = &snapshot{mtu: a.MTU, mac: a.HardwareAddr, up: a.Flags&net.FlagUp != 0, txqlen: a.TxQLen}
-	if d.found.addrs, err = settledAddresses(h, link); err != nil {
+	if d.found.addrs, err = device.SettledAddresses(h, link); err != nil {
 		return nil, err
 	}
 	multi := tun.Flags&netlink.TUNTAP_MULTI_QUEUE != 0
-	err = within(target, func() error { return d.attachFound(&o, multi) })
+	err = device.Within(target, func() error { return d.attachFound(&o, multi) })
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func (d *Device) oneQueueOnly(o *Options, multi bool) {
 func (d *Device) configureFound(h *netlink.Handle, link netlink.Link, o *Options) error {
 	err := shape(h, link, o)
 	if err == nil {
-		d.found.added, err = addAddresses(h, link, o.Addresses)
+		d.found.added, err = device.AddAddresses(h, link, o.Addresses)
 	}
 	if err == nil {
 		err = h.LinkSetUp(link)
@@ -123,7 +125,7 @@ func (d *Device) giveBack() error {
 		errs = append(errs, setOffload(d.queues[0].fd, 0, Refuse{}))
 	}
 	errs = append(errs, d.changeLocked("give back", func(h *netlink.Handle, link netlink.Link) error {
-		errs := []error{removeAddresses(h, link, s.added)}
+		errs := []error{device.RemoveAddresses(h, link, s.added)}
 		if !s.up {
 			errs = append(errs, h.LinkSetDown(link))
 		}
@@ -140,20 +142,4 @@ func (d *Device) giveBack() error {
 		return errors.Join(errs...)
 	}))
 	return errors.Join(errs...)
-}
-
-// settledAddresses lists the addresses that stay for ever, save the kernel's own
-// link-local ones.
-func settledAddresses(h *netlink.Handle, link netlink.Link) (settled []netlink.Addr, err error) {
-	all, err := h.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range all {
-		if a.Flags&unix.IFA_F_PERMANENT != 0 && !a.IP.IsLinkLocalUnicast() {
-			a.Flags &^= kernelFlags
-			settled = append(settled, a)
-		}
-	}
-	return settled, nil
 }

@@ -1,4 +1,4 @@
-package tap
+package device
 
 import (
 	"errors"
@@ -12,15 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownNetNS is the namespace of the calling thread, which may differ from that
-// of the process.
-const ownNetNS = "/proc/thread-self/ns/net"
+// NetNSDir is where iproute2 keeps named namespaces.
+const NetNSDir = "/run/netns"
 
-// openNetNS opens a namespace by name under /run/netns or by absolute path.
-func openNetNS(name string) (int, error) {
+// OwnNetNS is the namespace of the calling thread, which may differ from that
+// of the process.
+const OwnNetNS = "/proc/thread-self/ns/net"
+
+// OpenNetNS opens a namespace by name under /run/netns or by absolute path.
+func OpenNetNS(name string) (int, error) {
 	path := name
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(netnsDir, name)
+		path = filepath.Join(NetNSDir, name)
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
@@ -37,8 +40,8 @@ func openNetNS(name string) (int, error) {
 	return fd, nil
 }
 
-// handleIn opens rtnetlink in a namespace; -1 is the present one.
-func handleIn(ns int) (*netlink.Handle, error) {
+// HandleIn opens rtnetlink in a namespace; -1 is the present one.
+func HandleIn(ns int) (*netlink.Handle, error) {
 	h, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("rtnetlink: %w", err)
@@ -46,16 +49,16 @@ func handleIn(ns int) (*netlink.Handle, error) {
 	return h, nil
 }
 
-// within runs f on a thread that stands in namespace ns; -1 is the present one.
-func within(ns int, f func() error) error {
+// Within runs f on a thread that stands in namespace ns; -1 is the present one.
+func Within(ns int, f func() error) error {
 	if ns < 0 {
 		return f()
 	}
 	runtime.LockOSThread()
-	back, err := unix.Open(ownNetNS, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	back, err := unix.Open(OwnNetNS, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("open %s: %w", ownNetNS, err)
+		return fmt.Errorf("open %s: %w", OwnNetNS, err)
 	}
 	defer unix.Close(back)
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
@@ -72,8 +75,8 @@ func within(ns int, f func() error) error {
 	return err
 }
 
-// move puts an interface of the present namespace into another, under name.
-func move(passing string, target int, h *netlink.Handle, name string) error {
+// Move puts an interface of the present namespace into another, under name.
+func Move(passing string, target int, h *netlink.Handle, name string) error {
 	link, err := netlink.LinkByName(passing)
 	if err != nil {
 		return fmt.Errorf("look for %q: %w", passing, err)
@@ -90,36 +93,36 @@ func move(passing string, target int, h *netlink.Handle, name string) error {
 	return nil
 }
 
-// netnsName finds the name under /run/netns of the namespace behind fd; "" when
+// NetNSName finds the name under /run/netns of the namespace behind fd; "" when
 // it has none.
-func netnsName(fd int) string {
+func NetNSName(fd int) string {
 	var want unix.Stat_t
 	if unix.Fstat(fd, &want) != nil {
 		return ""
 	}
-	entries, err := os.ReadDir(netnsDir)
+	entries, err := os.ReadDir(NetNSDir)
 	if err != nil {
 		return ""
 	}
 	for _, e := range entries {
 		var st unix.Stat_t
-		if unix.Stat(filepath.Join(netnsDir, e.Name()), &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
+		if unix.Stat(filepath.Join(NetNSDir, e.Name()), &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
 			return e.Name()
 		}
 	}
 	return ""
 }
 
-// sameFile says whether two paths lead to one file, as two names of one
+// SameFile says whether two paths lead to one file, as two names of one
 // namespace do.
-func sameFile(a, b string) bool {
+func SameFile(a, b string) bool {
 	var x, y unix.Stat_t
 	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Ino == y.Ino && x.Dev == y.Dev
 }
 
-// isOwnNetNS says whether fd is the namespace of the calling thread.
-func isOwnNetNS(fd int) bool {
+// IsOwnNetNS says whether fd is the namespace of the calling thread.
+func IsOwnNetNS(fd int) bool {
 	var own, other unix.Stat_t
-	return unix.Stat(ownNetNS, &own) == nil && unix.Fstat(fd, &other) == nil &&
+	return unix.Stat(OwnNetNS, &own) == nil && unix.Fstat(fd, &other) == nil &&
 		own.Ino == other.Ino && own.Dev == other.Dev
 }

@@ -1,0 +1,93 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Without gives what is in a and not in b.
+func Without(a, b []netip.Prefix) (rest []netip.Prefix) {
+next:
+	for _, p := range a {
+		for _, q := range b {
+			if p == q {
+				continue next
+			}
+		}
+		rest = append(rest, p)
+	}
+	return rest
+}
+
+// KernelAddr is a prefix as rtnetlink wants it.
+func KernelAddr(p netip.Prefix) *netlink.Addr {
+	ip := p.Addr().Unmap()
+	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(p.Bits(), ip.BitLen())}}
+}
+
+// AddAddresses gives back those that were not there before.
+func AddAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) (added []netip.Prefix, err error) {
+	for _, p := range all {
+		switch err := h.AddrAdd(link, KernelAddr(p)); {
+		case err == nil:
+			added = append(added, p)
+		case !errors.Is(err, unix.EEXIST):
+			return added, fmt.Errorf("add %v: %w", p, err)
+		}
+	}
+	return added, nil
+}
+
+// KernelFlags are for the kernel to set on an address, not for us to ask for.
+const KernelFlags = unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
+
+// RemoveAddresses takes addresses away, and no others: with the first IPv4
+// address of a subnet the kernel removes all the later ones of that subnet too
+// (net.ipv4.conf.*.promote_secondaries is 0 by default), so those come back.
+func RemoveAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) error {
+	if len(all) == 0 {
+		return nil
+	}
+	before, err := h.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	var errs []error
+	for _, p := range all {
+		if err := h.AddrDel(link, KernelAddr(p)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("remove %v: %w", p, err))
+		}
+	}
+	for _, a := range before {
+		if slices.ContainsFunc(all, func(p netip.Prefix) bool { return a.Equal(*KernelAddr(p)) }) {
+			continue
+		}
+		a.Flags &^= KernelFlags
+		if err := h.AddrAdd(link, &a); err != nil && !errors.Is(err, unix.EEXIST) {
+			errs = append(errs, fmt.Errorf("restore %v: %w", a.IPNet, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// SettledAddresses lists the addresses that stay for ever, save the kernel's own
+// link-local ones.
+func SettledAddresses(h *netlink.Handle, link netlink.Link) (settled []netlink.Addr, err error) {
+	all, err := h.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range all {
+		if a.Flags&unix.IFA_F_PERMANENT != 0 && !a.IP.IsLinkLocalUnicast() {
+			a.Flags &^= KernelFlags
+			settled = append(settled, a)
+		}
+	}
+	return settled, nil
+}

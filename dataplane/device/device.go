@@ -1,0 +1,45 @@
+package device
+
+import (
+	"errors"
+	"net"
+)
+
+// Errors that the packages of port devices wrap. The text around them names the
+// device and the way out.
+var (
+	ErrOption = errors.New("bad option")
+	ErrBusy   = errors.New("device is in use")
+	ErrGone   = errors.New("device has been deleted")
+)
+
+// Attr is the state of an interface as the kernel has it now.
+type Attr struct {
+	Name    string // somebody may have renamed it
+	Ifindex int    // in its present namespace
+	MTU     int    // bytes, Ethernet header not counted
+	MAC     net.HardwareAddr
+	Up      bool // set up by the administrator
+	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
+	// the calling thread, and where the namespace has no name.
+	NetNS string
+	// Away: in another namespace than that of the calling thread.
+	Away bool
+}
+
+// Caps says what was negotiated with the kernel.
+type Caps struct {
+	// VnetHdr: frames carry an encap.Offload, and checksums may be unfinished in
+	// both directions.
+	VnetHdr bool
+	// TSO4, TSO6: superframes of TCP segments, in both directions.
+	TSO4, TSO6 bool
+	// ECN: superframes whose first segment carries CWR come uncut.
+	ECN bool
+	// USO: superframes of UDP datagrams, in both directions.
+	USO bool
+	// MultiQueue: the device has, or could have, more than one queue.
+	MultiQueue bool
+	// Reason says why something asked for is not there; "" when all is.
+	Reason string
+}
