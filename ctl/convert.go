@@ -61,6 +61,8 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
 		SpoofGuard:       c.SpoofGuard,
+		GBP:              h.GBP,
+		GBPDrop:          model.GroupWords(c.GroupDrop),
 	}
 	for _, p := range c.Peers {
 		out.Peers = append(out.Peers, m.PeerText(p))
@@ -95,6 +97,8 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		Addresses:     texts(i.Config.Addresses),
 		MACs:          i.MACs,
 		MaxMACs:       i.Config.MaxMACs,
+		GBPID:         i.Config.Group,
+		GBPDrop:       model.GroupWords(i.Config.GroupDrop),
 		Queues:        i.Queues,
 		Offload:       append([]string{}, i.Offload...),
 		OffloadReason: i.OffloadReason,

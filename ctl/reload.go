@@ -171,6 +171,8 @@ func mergeSettings(b, t, r model.Settings) model.Settings {
 		StrictReserved: pick(b.StrictReserved, t.StrictReserved, r.StrictReserved),
 		KeepInnerVLAN:  pick(b.KeepInnerVLAN, t.KeepInnerVLAN, r.KeepInnerVLAN),
 		SpoofGuard:     pick(b.SpoofGuard, t.SpoofGuard, r.SpoofGuard),
+		GBP:            pick(b.GBP, t.GBP, r.GBP),
+		GroupDrop:      pick(b.GroupDrop, t.GroupDrop, r.GroupDrop),
 	}
 }
 
@@ -200,6 +202,8 @@ func mergePort(b, t, r *model.Port) *model.Port {
 	next.MAC = pick(b.MAC, t.MAC, r.MAC)
 	next.Addresses = mergeList(b.Addresses, t.Addresses, r.Addresses)
 	next.MaxMACs = pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
+	next.Group = pick(b.Group, t.Group, r.Group)
+	next.GroupDrop = pick(b.GroupDrop, t.GroupDrop, r.GroupDrop)
 	return &next
 }
 

@@ -153,6 +153,12 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("max_macs", spec.MaxMACs, model.ParseMaxMACs, &p.MaxMACs); err != nil {
 		return err
 	}
+	if err := optional("gbp_id", spec.GBPID, model.ParseGroup, &p.Group); err != nil {
+		return err
+	}
+	if err := optional("gbp_drop", spec.GBPDrop, model.ParseGroups, &p.GroupDrop); err != nil {
+		return err
+	}
 	if spec.Addresses != nil {
 		list := make([]netip.Prefix, 0, len(*spec.Addresses))
 		for _, text := range *spec.Addresses {

@@ -104,6 +104,8 @@ type HeaderPolicy struct {
 	StrictReserved bool
 	// KeepInnerVLAN keeps an 802.1Q tag inside the VNI, both ways; without it such frames are discarded (RFC 7348 section 6.1).
 	KeepInnerVLAN bool
+	// GBP speaks the group policy extension (draft-smith-vxlan-group-policy): groups of ports cross the underlay.
+	GBP bool
 }
 
 // VNIConfig is one broadcast domain.
@@ -124,6 +126,9 @@ type VNIConfig struct {
 	Allow []netip.Prefix
 	// SpoofGuard drops what ports send as VXLAN to a VTEP.
 	SpoofGuard bool
+	// GroupDrop are the groups whose frames may not enter the VNI, from ports and from peers that have not applied policy themselves. Needs
+	// Header.GBP. When there are any, frames toward peers say that policy has been applied.
+	GroupDrop []GroupRange
 	// Header is the outer header policy.
 	Header HeaderPolicy
 }
@@ -164,4 +169,8 @@ type PortConfig struct {
 	Addresses []netip.Prefix
 	// MaxMACs bounds the dynamic entries of the port; 0 leaves the other bounds alone.
 	MaxMACs int
+	// Group marks the frames from the port, in VNIs with HeaderPolicy.GBP; 0 is no group.
+	Group uint16
+	// GroupDrop are the groups whose frames are not delivered to the port, in VNIs with HeaderPolicy.GBP.
+	GroupDrop []GroupRange
 }

@@ -54,6 +54,8 @@ const (
 	SplitHorizon
 	// NoDestination: nowhere to send to: nobody else in the VNI.
 	NoDestination
+	// GBPDenied: its group may not enter the VNI, or not go to the port.
+	GBPDenied
 
 	// Egress. Given to a frame only when no copy of it left.
 
@@ -94,6 +96,7 @@ var reasonWords = [numReasons]string{
 	SamePlace:          "same_place",
 	SplitHorizon:       "split_horizon",
 	NoDestination:      "no_destination",
+	GBPDenied:          "gbp_denied",
 	TooBig:             "too_big",
 	PortDown:           "port_down",
 	PortGone:           "port_gone",

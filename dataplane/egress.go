@@ -41,6 +41,9 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if l == nil {
 		return w.refuse(f, p, PortGone)
 	}
+	if f.domain.gbp && p.groupDrop.denies(f.group) {
+		return w.refuse(f, p, GBPDenied)
+	}
 	if f.wire {
 		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there.
 		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), p.maxFrame)
@@ -252,7 +255,7 @@ func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 	}
 	// The VXLAN header goes right in front of the frame, where the virtio-net header or a tag was.
 	datagram := f.buf[f.start-encap.VXLANLen:]
-	encap.PutVXLAN(datagram, d.vni)
+	d.header.WithGroup(f.group).Put(datagram)
 	for _, p := range peers {
 		w.queue(f, p, class, hash, datagram, nil)
 	}
@@ -265,6 +268,7 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 	if err := w.cutter.Init(f.bytes(), &f.layout, f.off); err != nil {
 		return BadOffload
 	}
+	vxlan := f.domain.header.WithGroup(f.group)
 	size := encap.VXLANLen + w.cutter.HeaderLen()
 	for i := range w.cutter.Count() {
 		if w.headerUsed+size > len(w.header) {
@@ -272,7 +276,7 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 		}
 		header := w.header[w.headerUsed : w.headerUsed+size : w.headerUsed+size]
 		w.headerUsed += size
-		encap.PutVXLAN(header, f.domain.vni)
+		vxlan.Put(header)
 		payload := w.cutter.Segment(i, header[encap.VXLANLen:])
 		for _, p := range peers {
 			w.queue(f, p, class, hash, header, payload)

@@ -24,8 +24,9 @@ type frame struct {
 	wire bool
 
 	domain   *domain
-	priority uint16 // PCP and DEI of the tag that was taken off (802.1Q-2018 9.6)
-	fate     uint32 // index into worker.fates
+	group    encap.Group // 0 in a VNI without group policy
+	priority uint16      // PCP and DEI of the tag that was taken off (802.1Q-2018 9.6)
+	fate     uint32      // index into worker.fates
 }
 
 func (f *frame) bytes() []byte { return f.buf[f.start:] }
@@ -34,7 +35,7 @@ func (f *frame) reset(buf []byte, start int, off encap.Offload) {
 	f.buf, f.start, f.off = buf, start, off
 	f.parsed, f.wire = false, false
 	f.port, f.peer, f.domain = nil, nil, nil
-	f.priority = 0
+	f.priority, f.group = 0, 0
 }
 
 // parse makes the layout describe the frame as it is now.
@@ -86,6 +87,9 @@ func (w *worker) portStages(f *frame) Reason {
 		return r
 	}
 	w.enterDomain(f)
+	if r := guardGroup(f); r != ReasonNone {
+		return r
+	}
 	if r := guardSource(f); r != ReasonNone {
 		return r
 	}
@@ -142,6 +146,9 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 		return r
 	}
 	w.enterDomain(f)
+	if r := guardGroup(f); r != ReasonNone {
+		return r
+	}
 	if r := guardLength(f); r != ReasonNone {
 		return r
 	}
@@ -157,7 +164,7 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 	if r := guardSource(f); r != ReasonNone {
 		return r
 	}
-	if f.domain.learning && f.peer != nil {
+	if f.domain.learning && f.peer != nil && !f.group.DontLearn() {
 		if r := w.learn(f, f.peer.place()); r != ReasonNone {
 			return r
 		}
@@ -192,6 +199,9 @@ func (w *worker) decapsulate(f *frame) Reason {
 		return UnknownVNI
 	}
 	w.fates[f.fate].vni = f.domain.vni
+	if f.domain.gbp {
+		return f.readGroup(h)
+	}
 	if f.domain.strictBits && !h.ReservedZero() {
 		return BadVXLANHeader
 	}

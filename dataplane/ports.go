@@ -206,6 +206,7 @@ func (c PortConfig) clone() PortConfig {
 	c.Tagged = slices.Clone(c.Tagged)
 	c.MAC = slices.Clone(c.MAC)
 	c.Addresses = slices.Clone(c.Addresses)
+	c.GroupDrop = slices.Clone(c.GroupDrop)
 	return c
 }
 
@@ -219,6 +220,9 @@ func (s *Switch) checkPort(c *PortConfig) error {
 	}
 	if c.Untagged == 0 && len(c.Tagged) == 0 {
 		return fail("carries no VNI")
+	}
+	if err := checkGroups(c.GroupDrop); err != nil {
+		return fail("%w", err)
 	}
 	seen := map[uint32]bool{}
 	vids := map[uint16]bool{}
@@ -292,6 +296,8 @@ func newPort(index uint32, c PortConfig, stats counterSet) *port {
 		untagged:  c.Untagged,
 		nativeVID: c.NativeVID,
 		maxFrame:  c.MTU + encap.EthernetLen,
+		group:     encap.NewGroup(c.Group),
+		groupDrop: newGroupSet(c.GroupDrop),
 		config:    c,
 	}
 	if len(c.Tagged) > 0 {

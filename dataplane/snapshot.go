@@ -40,6 +40,8 @@ type port struct {
 	vids      *[4096]uint32     // VID to VNI; nil on ports that are no trunk
 	tags      map[uint32]uint16 // VNI to VID, for egress; nil on ports that are no trunk
 	maxFrame  int               // bytes of the largest frame it takes, untagged: MTU and Ethernet header
+	group     encap.Group       // of its frames
+	groupDrop *groupSet         // what it does not get; nil: gets all
 
 	config PortConfig
 }
@@ -76,6 +78,8 @@ type domain struct {
 	keepTags   bool
 	strictBits bool
 	spoofGuard bool
+	gbp        bool
+	groupDrop  *groupSet // what may not enter; nil: all may
 	ecn        encap.ECNMode
 
 	floodPeers []*peer
@@ -86,7 +90,8 @@ type domain struct {
 	policy  Policy
 	allow   []netip.Prefix
 
-	// class is the outer header when nothing is inherited; its ECN bits are empty.
+	// header is the VXLAN header but for the frame's group; class is the outer header when nothing is inherited; its ECN bits are empty.
+	header      encap.VXLANHeader
 	class       underlay.Class
 	inheritTTL  bool
 	inheritDSCP bool

@@ -90,6 +90,7 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	}
 	c.Peers = slices.Clone(c.Peers)
 	c.Allow = slices.Clone(c.Allow)
+	c.GroupDrop = slices.Clone(c.GroupDrop)
 	seen := make(map[netip.AddrPort]bool, len(c.Peers))
 	for i, a := range c.Peers {
 		a, err := s.peerAddress(a)
@@ -107,6 +108,9 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	}
 	if c.MaxMACs < 0 {
 		return fmt.Errorf("vni %d: max-macs %d: must not be negative: %w", c.VNI, c.MaxMACs, ErrInvalid)
+	}
+	if err := checkGroups(c.GroupDrop); err != nil {
+		return fmt.Errorf("vni %d: %w", c.VNI, err)
 	}
 	if c.Header.DSCP > 63 {
 		return fmt.Errorf("vni %d: dscp %d: must be 0..63: %w", c.VNI, c.Header.DSCP, ErrInvalid)
@@ -194,6 +198,9 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		keepTags:    h.KeepInnerVLAN,
 		strictBits:  h.StrictReserved,
 		spoofGuard:  c.SpoofGuard,
+		gbp:         h.GBP,
+		groupDrop:   newGroupSet(c.GroupDrop),
+		header:      c.vxlanHeader(),
 		ecn:         h.ECN,
 		floodPeers:  slices.Clone(r.flood),
 		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),

@@ -42,5 +42,5 @@ func (v VXLAN) ReservedZero() bool {
 // PutVXLAN writes the VXLANLen bytes at the front of b: the I flag, the low 24
 // bits of vni, and zero in all that is reserved.
 func PutVXLAN(b []byte, vni uint32) {
-	binary.BigEndian.PutUint64(b, VXLANFlagVNI<<56|uint64(vni&MaxVNI)<<8)
+	NewVXLANHeader(vni).Put(b)
 }

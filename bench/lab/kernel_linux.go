@@ -24,6 +24,7 @@ type VXLANOptions struct {
 	// ZeroCsum6 sends and accepts outer checksum zero over IPv6.
 	ZeroCsum6 bool
 	NoLearn   bool
+	GBP       bool // group policy extension: the group is the packet's mark
 }
 
 // vxlanPort is the port IANA assigned to VXLAN (RFC 7348, section 8).
@@ -54,6 +55,9 @@ func (h *Host) vxlan(o *VXLANOptions) error {
 		flag(!o.NoLearn, "learning"), flag(!o.NoCsum, "udpcsum"), flag(o.ZeroCsum6, "udp6zerocsumtx"), flag(o.ZeroCsum6, "udp6zerocsumrx"))
 	if o.Group.IsValid() {
 		args = append(args, "group", o.Group.String())
+	}
+	if o.GBP {
+		args = append(args, "gbp")
 	}
 	if o.Device != "" {
 		args = append(args, "dev", o.Device)

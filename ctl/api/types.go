@@ -72,15 +72,18 @@ type VNI struct {
 	PeerPolicy string   `json:"peer_policy"`
 	Allow      []string `json:"allow,omitempty"`
 	// TTL and DSCP are a number or inherit.
-	TTL              Value     `json:"ttl"`
-	DSCP             Value     `json:"dscp"`
-	ECN              string    `json:"ecn"`
-	UDPChecksum      string    `json:"udp_checksum"`
-	UDP6ZeroChecksum string    `json:"udp6_zero_checksum"`
-	ReservedBits     string    `json:"reserved_bits"`
-	InnerVLAN        string    `json:"inner_vlan"`
-	SpoofGuard       bool      `json:"spoof_guard"`
-	Stats            *Counters `json:"stats,omitempty"`
+	TTL              Value  `json:"ttl"`
+	DSCP             Value  `json:"dscp"`
+	ECN              string `json:"ecn"`
+	UDPChecksum      string `json:"udp_checksum"`
+	UDP6ZeroChecksum string `json:"udp6_zero_checksum"`
+	ReservedBits     string `json:"reserved_bits"`
+	InnerVLAN        string `json:"inner_vlan"`
+	SpoofGuard       bool   `json:"spoof_guard"`
+	// GBP is the group policy extension; GBPDrop lists the groups that may not enter, as "5" and "10-20".
+	GBP     bool      `json:"gbp"`
+	GBPDrop []string  `json:"gbp_drop,omitempty"`
+	Stats   *Counters `json:"stats,omitempty"`
 }
 
 // VNISpec adds a VNI (POST) or changes one (PATCH). What is absent is left alone; null, or the word default, goes back to the switch's value.
@@ -102,6 +105,9 @@ type VNISpec struct {
 	ReservedBits     Value     `json:"reserved_bits,omitzero"`
 	InnerVLAN        Value     `json:"inner_vlan,omitzero"`
 	SpoofGuard       Value     `json:"spoof_guard,omitzero"`
+	GBP              Value     `json:"gbp,omitzero"`
+	// GBPDrop lists group policy IDs and ranges: 5,10-20; none is an empty list.
+	GBPDrop Value `json:"gbp_drop,omitzero"`
 }
 
 // Settings lists the settings of a VNISpec by their words, in the order of the struct; Allow and Peers are apart.
@@ -109,7 +115,7 @@ func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
 		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
-		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard},
+		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gbp-drop", &s.GBPDrop},
 	}
 }
 
@@ -139,7 +145,10 @@ type Port struct {
 	// MACs counts its dynamic entries.
 	MACs    int `json:"macs"`
 	MaxMACs int `json:"max_macs,omitempty"`
-	Queues  int `json:"queues"`
+	// GBPID is the group of its frames, GBPDrop the groups whose frames it does not get, as "5" and "10-20".
+	GBPID   uint16   `json:"gbp_id,omitempty"`
+	GBPDrop []string `json:"gbp_drop,omitempty"`
+	Queues  int      `json:"queues"`
 	// Offload is what was negotiated with the interface, OffloadReason why not the rest.
 	Offload       []string  `json:"offload"`
 	OffloadReason string    `json:"offload_reason,omitempty"`
@@ -168,6 +177,10 @@ type PortSpec struct {
 	Addresses *[]string `json:"addresses,omitempty"`
 	// MaxMACs is a number; default is no bound of the port's own.
 	MaxMACs Value `json:"max_macs,omitzero"`
+	// GBPID is the group policy ID of its frames; default is 0, no group.
+	GBPID Value `json:"gbp_id,omitzero"`
+	// GBPDrop lists group policy IDs and ranges: 5,10-20; default is none.
+	GBPDrop Value `json:"gbp_drop,omitzero"`
 }
 
 // Peer is a remote VTEP.

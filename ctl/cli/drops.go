@@ -52,6 +52,7 @@ var explanations = map[string]string{
 	"same_place":           "the destination is where the frame came from",
 	"split_horizon":        "from a peer, and the destination is behind a peer",
 	"no_destination":       "nobody else is in the VNI",
+	"gbp_denied":           "its group is in the gbp-drop of the VNI, or of the port it was for",
 	"too_big":              "larger than the port's MTU or than the underlay carries: lower the MTU inside, or raise the underlay's",
 	"port_down":            "the interface of the port is down",
 	"port_gone":            "the interface of the port has vanished",

@@ -227,6 +227,13 @@ vni add 43
 vni add 43
 vni add 44 peer 192.0.2.2 peer 192.0.2.3 ageing 60s learning off peer-policy learn ttl inherit dscp 46 ecn linux udp-checksum off inner-vlan keep reserved-bits strict max-macs 5 allow 192.0.2.0/24,203.0.113.5
 -d vni show 44
+vni add 45 gbp on gbp-drop 20-30,5
+-d vni show 45
+-j vni show 45
+vni set 45 gbp-drop none
+vni set 45 gbp off gbp-drop 7
+vni set 45 gbp-drop 9-3
+vni del 45
 vni set 44 peer 192.0.2.9 ageing default ttl 10 allow default
 -d vni show 44
 vni add 45 peer 192.0.2.2 peer 192.0.2.2
@@ -277,6 +284,12 @@ port add tap4 access 99
 port add tap4 trunk 10,20-23
 port add tap4 trunk 10,20-22 native 10 mtu 1400 mac 02:00:00:00:00:01 netns blue address 198.51.100.1/24 address 2001:db8::1/64 max-macs 9
 -d port show tap4
+port set tap4 gbp-id 100 gbp-drop 300-399,200
+-d port show tap4
+-j port show tap4
+port set tap4 gbp-id 65536
+port set tap4 gbp-drop none
+port set tap4 gbp-id default gbp-drop default
 port set tap4 native default mtu default netns default max-macs default address default
 -d port show tap4
 port set tap4 vni 42

@@ -55,6 +55,12 @@ func (a *App) portTable(ports []api.Port) {
 			if p.MaxMACs != 0 {
 				line += fmt.Sprintf(", max-macs %d", p.MaxMACs)
 			}
+			if p.GBPID != 0 {
+				line += fmt.Sprintf(", gbp-id %d", p.GBPID)
+			}
+			if len(p.GBPDrop) > 0 {
+				line += ", gbp-drop " + strings.Join(p.GBPDrop, ",")
+			}
 			if len(p.Addresses) > 0 {
 				line += ", addresses " + strings.Join(p.Addresses, " ")
 			}
@@ -101,7 +107,7 @@ func carries(p api.Port) string {
 func portChange(name string) *verb {
 	v := &verb{
 		name:     name,
-		synopsis: "NAME [type tap] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N]",
+		synopsis: "NAME [type tap] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]",
 		subject:  portSubject(true),
 		words: []word{
 			{name: "type", values: "tap", help: "kind of port", parse: valid(model.ParsePortType)},
@@ -114,12 +120,14 @@ func portChange(name string) *verb {
 			{name: "netns", values: "NAME", help: "move the interface into this network namespace", parse: orDefault(valid(model.ParseNetNS))},
 			{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
 			{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
+			{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGroup))},
+			{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGroups))},
 		},
 		run: func(ctx context.Context, app *App, a *args) error {
 			s := api.PortSpec{
 				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: a.get("trunk"),
 				Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
-				MaxMACs: api.Value(a.get("max-macs")),
+				MaxMACs: api.Value(a.get("max-macs")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
 			}
 			if a.has("address") {
 				addresses := a.values["address"]
@@ -152,9 +160,9 @@ func portChange(name string) *verb {
 		}
 	case "set":
 		v.short = "change a port; what is not named stays"
-		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N]"
+		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]"
 		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
-			"mtu, mac, netns, address and max-macs back. Another netns makes the interface anew there."
+			"mtu, mac, netns, address, max-macs, gbp-id and gbp-drop back. Another netns makes the interface anew there."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
 	}
 	v.check = func(a *args) error {

@@ -61,6 +61,12 @@ func (a *App) vniTable(vnis []api.VNI) {
 			if v.MaxMACs != 0 {
 				limit = fmt.Sprintf(", max-macs %d", v.MaxMACs)
 			}
+			if v.GBP {
+				limit += ", gbp on"
+			}
+			if len(v.GBPDrop) > 0 {
+				limit += ", gbp-drop " + strings.Join(v.GBPDrop, ",")
+			}
 			if len(v.Allow) > 0 {
 				limit += ", allow " + strings.Join(v.Allow, " ")
 			}

@@ -55,6 +55,8 @@ udp6-zero-checksum: both
 reserved-bits: strict
 inner-vlan: keep
 spoof-guard: off
+gbp: on
+gbp-drop: [10-20, 5, 6]
 vlans:
 - {vid: 10, vni: 10010}
 - vid: 20
@@ -75,6 +77,8 @@ vnis:
   reserved-bits: ignore
   inner-vlan: drop
   spoof-guard: on
+  gbp: off
+  gbp-drop: []
 ports:
 - {name: tap0, type: tap, vni: 42}
 - {name: tap1, access: 10}
@@ -86,6 +90,8 @@ ports:
   mac: 02-00-00-00-00-01
   addresses: [198.51.100.1/24, "2001:db8::1/64"]
   max-macs: 5
+  gbp-id: 65535
+  gbp-drop: [0, 7-9]
 static:
 - {mac: 02:00:00:00:00:09, vni: 42, dst: 192.0.2.9, dport: 4790}
 - {mac: 02:00:00:00:00:0a, vni: 42, port: tap0, state: sticky}
@@ -103,7 +109,8 @@ static:
 				Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.77/32")},
 				TTL:   model.Some(model.HeaderByte{Inherit: true}), DSCP: model.Some(model.HeaderByte{N: 46}), ECN: model.Some(encap.ECNLinux),
 				UDPChecksum: model.Some(dataplane.ChecksumOff), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true, Tx: true}),
-				StrictReserved: some(true), KeepInnerVLAN: some(true), SpoofGuard: some(false),
+				StrictReserved: some(true), KeepInnerVLAN: some(true), SpoofGuard: some(false), GBP: some(true),
+				GroupDrop: model.Some([]dataplane.GroupRange{{First: 5, Last: 6}, {First: 10, Last: 20}}),
 			},
 		},
 		VLANs: map[uint16]uint32{10: 10010, 20: 10020},
@@ -115,7 +122,7 @@ static:
 					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
 					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
-					StrictReserved: some(false), KeepInnerVLAN: some(false), SpoofGuard: some(true),
+					StrictReserved: some(false), KeepInnerVLAN: some(false), SpoofGuard: some(true), GBP: some(false), GroupDrop: model.Some([]dataplane.GroupRange{}),
 				},
 			},
 			10010: {Peers: peers("192.0.2.5:8472")},
@@ -126,6 +133,7 @@ static:
 			"tap2": {
 				Type: dataplane.PortTAP, Trunk: []uint16{10, 20}, Native: 10, MTU: 1400, NetNS: "blue", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
 				Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5,
+				Group: 65535, GroupDrop: []dataplane.GroupRange{{}, {First: 7, Last: 9}},
 			},
 		},
 		Statics: map[model.StaticKey]model.Static{
@@ -149,7 +157,7 @@ func TestDefaults(t *testing.T) {
 	}
 	v := f.Model.VNIConfig(1)
 	if !v.Learning || !v.SpoofGuard || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
-		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.UDP6ZeroChecksumTx {
+		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.GBP || len(v.GroupDrop) > 0 || v.Header.UDP6ZeroChecksumTx {
 		t.Errorf("defaults of a VNI: %+v", v)
 	}
 	if c := f.Model.SwitchConfig(); c.MaxMACs != 262144 || c.UDP6ZeroChecksumRx || !c.Offload {
@@ -174,6 +182,8 @@ func TestErrors(t *testing.T) {
 		{"wrong type", local + "vnis: 42\n", "2:7: vnis is a single value: expected a list"},
 		{"mapping for list", local + "vnis:\n  vni: 42\n", "3:3: vnis is a mapping: expected a list"},
 		{"list for value", "local: [192.0.2.1]\n", "1:8: local is a list: expected one value"},
+		{"group too large", local + "vnis: [{vni: 1, gbp: on, gbp-drop: [5, 65536]}]\n", "2:40: gbp-drop: 65536 is out of range: a group policy ID is a number from 0 to 65535"},
+		{"groups without gbp", local + "vnis: [{vni: 1, gbp-drop: [5]}]\n", "2:27: VNI 1 has gbp-drop, but its frames carry no group: set gbp on"},
 		{"quoted number", local + "workers: \"2\"\n", `2:10: workers: "2" is quoted, which makes it text: write 2`},
 		{"two documents", local + "---\n" + local, "3:1: a second document: a configuration is one document, so remove the --- and merge them"},
 		{"anchor", "local: &a 192.0.2.1\n", "1:8: anchors and aliases are not part of this file's language: write the value out"},
@@ -342,8 +352,8 @@ func TestShipped(t *testing.T) {
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
 	for _, uncomment := range []string{"interface", "dstport", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
-		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
-		"  max-macs", "- {mac"} {
+		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "gbp", "gbp-drop", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
+		"  max-macs", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
 			t.Errorf("%s is not in the example", uncomment)
 		}

@@ -101,9 +101,27 @@ func (d *decoder) settings(s *model.Settings, path string) []field {
 				return err
 			}
 		}
+		if set.Name == "gbp-drop" {
+			f.decode = func(n ast.Node) error {
+				list, err := d.groups(n)
+				s.GroupDrop = model.Some(list)
+				return err
+			}
+		}
 		fields = append(fields, f)
 	}
 	return fields
+}
+
+// groups takes a list of group policy IDs and ranges: [5, 10-20].
+func (d *decoder) groups(n ast.Node) ([]dataplane.GroupRange, error) {
+	all := []dataplane.GroupRange{}
+	err := d.list(n, "gbp-drop", func(n ast.Node) error {
+		some, err := value(d, n, "gbp-drop", model.ParseGroups)
+		all = append(all, some...)
+		return err
+	})
+	return model.JoinGroups(all), err
 }
 
 func (d *decoder) vlans(n ast.Node) error {
@@ -224,6 +242,8 @@ func (d *decoder) ports(n ast.Node) error {
 				})
 			}},
 			scalar(d, "max-macs", model.ParseMaxMACs, func(v int) { p.MaxMACs = v }),
+			scalar(d, "gbp-id", model.ParseGroup, func(v uint16) { p.Group = v }),
+			{"gbp-drop", func(n ast.Node) (err error) { p.GroupDrop, err = d.groups(n); return err }},
 		}); err != nil {
 			return err
 		}

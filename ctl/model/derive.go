@@ -48,6 +48,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 		Policy:     s.Policy.or(g.Policy).Or(dataplane.Strict),
 		Allow:      allow,
 		SpoofGuard: s.SpoofGuard.or(g.SpoofGuard).Or(true),
+		GroupDrop:  slices.Clone(s.GroupDrop.or(g.GroupDrop).V),
 		Header: dataplane.HeaderPolicy{
 			TTL:                ttl.N,
 			InheritTTL:         ttl.Inherit,
@@ -58,6 +59,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 			UDP6ZeroChecksumTx: s.UDP6Zero.or(g.UDP6Zero).V.Tx,
 			StrictReserved:     s.StrictReserved.or(g.StrictReserved).V,
 			KeepInnerVLAN:      s.KeepInnerVLAN.or(g.KeepInnerVLAN).V,
+			GBP:                s.GBP.or(g.GBP).V,
 		},
 	}
 }
@@ -74,6 +76,8 @@ func (m *Model) PortConfig(name string) dataplane.PortConfig {
 		NetNS:     p.NetNS,
 		Addresses: append([]netip.Prefix(nil), p.Addresses...),
 		MaxMACs:   p.MaxMACs,
+		Group:     p.Group,
+		GroupDrop: slices.Clone(p.GroupDrop),
 	}
 	if p.Access != 0 {
 		c.Untagged = m.VLANs[p.Access]

@@ -83,6 +83,9 @@ type Port struct {
 	Addresses []netip.Prefix
 	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.
 	MaxMACs int
+	// Group marks its frames, GroupDrop lists the groups whose frames it does not get; both in VNIs with group policy.
+	Group     uint16
+	GroupDrop []dataplane.GroupRange
 }
 
 // StaticKey names a forwarding entry.
@@ -114,6 +117,9 @@ type Settings struct {
 	StrictReserved Opt[bool]
 	KeepInnerVLAN  Opt[bool]
 	SpoofGuard     Opt[bool]
+	// GBP speaks the group policy extension; GroupDrop, which needs it, keeps groups out of the VNI.
+	GBP       Opt[bool]
+	GroupDrop Opt[[]dataplane.GroupRange]
 }
 
 // HeaderByte is a number for an outer header field, or the inner frame's value.

@@ -62,6 +62,10 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
 	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool,
 		func(s *Settings) *Opt[bool] { return &s.SpoofGuard }),
+	setting("gbp", "on|off", "speak the VXLAN group policy extension", ParseBool,
+		func(s *Settings) *Opt[bool] { return &s.GBP }),
+	setting("gbp-drop", "ID,ID-ID|none", "groups whose frames may not enter the VNI", ParseGroupsOrNone,
+		func(s *Settings) *Opt[[]dataplane.GroupRange] { return &s.GroupDrop }),
 }
 
 func setting[T any](name, values, help string, parse func(string) (T, error), field func(*Settings) *Opt[T]) Setting {

@@ -89,6 +89,7 @@ func (v *validation) vnis() {
 			v.remote(at, "peer", p)
 			peers[p] = struct{}{}
 		}
+		v.groups(path, n, vni)
 		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
 			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once: write %s here, or change the top level",
 				z.V, ZeroChecksum{Rx: rx, Tx: z.V.Tx}))
@@ -96,6 +97,14 @@ func (v *validation) vnis() {
 	}
 	if len(peers) > dataplane.MaxPeers {
 		v.add(&Error{Path: "vnis", Msg: fmt.Sprintf("%d peers are more than the %d that a switch takes: split them over several hosts", len(peers), dataplane.MaxPeers), Kind: dataplane.ErrLimit})
+	}
+}
+
+// groups checks that a VNI's own list of groups has what it needs.
+func (v *validation) groups(path string, n uint32, vni *VNI) {
+	s := vni.Settings
+	if len(s.GroupDrop.V) > 0 && !s.GBP.or(v.m.Global.Settings.GBP).V {
+		v.add(Invalid(path+"/gbp-drop", "VNI %d has gbp-drop, but its frames carry no group: set gbp on", n))
 	}
 }
 
