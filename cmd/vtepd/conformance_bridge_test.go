@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -124,11 +125,7 @@ func (b *bridge1D) icmp(src, dst uint64, tos uint8) encaptest.Packet {
 func (b *bridge1D) floods(what string, mac uint64, want ...int) {
 	b.t.Helper()
 	frame := b.icmp(b.h1MAC, mac, 0).Frame()
-	frames := make([][]byte, floodSize)
-	for i := range frames {
-		frames[i] = frame
-	}
-	b.h1.Inject("tap1", frames...)
+	b.h1.Inject("tap1", slices.Repeat([][]byte{frame}, floodSize)...)
 	b.arrive(what, frame, b.counters[:], want)
 }
 
@@ -374,11 +371,7 @@ func (b *bridge1D) testECNDecap() {
 			envelope := encaptest.Packet{SrcMAC: number(b.ns[0].MAC("eth0")), DstMAC: number(to), V6: b.over.v6, Src: b.nsAddr[0], Dst: b.swAddr, TOS: uint8(outer),
 				Proto: encap.ProtoUDP, SrcPort: 23456, DstPort: uint16(b.port), Payload: append(datagram, packet.Frame()...)}.Frame()
 			before := b.dropped("ecn_not_ect")
-			frames := make([][]byte, floodSize)
-			for i := range frames {
-				frames[i] = envelope
-			}
-			b.ns[0].Inject("eth0", frames...)
+			b.ns[0].Inject("eth0", slices.Repeat([][]byte{envelope}, floodSize)...)
 			name := fmt.Sprintf("ECN decap: %02x/%02x->%02x", outer, inner, want)
 			if want == drop {
 				soon(b.t, name+" counts its drops", func() bool { return b.dropped("ecn_not_ect") == before+floodSize })
