@@ -1,0 +1,170 @@
+package main_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
+)
+
+const (
+	// interopSize is what TCP carries each way, in bytes.
+	interopSize = 100 << 20
+	// smallestPing is the data of the first echo request, in bytes: that of ping(8).
+	smallestPing = 56
+	// maxLost is how many pings of a sweep may be lost to queues of a busy machine.
+	maxLost = 2
+	// underlayMTU is that of a link of the lab, in bytes.
+	underlayMTU = 1500
+)
+
+// stranger is a VTEP that is not vtepd.
+type stranger struct {
+	name      string
+	installed func() error
+	// join joins a host to VNI 42 and returns the interface that the host uses it by.
+	join func(k *lab.Host, own, vtepd netip.Addr, mtu int) (workload string)
+	// finished has the link finish checksums, for a stranger that reads the underlay by a packet socket.
+	finished bool
+}
+
+var strangers = []stranger{
+	{
+		name:      "kernel",
+		installed: func() error { return nil },
+		join: func(k *lab.Host, own, vtepd netip.Addr, mtu int) string {
+			return k.VXLAN(lab.VXLANOptions{VNI: 42, Local: own, Peers: []netip.Addr{vtepd}, MTU: mtu})
+		},
+	},
+	{
+		name:      "Open vSwitch",
+		installed: lab.OVSInstalled,
+		join: func(k *lab.Host, own, vtepd netip.Addr, mtu int) string {
+			workload := k.OVS().VXLAN("eth0", 42, vtepd)
+			k.MTU(workload, mtu)
+			return workload
+		},
+		finished: true,
+	},
+}
+
+// TestInterop joins vtepd to what is not vtepd: pings of every size from 56 bytes to beyond the MTU, with and without DF, from both ends, come back byte for
+// byte, and a hundred megabytes of TCP each way arrive as they were sent. vtepd's own namespace fragments nothing meanwhile (RFC 7348 section 4.3).
+//
+//	tenant {vtep0 .1} ── vtepd on h {eth0} ══ {eth0} kernel or Open vSwitch on k {.2}
+func TestInterop(t *testing.T) {
+	for _, other := range strangers {
+		t.Run(other.name, func(t *testing.T) {
+			if err := other.installed(); err != nil {
+				t.Skip(err)
+			}
+			everySetting(t, func(t *testing.T, s setting, over family) { other.interoperates(t, s, over) })
+		})
+	}
+}
+
+func (o *stranger) interoperates(t *testing.T, s setting, over family) {
+	l := lab.New(t)
+	h, k, tenant := l.Host("h"), l.Host("k"), l.Host("tenant")
+	link := l.Link(h, k, lab.LinkOptions{})
+	if o.finished {
+		link.ChecksumsOff()
+	}
+	own, theirs, mtu := h.Underlay4(), k.Underlay4(), underlayMTU-50
+	if over.v6 {
+		own, theirs, mtu = h.Underlay6(), k.Underlay6(), underlayMTU-70
+	}
+	d := start(t, l, h, fmt.Sprintf("local: \"%v\"\n%svnis:\n- {vni: 42, peers: [\"%v\"]}\nports:\n- {name: vtep0, type: tap, vni: 42, netns: %s, addresses: [%v, \"%v\"]}\n",
+		own, s.yaml, theirs, tenant.Name(), tenant.OverlayPrefixes()[0], tenant.OverlayPrefixes()[1]))
+	workload := o.join(k, theirs, own, mtu)
+	k.Addr(workload, k.OverlayPrefixes()...)
+	reach(t, tenant, k.Overlay4())
+	reach(t, k, tenant.Overlay6())
+
+	for _, way := range []struct {
+		from *lab.Host
+		to   netip.Addr
+	}{{tenant, k.Overlay4()}, {k, tenant.Overlay4()}, {tenant, k.Overlay6()}, {k, tenant.Overlay6()}} {
+		sweep(t, way.from, way.to, mtu)
+	}
+	up, upEnd := connect(t, tenant, k, k.Overlay4())
+	down, downEnd := connect(t, k, tenant, tenant.Overlay6())
+	result := make(chan error, 2)
+	go func() { result <- wrap("from vtepd", transfer(up, upEnd, interopSize, 1)) }()
+	go func() { result <- wrap("to vtepd", transfer(down, downEnd, interopSize, 2)) }()
+	for range 2 {
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	}
+
+	for _, drop := range d.list(t, "drops", "show") {
+		if reason := drop["reason"]; reason != "link_local_multicast" && reason != "no_destination" {
+			t.Errorf("dropped: %v", drop)
+		}
+	}
+	for _, counter := range []string{"Ip: FragCreates", "Ip6FragCreates"} {
+		if n := snmp(t, h, counter); n != "0" {
+			t.Errorf("vtepd's namespace made fragments: %s %s", counter, n)
+		}
+	}
+}
+
+// sweep pings with every size. Up to the MTU one frame carries a packet, with DF and without; one byte more is refused by the sender's own stack with
+// DF, and comes back in fragments of the inner packet without, to more than two MTUs.
+func sweep(t *testing.T, from *lab.Host, to netip.Addr, mtu int) {
+	t.Helper()
+	p := newPinger(t, from, to)
+	defer p.close()
+	largest := mtu - p.headers()
+	p.dontFragment(true)
+	for size := smallestPing; size <= largest; size++ {
+		p.ping(size)
+	}
+	for size := largest + 1; size <= largest+64; size++ {
+		if err := p.send(size); err != unix.EMSGSIZE {
+			t.Errorf("%s: ping of %d bytes with DF: %v, want %v", to, size, err, unix.EMSGSIZE)
+		}
+	}
+	p.dontFragment(false)
+	for size := smallestPing; size <= 2*mtu+64; size++ {
+		p.ping(size)
+	}
+	for _, size := range []int{8972, 20001, 65507} {
+		if to.Is4() {
+			p.ping(size)
+		}
+	}
+	if p.lost > maxLost {
+		t.Errorf("%s: %d requests or answers were lost", to, p.lost)
+	}
+}
+
+// snmp reads a counter of a namespace: "Ip: FragCreates" of /proc/net/snmp, or one of /proc/net/snmp6.
+func snmp(t *testing.T, h *lab.Host, counter string) string {
+	t.Helper()
+	if row, name, ok := strings.Cut(counter, " "); ok {
+		var names, values []string
+		for line := range strings.Lines(h.Must("cat", "/proc/net/snmp")) {
+			if fields := strings.Fields(line); fields[0] == row {
+				names, values = values, fields
+			}
+		}
+		for i, n := range names {
+			if n == name {
+				return values[i]
+			}
+		}
+	}
+	for line := range strings.Lines(h.Must("cat", "/proc/net/snmp6")) {
+		if fields := strings.Fields(line); fields[0] == counter {
+			return fields[1]
+		}
+	}
+	t.Fatalf("no counter %s", counter)
+	return ""
+}
