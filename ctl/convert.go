@@ -61,6 +61,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
 		SpoofGuard:       c.SpoofGuard,
+		GPE:              h.GPE,
 		GBP:              h.GBP,
 		GBPDrop:          model.GroupWords(c.GroupDrop),
 	}

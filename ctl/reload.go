@@ -172,6 +172,7 @@ func mergeSettings(b, t, r model.Settings) model.Settings {
 		KeepInnerVLAN:  pick(b.KeepInnerVLAN, t.KeepInnerVLAN, r.KeepInnerVLAN),
 		SpoofGuard:     pick(b.SpoofGuard, t.SpoofGuard, r.SpoofGuard),
 		GBP:            pick(b.GBP, t.GBP, r.GBP),
+		GPE:            pick(b.GPE, t.GPE, r.GPE),
 		GroupDrop:      pick(b.GroupDrop, t.GroupDrop, r.GroupDrop),
 	}
 }

@@ -106,6 +106,8 @@ type HeaderPolicy struct {
 	KeepInnerVLAN bool
 	// GBP speaks the group policy extension (draft-smith-vxlan-group-policy): groups of ports cross the underlay.
 	GBP bool
+	// GPE speaks the generic protocol extension (draft-ietf-nvo3-vxlan-gpe) with Ethernet as the next protocol. It excludes GBP: their bits overlap.
+	GPE bool
 }
 
 // VNIConfig is one broadcast domain.

@@ -17,6 +17,12 @@ const (
 	BadVXLANHeader
 	// UnknownVNI: no such VNI here.
 	UnknownVNI
+	// GPEVersion: a VXLAN-GPE header of another version than 0.
+	GPEVersion
+	// GPEOAM: a VXLAN-GPE OAM message.
+	GPEOAM
+	// GPEProtocol: the payload of a VXLAN-GPE header is no Ethernet frame.
+	GPEProtocol
 	// UnknownPeer: peer-policy strict, and the source is not a peer of the VNI.
 	UnknownPeer
 
@@ -82,6 +88,9 @@ var reasonWords = [numReasons]string{
 	TruncatedDatagram:  "truncated_datagram",
 	BadVXLANHeader:     "bad_vxlan_header",
 	UnknownVNI:         "unknown_vni",
+	GPEVersion:         "gpe_version",
+	GPEOAM:             "gpe_oam",
+	GPEProtocol:        "gpe_protocol",
 	UnknownPeer:        "unknown_peer",
 	ShortFrame:         "short_frame",
 	BadOffload:         "bad_offload",

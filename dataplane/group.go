@@ -49,6 +49,9 @@ func (s *groupSet) denies(g encap.Group) bool {
 // vxlanHeader is what the VXLAN headers of the VNI have in common.
 func (c *VNIConfig) vxlanHeader() encap.VXLANHeader {
 	h := encap.NewVXLANHeader(c.VNI)
+	if c.Header.GPE {
+		h = h.WithNext(encap.GPEEthernet)
+	}
 	if c.Header.GBP && len(c.GroupDrop) > 0 {
 		h = h.WithGroup(encap.Group(0).WithApplied()) // whatever passed the VNI's own list
 	}

@@ -202,6 +202,9 @@ func (w *worker) decapsulate(f *frame) Reason {
 	if f.domain.gbp {
 		return f.readGroup(h)
 	}
+	if f.domain.gpe {
+		return f.guardGPE(encap.GPE(h))
+	}
 	if f.domain.strictBits && !h.ReservedZero() {
 		return BadVXLANHeader
 	}

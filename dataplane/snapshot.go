@@ -79,6 +79,7 @@ type domain struct {
 	strictBits bool
 	spoofGuard bool
 	gbp        bool
+	gpe        bool
 	groupDrop  *groupSet // what may not enter; nil: all may
 	ecn        encap.ECNMode
 

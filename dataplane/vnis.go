@@ -109,6 +109,9 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	if c.MaxMACs < 0 {
 		return fmt.Errorf("vni %d: max-macs %d: must not be negative: %w", c.VNI, c.MaxMACs, ErrInvalid)
 	}
+	if c.Header.GBP && c.Header.GPE {
+		return fmt.Errorf("vni %d: gbp and gpe exclude each other: %w", c.VNI, ErrInvalid)
+	}
 	if err := checkGroups(c.GroupDrop); err != nil {
 		return fmt.Errorf("vni %d: %w", c.VNI, err)
 	}
@@ -199,6 +202,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		strictBits:  h.StrictReserved,
 		spoofGuard:  c.SpoofGuard,
 		gbp:         h.GBP,
+		gpe:         h.GPE,
 		groupDrop:   newGroupSet(c.GroupDrop),
 		header:      c.vxlanHeader(),
 		ecn:         h.ECN,

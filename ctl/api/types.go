@@ -80,6 +80,8 @@ type VNI struct {
 	ReservedBits     string `json:"reserved_bits"`
 	InnerVLAN        string `json:"inner_vlan"`
 	SpoofGuard       bool   `json:"spoof_guard"`
+	// GPE is the generic protocol extension.
+	GPE bool `json:"gpe"`
 	// GBP is the group policy extension; GBPDrop lists the groups that may not enter, as "5" and "10-20".
 	GBP     bool      `json:"gbp"`
 	GBPDrop []string  `json:"gbp_drop,omitempty"`
@@ -106,6 +108,7 @@ type VNISpec struct {
 	InnerVLAN        Value     `json:"inner_vlan,omitzero"`
 	SpoofGuard       Value     `json:"spoof_guard,omitzero"`
 	GBP              Value     `json:"gbp,omitzero"`
+	GPE              Value     `json:"gpe,omitzero"`
 	// GBPDrop lists group policy IDs and ranges: 5,10-20; none is an empty list.
 	GBPDrop Value `json:"gbp_drop,omitzero"`
 }
@@ -115,7 +118,7 @@ func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
 		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
-		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gbp-drop", &s.GBPDrop},
+		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gpe", &s.GPE}, {"gbp-drop", &s.GBPDrop},
 	}
 }
 

@@ -232,6 +232,9 @@ vni add 45 gbp on gbp-drop 20-30,5
 -j vni show 45
 vni set 45 gbp-drop none
 vni set 45 gbp off gbp-drop 7
+vni set 45 gpe on
+vni set 45 gbp off gpe on
+-d vni show 45
 vni set 45 gbp-drop 9-3
 vni del 45
 vni set 44 peer 192.0.2.9 ageing default ttl 10 allow default

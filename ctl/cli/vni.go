@@ -64,6 +64,9 @@ func (a *App) vniTable(vnis []api.VNI) {
 			if v.GBP {
 				limit += ", gbp on"
 			}
+			if v.GPE {
+				limit += ", gpe on"
+			}
 			if len(v.GBPDrop) > 0 {
 				limit += ", gbp-drop " + strings.Join(v.GBPDrop, ",")
 			}

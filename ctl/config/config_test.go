@@ -56,6 +56,7 @@ reserved-bits: strict
 inner-vlan: keep
 spoof-guard: off
 gbp: on
+gpe: off
 gbp-drop: [10-20, 5, 6]
 vlans:
 - {vid: 10, vni: 10010}
@@ -78,6 +79,7 @@ vnis:
   inner-vlan: drop
   spoof-guard: on
   gbp: off
+  gpe: on
   gbp-drop: []
 ports:
 - {name: tap0, type: tap, vni: 42}
@@ -109,7 +111,7 @@ static:
 				Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.77/32")},
 				TTL:   model.Some(model.HeaderByte{Inherit: true}), DSCP: model.Some(model.HeaderByte{N: 46}), ECN: model.Some(encap.ECNLinux),
 				UDPChecksum: model.Some(dataplane.ChecksumOff), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true, Tx: true}),
-				StrictReserved: some(true), KeepInnerVLAN: some(true), SpoofGuard: some(false), GBP: some(true),
+				StrictReserved: some(true), KeepInnerVLAN: some(true), SpoofGuard: some(false), GBP: some(true), GPE: some(false),
 				GroupDrop: model.Some([]dataplane.GroupRange{{First: 5, Last: 6}, {First: 10, Last: 20}}),
 			},
 		},
@@ -122,7 +124,7 @@ static:
 					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
 					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
-					StrictReserved: some(false), KeepInnerVLAN: some(false), SpoofGuard: some(true), GBP: some(false), GroupDrop: model.Some([]dataplane.GroupRange{}),
+					StrictReserved: some(false), KeepInnerVLAN: some(false), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GroupDrop: model.Some([]dataplane.GroupRange{}),
 				},
 			},
 			10010: {Peers: peers("192.0.2.5:8472")},
@@ -157,7 +159,7 @@ func TestDefaults(t *testing.T) {
 	}
 	v := f.Model.VNIConfig(1)
 	if !v.Learning || !v.SpoofGuard || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
-		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.GBP || len(v.GroupDrop) > 0 || v.Header.UDP6ZeroChecksumTx {
+		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.GBP || v.Header.GPE || len(v.GroupDrop) > 0 || v.Header.UDP6ZeroChecksumTx {
 		t.Errorf("defaults of a VNI: %+v", v)
 	}
 	if c := f.Model.SwitchConfig(); c.MaxMACs != 262144 || c.UDP6ZeroChecksumRx || !c.Offload {
@@ -183,6 +185,10 @@ func TestErrors(t *testing.T) {
 		{"mapping for list", local + "vnis:\n  vni: 42\n", "3:3: vnis is a mapping: expected a list"},
 		{"list for value", "local: [192.0.2.1]\n", "1:8: local is a list: expected one value"},
 		{"group too large", local + "vnis: [{vni: 1, gbp: on, gbp-drop: [5, 65536]}]\n", "2:40: gbp-drop: 65536 is out of range: a group policy ID is a number from 0 to 65535"},
+		{"gbp and gpe", local + "gbp: on\ngpe: on\n", "3:6: gbp and gpe exclude each other: set one of them off here, and on in the VNIs that need it"},
+		{"gbp and gpe in a VNI", local + "vnis: [{vni: 1, gpe: on, gbp: on}]\n", "2:22: VNI 1 has both gbp and gpe, which exclude each other: set gbp off"},
+		{"gbp above gpe", local + "gbp: on\nvnis: [{vni: 1, gpe: on}]\n", "3:22: VNI 1 has both gbp and gpe, which exclude each other: set gbp off"},
+		{"gpe above gbp", local + "gpe: on\nvnis: [{vni: 1, gbp: on}]\n", "3:22: VNI 1 has both gbp and gpe, which exclude each other: set gpe off"},
 		{"groups without gbp", local + "vnis: [{vni: 1, gbp-drop: [5]}]\n", "2:27: VNI 1 has gbp-drop, but its frames carry no group: set gbp on"},
 		{"quoted number", local + "workers: \"2\"\n", `2:10: workers: "2" is quoted, which makes it text: write 2`},
 		{"two documents", local + "---\n" + local, "3:1: a second document: a configuration is one document, so remove the --- and merge them"},
@@ -352,7 +358,7 @@ func TestShipped(t *testing.T) {
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
 	for _, uncomment := range []string{"interface", "dstport", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
-		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "gbp", "gbp-drop", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
+		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
 			t.Errorf("%s is not in the example", uncomment)

@@ -60,6 +60,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 			StrictReserved:     s.StrictReserved.or(g.StrictReserved).V,
 			KeepInnerVLAN:      s.KeepInnerVLAN.or(g.KeepInnerVLAN).V,
 			GBP:                s.GBP.or(g.GBP).V,
+			GPE:                s.GPE.or(g.GPE).V,
 		},
 	}
 }

@@ -117,8 +117,9 @@ type Settings struct {
 	StrictReserved Opt[bool]
 	KeepInnerVLAN  Opt[bool]
 	SpoofGuard     Opt[bool]
-	// GBP speaks the group policy extension; GroupDrop, which needs it, keeps groups out of the VNI.
+	// GBP speaks the group policy extension, GPE the generic protocol extension; GroupDrop, which needs GBP, keeps groups out of the VNI.
 	GBP       Opt[bool]
+	GPE       Opt[bool]
 	GroupDrop Opt[[]dataplane.GroupRange]
 }
 

@@ -64,6 +64,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.SpoofGuard }),
 	setting("gbp", "on|off", "speak the VXLAN group policy extension", ParseBool,
 		func(s *Settings) *Opt[bool] { return &s.GBP }),
+	setting("gpe", "on|off", "speak VXLAN-GPE, with Ethernet frames inside", ParseBool,
+		func(s *Settings) *Opt[bool] { return &s.GPE }),
 	setting("gbp-drop", "ID,ID-ID|none", "groups whose frames may not enter the VNI", ParseGroupsOrNone,
 		func(s *Settings) *Opt[[]dataplane.GroupRange] { return &s.GroupDrop }),
 }

@@ -59,6 +59,9 @@ func (v *validation) global() {
 	case a.Is6() && a.IsLinkLocalUnicast():
 		v.add(Invalid("local", "%s is link-local, which needs an interface to be unique: write a global or unique local address", a))
 	}
+	if g.Settings.GBP.V && g.Settings.GPE.V {
+		v.add(Invalid("gpe", "gbp and gpe exclude each other: set one of them off here, and on in the VNIs that need it"))
+	}
 	if g.FastPath == FastPathOn {
 		v.add(Invalid("fastpath", "%s", ErrFastPath))
 	}
@@ -89,7 +92,7 @@ func (v *validation) vnis() {
 			v.remote(at, "peer", p)
 			peers[p] = struct{}{}
 		}
-		v.groups(path, n, vni)
+		v.extension(path, n, vni)
 		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
 			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once: write %s here, or change the top level",
 				z.V, ZeroChecksum{Rx: rx, Tx: z.V.Tx}))
@@ -97,14 +100,6 @@ func (v *validation) vnis() {
 	}
 	if len(peers) > dataplane.MaxPeers {
 		v.add(&Error{Path: "vnis", Msg: fmt.Sprintf("%d peers are more than the %d that a switch takes: split them over several hosts", len(peers), dataplane.MaxPeers), Kind: dataplane.ErrLimit})
-	}
-}
-
-// groups checks that a VNI's own list of groups has what it needs.
-func (v *validation) groups(path string, n uint32, vni *VNI) {
-	s := vni.Settings
-	if len(s.GroupDrop.V) > 0 && !s.GBP.or(v.m.Global.Settings.GBP).V {
-		v.add(Invalid(path+"/gbp-drop", "VNI %d has gbp-drop, but its frames carry no group: set gbp on", n))
 	}
 }
 
