@@ -50,7 +50,7 @@ func (s *svg) bar(x, y, width, height float64, class string) {
 }
 
 // chartMetrics are the figures that get a panel.
-var chartMetrics = []Metric{TCP1, TCP4, UDP1, UDP64, Event50, CPU}
+var chartMetrics = []Metric{TCP1, TCP4, UDP1, UDP64, Apart50, CPU}
 
 // Chart is the report as an SVG picture: a panel for each figure, in it bars for each system, one for each mode of the underlay.
 func (r Report) Chart() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,10 +35,11 @@ const newPage = `# Benchmarks
 ` + historyBegin + "\n" + historyHead + historyEnd + "\n"
 
 const historyHead = `
-vtepd with a TAP port; in brackets the part of what kernel vxlan + bridge + veth gave in the same run.
+vtepd with a TAP port in user space; in brackets the part of what kernel vxlan + bridge + veth gave in the same run. Behind it the fast path: veth ports held against the same,
+a TAP in the host namespace against the kernel's vxlan device.
 
-| date | version | TCP 1, veth | TCP 1, wire | TCP 4, wire | UDP kpps, wire | round trip µs, wire | machine |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| date | version | TCP 1, veth | TCP 1, wire | TCP 4, wire | UDP kpps, wire | round trip µs, wire | fast path, veth ports, TCP 1, veth | fast path, TAP, TCP 1, veth | machine |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 `
 
 // Report is one run and what it ran on.
@@ -50,63 +52,111 @@ type Report struct {
 	Date    time.Time
 }
 
-// Ratio of the medians of a system to those of the baseline, NaN when either is missing.
-func (r Results) Ratio(c Cell, baseline string) float64 {
-	return Median(r.Values[c]) / Median(r.Values[Cell{baseline, c.Mode, c.Metric}])
+// ratio of the medians of a system to those of the one it is held against, NaN when either is missing.
+func (r Report) ratio(c Cell) float64 {
+	i := slices.IndexFunc(r.Plan.Systems, func(s System) bool { return s.Name == c.System })
+	if i < 0 {
+		return math.NaN()
+	}
+	return Median(r.Results.Values[c]) / Median(r.Results.Values[Cell{r.Plan.Systems[i].Against, c.Mode, c.Metric}])
 }
 
-// Markdown is the report as text: a table for each mode, one for the local figure, and what is missing.
+// Markdown is the report as text: the targets, two tables for each mode, one for the local figure, and what is missing.
 func (r Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s.\n", r.Date.UTC().Format(time.DateOnly), r.Machine)
-	fmt.Fprintf(&b, "vtepd %s. Medians of %d rounds, %v a measurement; in brackets the ratio to the kernel's figure.\n", r.Version, r.Plan.Rounds, r.Plan.Time)
+	fmt.Fprintf(&b, "vtepd %s. Medians over rounds: %d; a TCP stream runs for %v, a UDP load for half of that, round trips for a quarter. In brackets the ratio to the system that it is held against.\n",
+		r.Version, r.Plan.Rounds, r.Plan.Time)
+	b.WriteString(r.missing())
+	b.WriteString(r.targets())
 	for _, mode := range r.Plan.Modes {
-		r.table(&b, "Underlay: "+modeTitles[mode], mode, Baseline, func(s System) bool { return !s.Local }, Metrics[:len(Metrics)-1])
+		title := "Underlay: " + modeTitles[mode]
+		r.table(&b, title, mode, false, columnsOf(rateMetrics...))
+		var columns []column
+		for _, kind := range trips {
+			columns = append(columns, column{kind.title, []Metric{kind.p50, kind.p99}})
+		}
+		r.table(&b, title+". Round trips of 64 bytes, p50 / p99, µs", mode, false, columns)
 	}
 	if len(r.Plan.Modes) > 0 {
-		r.table(&b, "Two ports of one host", r.Plan.Modes[0], LocalBaseline, func(s System) bool { return s.Local }, []Metric{LocalTP})
+		r.table(&b, "Two ports of one host", r.Plan.Modes[0], true, columnsOf(LocalTP))
 	}
 	b.WriteString(r.Scale.markdown())
 	if worst := r.worstSpread(); worst != "" {
 		fmt.Fprintf(&b, "\nSpread between rounds, largest less smallest over the median, worst system: %s.\n", worst)
 	}
-	for _, s := range r.Plan.Systems {
-		if why, ok := r.Results.Missing[s.Name]; ok {
-			fmt.Fprintf(&b, "\n%s: %s.\n", s.Title, strings.TrimSuffix(strings.ReplaceAll(why, "\n", " "), "."))
-		}
-	}
 	return b.String()
 }
 
+// missing says which systems have no figures, or not all, and why.
+func (r Report) missing() string {
+	text := ""
+	for _, s := range r.Plan.Systems {
+		if why, ok := r.Results.Missing[s.Name]; ok {
+			text += fmt.Sprintf("\n%s: %s.\n", s.Title, strings.TrimSuffix(strings.ReplaceAll(why, "\n", " "), "."))
+		}
+	}
+	return text
+}
+
+// column is one of a table: one figure, or several behind one another.
+type column struct {
+	title   string
+	metrics []Metric
+}
+
+func columnsOf(metrics ...Metric) (columns []column) {
+	for _, m := range metrics {
+		columns = append(columns, column{m.Title() + ", " + m.Unit(), []Metric{m}})
+	}
+	return columns
+}
+
 // table writes one table, or nothing when no system of it has a value.
-func (r Report) table(b *strings.Builder, title string, mode Mode, baseline string, want func(System) bool, metrics []Metric) {
-	metrics = slices.DeleteFunc(slices.Clone(metrics), func(m Metric) bool { return !slices.Contains(r.Plan.Metrics, m) })
+func (r Report) table(b *strings.Builder, title string, mode Mode, local bool, columns []column) {
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
+		return !slices.ContainsFunc(c.metrics, func(m Metric) bool { return slices.Contains(r.Plan.Metrics, m) })
+	})
+	titles := map[string]string{}
+	for _, s := range r.Plan.Systems {
+		titles[s.Name] = s.Title
+	}
 	var rows []string
 	for _, s := range r.Plan.Systems {
-		row, values := "| "+s.Title+" |", 0
-		for _, m := range metrics {
-			cell := Cell{s.Name, mode, m}
-			row += " " + r.cellText(cell, baseline) + " |"
-			values += len(r.Results.Values[cell])
+		row, values := "| "+s.Title+" | "+titles[s.Against]+" |", 0
+		for _, c := range columns {
+			row += " " + r.cellText(s, mode, c.metrics) + " |"
+			for _, m := range c.metrics {
+				values += len(r.Results.Values[Cell{s.Name, mode, m}])
+			}
 		}
-		if want(s) && values > 0 {
+		if s.Local == local && values > 0 {
 			rows = append(rows, row)
 		}
 	}
 	if len(rows) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n**%s**\n\n| |", title)
-	for _, m := range metrics {
-		fmt.Fprintf(b, " %s, %s |", m.Title(), m.Unit())
+	fmt.Fprintf(b, "\n**%s**\n\n| | held against |", title)
+	for _, c := range columns {
+		fmt.Fprintf(b, " %s |", c.title)
 	}
-	fmt.Fprintf(b, "\n| --- |%s\n%s\n", strings.Repeat(" ---: |", len(metrics)), strings.Join(rows, "\n"))
+	fmt.Fprintf(b, "\n| --- | --- |%s\n%s\n", strings.Repeat(" ---: |", len(columns)), strings.Join(rows, "\n"))
 }
 
-func (r Report) cellText(c Cell, baseline string) string {
-	text := FormatValue(Median(r.Results.Values[c]))
-	if ratio := r.Results.Ratio(c, baseline); c.System != baseline && ratio == ratio {
-		text += fmt.Sprintf(" (%.2f)", ratio)
+// cellText is the medians of a system, and in brackets their ratios.
+func (r Report) cellText(s System, mode Mode, metrics []Metric) string {
+	var values, ratios []string
+	for _, m := range metrics {
+		cell := Cell{s.Name, mode, m}
+		values = append(values, FormatValue(Median(r.Results.Values[cell])))
+		if ratio := r.ratio(cell); ratio == ratio {
+			ratios = append(ratios, fmt.Sprintf("%.2f", ratio))
+		}
+	}
+	text := strings.Join(values, " / ")
+	if len(ratios) > 0 {
+		text += " (" + strings.Join(ratios, " / ") + ")"
 	}
 	return text
 }
@@ -133,12 +183,19 @@ func (r Report) worstSpread() string {
 
 // historyLine is the run in one line of the history table; empty when vtepd was not measured.
 func (r Report) historyLine() string {
-	cell := func(m Metric, mode Mode) string { return r.cellText(Cell{"vtepd", mode, m}, Baseline) }
 	if len(r.Results.Values[Cell{"vtepd", Wire, TCP1}]) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |", r.Date.UTC().Format(time.DateOnly), r.Version,
-		cell(TCP1, Veth), cell(TCP1, Wire), cell(TCP4, Wire), cell(UDP1, Wire), cell(RTT50, Wire), r.Machine)
+	cell := func(system string, mode Mode, m Metric) string {
+		i := slices.IndexFunc(r.Plan.Systems, func(s System) bool { return s.Name == system })
+		if i < 0 {
+			return FormatValue(math.NaN())
+		}
+		return r.cellText(r.Plan.Systems[i], mode, []Metric{m})
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |", r.Date.UTC().Format(time.DateOnly), r.Version,
+		cell("vtepd", Veth, TCP1), cell("vtepd", Wire, TCP1), cell("vtepd", Wire, TCP4), cell("vtepd", Wire, UDP1), cell("vtepd", Wire, RTT50),
+		cell("vtepd-veth-fast", Veth, TCP1), cell("vtepd-fast", Veth, TCP1), r.Machine)
 }
 
 // Write puts the report into benchmarks.md, between its markers, and the chart into benchmarks.svg, both in dir.

@@ -16,8 +16,8 @@ func testReport() Report {
 	value := func(system string, mode Mode, m Metric) Cell { return Cell{system, mode, m} }
 	return Report{
 		Plan: Plan{
-			Systems: []System{{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd", Own: true}, {Name: Baseline, Title: "kernel", Short: "kernel"}, {Name: "ovs", Title: "Open vSwitch"}},
-			Modes:   Modes, Metrics: []Metric{TCP1, RTT50}, Rounds: 3, Time: time.Second,
+			Systems: []System{{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd", Own: true, Against: Baseline}, {Name: "vtepd-fast", Title: "vtepd, fast", Own: true, Against: HostBaseline}, {Name: Baseline, Title: "kernel", Short: "kernel"}, {Name: "ovs", Title: "Open vSwitch"}},
+			Modes:   Modes, Metrics: []Metric{TCP1, RTT50, RTT99}, Rounds: 3, Time: time.Second,
 		},
 		Machine: Machine{CPU: "Z80 <fast>", Cores: 2, Kernel: "6.18", Go: "go1.26"},
 		Version: "v1", Date: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
@@ -25,12 +25,13 @@ func testReport() Report {
 			Values: map[Cell][]float64{
 				value("vtepd", Veth, TCP1): {10, 11, 12}, value(Baseline, Veth, TCP1): {8, 8.8, 9},
 				value("vtepd", WireGRO, TCP1): {5.5}, value("vtepd", Wire, TCP1): {2, 3, 4}, value(Baseline, Wire, TCP1): {4, 4, 4},
-				value(Baseline, Wire, RTT50): {25, 26, 27},
+				value(Baseline, Wire, RTT50): {25, 26, 27}, value(Baseline, Wire, RTT99): {104},
+				value("vtepd", Wire, RTT50): {52}, value("vtepd", Wire, RTT99): {52},
 			},
-			Missing: map[string]string{"ovs": "not installed"},
+			Missing: map[string]string{"ovs": "not installed", "vtepd-fast": "no\ntcx"},
 		},
 		Scale: ScaleResults{
-			Values:  map[string][]float64{"macs-tcp": {3, 4, 5}, "macs-few": {5}, "rest-rss": {20}},
+			Values:  map[string][]float64{"macs-tcp": {3, 4, 5}, "macs-few": {5}, "rest-rss": {20}, "restart-lost": {0, 3, 0}},
 			Missing: map[string]string{"ports": "round 1: no room\nat all."},
 		},
 	}
@@ -40,11 +41,20 @@ func TestMarkdown(t *testing.T) {
 	got := testReport().Markdown()
 	for _, want := range []string{
 		"2026-11-23, Z80 <fast>, 2 cores, Linux 6.18, go1.26.",
-		"| | TCP, 1 stream, Gb/s | round trip p50, blocking sockets, µs |\n| --- | ---: | ---: |\n",
-		"| vtepd, TAP | 11.0 (1.25) | – |\n| kernel | 8.80 | – |\n",
-		"| vtepd, TAP | 3.00 (0.75) | – |\n| kernel | 4.00 | 26.0 |\n",
+		"| | held against | TCP, 1 stream, Gb/s |\n| --- | --- | ---: |\n",
+		"| vtepd, TAP | kernel | 11.0 (1.25) |\n| kernel |  | 8.80 |\n",
+		"| vtepd, TAP | kernel | 3.00 (0.75) |\n| kernel |  | 4.00 |\n",
+		"| vtepd, TAP | kernel | 52.0 / 52.0 (2.00 / 0.50) |\n| kernel |  | 26.0 / 104 |\n",
 		"TCP, 1 stream 67 %",
-		"Open vSwitch: not installed.",
+		"Open vSwitch: not installed.", "vtepd, fast: no tcx.",
+		// Targets: the aim, the bound, above it, below it, and what could not be measured.
+		"| user space, TAP ports, TCP, 1 stream | veth | ≥ 0.6 | ≥ 1 | 1.25 | met, and the aim |\n",
+		"| user space, TAP ports, TCP, 1 stream | wire | ≥ 0.6 | ≥ 1 | 0.75 | met |\n",
+		"| user space, TAP ports, round trip, UDP, blocking sockets, p50 | wire | ≤ 1.1 | ≤ 0.9 | 2.00 | **missed** |\n",
+		"| user space, TAP ports, round trip, UDP, blocking sockets, p99 | wire | ≤ 1.5 | ≤ 1 | 0.50 | met, and the aim |\n",
+		"| fast path, TAP in the host namespace, TCP, 1 stream | veth | ≥ 1.05 | ≥ 1.25 | – | not measured |\n",
+		"| user space, TCP with 1,000,000 forwarding entries, against 10 |  | ≥ 0.95 |  | 0.80 | **missed** |\n",
+		"| fast path, kill -9 and restart under load, TCP connections lost |  | ≤ 0 |  | 3.00 | **missed** |\n",
 		"forwarding entries on each host; against 10, Gb/s | 4.00 | 5.00 | 0.80 |\n",
 		"10 TAP ports, MB | 20.0 |  |  |\n",
 		"\nScale, ports: round 1: no room at all.\n",
@@ -53,7 +63,7 @@ func TestMarkdown(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, got)
 		}
 	}
-	if strings.Contains(got, "| Open vSwitch |") || strings.Contains(got, "local") {
+	if strings.Contains(got, "| Open vSwitch |") || strings.Contains(got, "local TAPs") || strings.Contains(got, "4 streams") {
 		t.Errorf("a row without a value in:\n%s", got)
 	}
 }
@@ -112,7 +122,7 @@ func TestWriteKeepsTheRestOfThePage(t *testing.T) {
 	}
 	for want, count := range map[string]int{
 		"Foreword.\n#": 1, "Afterword.\n": 1, "vtepd v1.": 0, "vtepd v2.": 1,
-		"| 2026-11-23 | v1 | 11.0 (1.25) | 3.00 (0.75) |": 1, "| 2026-11-23 | v2 | 11.0 (1.25) | 3.00 (0.75) |": 1,
+		"| 2026-11-23 | v1 | 11.0 (1.25) | 3.00 (0.75) | – | – | 52.0 (2.00) | – | – |": 1, "| 2026-11-23 | v2 | 11.0 (1.25) |": 1,
 		"benchmarks.svg": 1,
 	} {
 		if got := strings.Count(string(second), want); got != count {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
@@ -43,7 +44,7 @@ type Plan struct {
 	Modes   []Mode
 	Metrics []Metric
 	Rounds  int
-	Time    time.Duration // of one measurement
+	Time    time.Duration // of a TCP stream; a UDP load takes half of it, round trips a quarter
 	Log     io.Writer     // a line for each measurement
 }
 
@@ -152,7 +153,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		mixed  bool
 	}{{UDP1, false}, {UDP64, true}} {
 		add(func() error {
-			u, err := UDPLoad(a, b, p.Time, load.mixed)
+			u, err := UDPLoad(a, b, p.Time/2, load.mixed)
 			if err != nil {
 				return err
 			}
@@ -160,22 +161,45 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 			return nil
 		}, load.metric)
 	}
+	add(func() error {
+		micros, lost, err := RoundTrips(a, b, p.Time/4)
+		if err != nil {
+			return err
+		}
+		return recordTrips(record, Answers{Percentile(micros, 0.50), Percentile(micros, 0.99), len(micros), lost}, RTT50, RTT99)
+	}, RTT50, RTT99)
 	for _, trip := range []struct {
-		how      func(from, to Site, d time.Duration) ([]float64, int, error)
+		Dialogue
 		p50, p99 Metric
-	}{{RoundTrips, RTT50, RTT99}, {EventRoundTrips, Event50, Event99}} {
+	}{
+		{Dialogue{"udp", 1, false}, Event50, Event99},
+		{Dialogue{"udp", 1, true}, Apart50, Apart99},
+		{Dialogue{"udp", manyFlows, false}, Many50, Many99},
+		{Dialogue{"tcp", 1, false}, Stream50, Stream99},
+		{Dialogue{"tcp", manyFlows, false}, Streams50, Streams99},
+	} {
+		if trip.Apart && runtime.NumCPU() < 2 {
+			continue
+		}
 		add(func() error {
-			micros, lost, err := trip.how(a, b, p.Time/2)
+			answers, err := trip.Ask(a, b, p.Time/4)
 			if err != nil {
 				return err
 			}
-			if len(micros) == 0 || lost > len(micros)/100 {
-				return fmt.Errorf("round trips: %d answered, %d lost", len(micros), lost)
-			}
-			record(trip.p50, Percentile(micros, 0.50))
-			record(trip.p99, Percentile(micros, 0.99))
-			return nil
+			return recordTrips(record, answers, trip.p50, trip.p99)
 		}, trip.p50, trip.p99)
 	}
 	return steps
+}
+
+// manyFlows is how many requests a busy service has in flight.
+const manyFlows = 16
+
+func recordTrips(record func(Metric, float64), a Answers, p50, p99 Metric) error {
+	if a.Answered == 0 || a.Lost > a.Answered/100 {
+		return fmt.Errorf("%w, %s: %d answered, %d lost", errAsk, p50.Title(), a.Answered, a.Lost)
+	}
+	record(p50, a.P50)
+	record(p99, a.P99)
+	return nil
 }

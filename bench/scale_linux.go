@@ -49,7 +49,7 @@ func (p Programs) manyMACs(l *lab.Lab, d time.Duration, record func(string, floa
 			return err
 		}
 	}
-	from, to := Site{a, a.Overlay4()}, Site{b, b.Overlay4()}
+	from, to := Site{Host: a, Addr: a.Overlay4()}, Site{Host: b, Addr: b.Overlay4()}
 	if err := WaitReady(from, to); err != nil {
 		return err
 	}
@@ -194,11 +194,11 @@ func (p Programs) manyPorts(l *lab.Lab, d time.Duration, record func(string, flo
 	if _, err := h.Command("ip", "-batch", file); err != nil {
 		return err
 	}
-	daemon, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), localTAP(0, a), localTAP(1, b)))
+	daemon, err := StartVtepd(l, h, p.Vtepd, localConfig(fastOff, h.Underlay4(), localTAP(0, a), localTAP(1, b)))
 	if err != nil {
 		return err
 	}
-	from, to := Site{a, a.Overlay4()}, Site{b, b.Overlay4()}
+	from, to := Site{Host: a, Addr: a.Overlay4()}, Site{Host: b, Addr: b.Overlay4()}
 	if err := WaitReady(from, to); err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (p Programs) manyPeers(l *lab.Lab, d time.Duration, record func(string, flo
 	if _, err := StartVtepd(l, b, p.Vtepd, OverlayConfig(b.Underlay4(), a.Underlay4(), TAPPort(b.OverlayPrefixes()))); err != nil {
 		return err
 	}
-	from, to := Site{a, a.Overlay4()}, Site{b, b.Overlay4()}
+	from, to := Site{Host: a, Addr: a.Overlay4()}, Site{Host: b, Addr: b.Overlay4()}
 	if err := WaitReady(from, to); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
 	"strconv"
 	"time"
 
@@ -31,6 +30,16 @@ var ErrUnavailable = errors.New("not measured")
 type Site struct {
 	Host *lab.Host
 	Addr netip.Addr
+	// Switch is the namespace of the switch when the workload is in another one; nil otherwise.
+	Switch *lab.Host
+}
+
+// hosts are the namespaces of the site.
+func (s Site) hosts() []*lab.Host {
+	if s.Switch == nil {
+		return []*lab.Host{s.Host}
+	}
+	return []*lab.Host{s.Host, s.Switch}
 }
 
 // System is one thing to measure.
@@ -40,6 +49,10 @@ type System struct {
 	Short string // for the chart
 	Own   bool   // vtepd
 	Local bool   // two ports of one host instead of two hosts: LocalTP is its only figure
+	// Against is the system that ratios are taken to, its own name or "" for none.
+	Against string
+	// Groups are words for -only that take several systems.
+	Groups []string
 	// Available says why the system cannot run here; nil when it can.
 	Available func() error
 	// Build sets the system up in an empty lab, and returns the sites that traffic runs between.
@@ -49,35 +62,48 @@ type System struct {
 // Programs are the paths of what is measured.
 type Programs struct{ Vtepd, Vtepctl string }
 
-// Systems are all systems in the order of the table. The figures of the one named Baseline are what others are compared with.
+// The groups of systems.
+const (
+	groupUser = "userspace"
+	groupFast = "fastpath"
+)
+
+// Systems are all systems in the order of the tables, which is also that of their turns: what is compared stands together.
 func Systems(p Programs) []System {
 	always := func() error { return nil }
-	vtepd := func() error {
-		if _, err := exec.LookPath(p.Vtepd); err != nil {
-			return fmt.Errorf("%w: %w: run `make build`", ErrUnavailable, err)
-		}
-		return nil
-	}
 	ovs := func() error {
 		if err := lab.OVSInstalled(); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return nil
 	}
+	user, fast, both := []string{groupUser}, []string{groupFast}, []string{groupUser, groupFast}
 	return []System{
-		{Name: "vtepd", Title: "vtepd", Short: "vtepd", Own: true, Available: vtepd, Build: p.buildTAP},
-		{Name: Baseline, Title: "kernel vxlan + bridge + veth", Short: "kernel, bridge", Available: always, Build: buildKernelBridge},
-		{Name: "kernel-host", Title: "kernel vxlan device", Short: "kernel, device", Available: always, Build: buildKernelHost},
-		{Name: "ovs", Title: "Open vSwitch, userspace datapath", Short: "Open vSwitch", Available: ovs, Build: buildOVS},
-		{Name: "bare", Title: "bare veth, no overlay", Short: "bare veth", Available: always, Build: buildBare},
-		{Name: "vtepd-local", Title: "vtepd, two TAPs", Own: true, Local: true, Available: vtepd, Build: p.buildLocalTAP},
-		{Name: LocalBaseline, Title: "kernel bridge + veth", Local: true, Available: always, Build: buildLocalBridge},
+		{Name: "vtepd", Title: "vtepd, TAP ports, fastpath off", Short: "TAP", Own: true, Against: Baseline, Groups: user,
+			Available: p.canRun(tapPort, fastOff), Build: p.buildTAP(fastOff)},
+		{Name: "vtepd-veth", Title: "vtepd, veth ports, fastpath off", Short: "veth", Own: true, Against: Baseline, Groups: user,
+			Available: p.canRun(vethPort, fastOff), Build: p.buildVeth(fastOff)},
+		{Name: Baseline, Title: "kernel vxlan + bridge + veth", Short: "kernel, bridge", Groups: both, Available: always, Build: buildKernelBridge},
+		{Name: "vtepd-veth-fast", Title: "vtepd, veth ports, fastpath on", Short: "veth, fastpath", Own: true, Against: Baseline, Groups: fast,
+			Available: p.canRun(vethPort, fastOn), Build: p.buildVeth(fastOn)},
+		{Name: HostBaseline, Title: "kernel vxlan device, workload in the host namespace", Short: "kernel, device", Against: Baseline, Groups: fast,
+			Available: always, Build: buildKernelHost},
+		{Name: "vtepd-fast", Title: "vtepd, TAP in the host namespace, fastpath on", Short: "TAP, fastpath", Own: true, Against: HostBaseline, Groups: fast,
+			Available: p.canRun(tapPort, fastOn), Build: p.buildTAP(fastOn)},
+		{Name: "ovs", Title: "Open vSwitch, userspace datapath", Short: "Open vSwitch", Against: Baseline, Available: ovs, Build: buildOVS},
+		{Name: "bare", Title: "bare veth, no overlay", Short: "bare veth", Against: Baseline, Available: always, Build: buildBare},
+		{Name: "vtepd-local", Title: "vtepd, two TAPs, fastpath off", Own: true, Local: true, Against: LocalBaseline, Groups: user,
+			Available: p.canRun(tapPort, fastOff), Build: p.buildLocalTAP},
+		{Name: "vtepd-local-fast", Title: "vtepd, two veth ports, fastpath on", Own: true, Local: true, Against: LocalBaseline, Groups: fast,
+			Available: p.canRun(vethPort, fastOn), Build: p.buildLocalVeth},
+		{Name: LocalBaseline, Title: "kernel bridge + veth", Local: true, Groups: both, Available: always, Build: buildLocalBridge},
 	}
 }
 
 // The systems that ratios are taken to.
 const (
 	Baseline      = "kernel"
+	HostBaseline  = "kernel-host"
 	LocalBaseline = "kernel-local"
 )
 
@@ -97,13 +123,13 @@ func underlay(l *lab.Lab, mode Mode) (a, b *lab.Host, link *lab.Link) {
 }
 
 func sites(a, b *lab.Host) (Site, Site, error) {
-	return Site{a, a.Overlay4()}, Site{b, b.Overlay4()}, nil
+	return Site{Host: a, Addr: a.Overlay4()}, Site{Host: b, Addr: b.Overlay4()}, nil
 }
 
 // buildBare has no overlay: what the machine and the veth pair give.
 func buildBare(l *lab.Lab, mode Mode) (Site, Site, error) {
 	a, b, _ := underlay(l, mode)
-	return Site{a, a.Underlay4()}, Site{b, b.Underlay4()}, nil
+	return Site{Host: a, Addr: a.Underlay4()}, Site{Host: b, Addr: b.Underlay4()}, nil
 }
 
 // buildKernelHost gives the overlay address to the vxlan device itself.
@@ -120,14 +146,15 @@ func buildKernelHost(l *lab.Lab, mode Mode) (Site, Site, error) {
 // buildKernelBridge is how hosts with containers do it: vxlan device and veth ports in a bridge, the workload in a namespace of its own.
 func buildKernelBridge(l *lab.Lab, mode Mode) (Site, Site, error) {
 	a, b, _ := underlay(l, mode)
-	var ends [2]*lab.Host
+	var ends [2]Site
 	for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
 		here, there := side[0], side[1]
 		device := here.VXLAN(lab.VXLANOptions{VNI: benchVNI, Local: here.Underlay4(), Peers: []netip.Addr{there.Underlay4()}, MTU: overlayMTU})
-		ends[i] = l.Workload(here, "w"+strconv.Itoa(i), "port0", overlayMTU)
+		w := l.Workload(here, "w"+strconv.Itoa(i), "port0", overlayMTU)
+		ends[i] = Site{w, w.Overlay4(), here}
 		here.Bridge("br0", device, "port0")
 	}
-	return sites(ends[0], ends[1])
+	return ends[0], ends[1], nil
 }
 
 // buildOVS lets Open vSwitch do in user space what vtepd does; the workload uses the internal port of its bridge.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,11 +12,14 @@ import (
 	"vtepd/bench/lab"
 )
 
-// TestMain lets the test binary be the far end of EventRoundTrips.
+// TestMain lets the test binary be both ends of a Dialogue.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == EchoCommand {
-		fmt.Fprintln(os.Stderr, Echo(os.Args[2]))
-		os.Exit(1)
+	if IsService(os.Args[1:]) {
+		if err := Serve(os.Args[1:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -45,10 +49,17 @@ func TestSystemsCarryTraffic(t *testing.T) {
 					t.Errorf("mixed %v: load %+v, error %v", mixed, load, err)
 				}
 			}
-			for how, f := range map[string]func(a, b Site, d time.Duration) ([]float64, int, error){"blocking": RoundTrips, "epoll": EventRoundTrips} {
-				micros, lost, err := f(a, b, 50*time.Millisecond)
-				if err != nil || len(micros) < 10 || lost > 1 || micros[0] <= 0 || micros[0] > micros[len(micros)-1] {
-					t.Errorf("round trips, %s: %d answered, %d lost, error %v", how, len(micros), lost, err)
+			micros, lost, err := RoundTrips(a, b, 50*time.Millisecond)
+			if err != nil || len(micros) < 10 || lost > 1 || micros[0] <= 0 || micros[0] > micros[len(micros)-1] {
+				t.Errorf("round trips: %d answered, %d lost, error %v", len(micros), lost, err)
+			}
+			for _, g := range []Dialogue{{"udp", 1, false}, {"udp", 1, true}, {"udp", 16, false}, {"tcp", 1, false}, {"tcp", 16, false}} {
+				if g.Apart && runtime.NumCPU() < 2 {
+					continue
+				}
+				got, err := g.Ask(a, b, 50*time.Millisecond)
+				if err != nil || got.Answered < 10 || got.Lost > 1 || got.P50 <= 0 || got.P50 > got.P99 {
+					t.Errorf("%+v: %+v, error %v", g, got, err)
 				}
 			}
 		})

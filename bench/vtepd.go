@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +29,7 @@ const (
 type Daemon struct {
 	*lab.Process
 	Socket string // path of its control socket
+	args   []string
 }
 
 // StartVtepd starts the program on the host with a configuration file in a new directory, and waits until it answers. The file gets a `socket`
@@ -41,7 +44,8 @@ func StartVtepd(l *lab.Lab, h *lab.Host, program, config string) (*Daemon, error
 	if err := os.WriteFile(file, []byte("socket: "+d.Socket+"\n"+config), 0o600); err != nil {
 		return nil, err
 	}
-	return d, d.start(h, program, "--config", file)
+	d.args = []string{program, "--config", file}
+	return d, d.Start(h)
 }
 
 // StartQuick starts the program on the host by its quick-start flags, to which it adds --socket.
@@ -51,11 +55,13 @@ func StartQuick(l *lab.Lab, h *lab.Host, program string, flags ...string) (*Daem
 		return nil, err
 	}
 	d := &Daemon{Socket: filepath.Join(dir, "vtepd.sock")}
-	return d, d.start(h, program, append(slices.Clone(flags), "--socket", d.Socket)...)
+	d.args = slices.Concat([]string{program}, flags, []string{"--socket", d.Socket})
+	return d, d.Start(h)
 }
 
-func (d *Daemon) start(h *lab.Host, program string, args ...string) (err error) {
-	if d.Process, err = h.Start(program, args...); err != nil {
+// Start starts the program, the first time or after its end, and waits until it answers.
+func (d *Daemon) Start(h *lab.Host) (err error) {
+	if d.Process, err = h.Start(d.args[0], d.args[1:]...); err != nil {
 		return err
 	}
 	// The socket is there before the ports are; an answer means that all of it stands.
@@ -76,48 +82,143 @@ func (d *Daemon) start(h *lab.Host, program string, args ...string) (err error) 
 	return fmt.Errorf("%w: no answer at its control socket within %v: %s", errVtepd, startTimeout, strings.TrimSpace(d.Output()))
 }
 
-// OverlayConfig is the file of a vtepd with one VNI, one peer and the given lines of ports.
+// fastPath is a value of the key of that name.
+type fastPath string
+
+const (
+	fastOff fastPath = "off"
+	fastOn  fastPath = "on"
+)
+
+// OverlayConfig is the file of a vtepd with one VNI, one peer and the given lines of ports, all in user space.
 func OverlayConfig(local, peer netip.Addr, ports ...string) string {
-	return fmt.Sprintf("local: %v\nvnis:\n- {vni: %d, peers: [%v]}\nports:\n%s\n", local, benchVNI, peer, strings.Join(ports, "\n"))
+	return overlayConfig(fastOff, local, peer, ports...)
+}
+
+func overlayConfig(fast fastPath, local, peer netip.Addr, ports ...string) string {
+	return fmt.Sprintf("local: %v\nfastpath: %s\nvnis:\n- {vni: %d, peers: [%v]}\nports:\n%s\n", local, fast, benchVNI, peer, strings.Join(ports, "\n"))
+}
+
+// localConfig is a vtepd with a purely local segment.
+func localConfig(fast fastPath, local netip.Addr, ports ...string) string {
+	return fmt.Sprintf("local: %v\nfastpath: %s\nvnis:\n- {vni: %d}\nports:\n%s\n", local, fast, benchVNI, strings.Join(ports, "\n"))
 }
 
 // TAPPort is the line of a TAP port with addresses.
 func TAPPort(addresses []netip.Prefix) string {
-	quoted := make([]string, len(addresses))
+	return fmt.Sprintf("- {name: %s, type: tap, vni: %d, addresses: [%s]}", tapName, benchVNI, quoted(addresses))
+}
+
+func quoted(addresses []netip.Prefix) string {
+	words := make([]string, len(addresses))
 	for i, a := range addresses {
-		quoted[i] = `"` + a.String() + `"`
+		words[i] = `"` + a.String() + `"`
 	}
-	return fmt.Sprintf("- {name: %s, type: tap, vni: %d, addresses: [%s]}", tapName, benchVNI, strings.Join(quoted, ", "))
-}
-
-// buildTAP runs the workload on the TAP device, in the host's namespace.
-func (p Programs) buildTAP(l *lab.Lab, mode Mode) (Site, Site, error) {
-	a, b, _ := underlay(l, mode)
-	for _, side := range [][2]*lab.Host{{a, b}, {b, a}} {
-		here, there := side[0], side[1]
-		if _, err := StartVtepd(l, here, p.Vtepd, OverlayConfig(here.Underlay4(), there.Underlay4(), TAPPort(here.OverlayPrefixes()))); err != nil {
-			return Site{}, Site{}, err
-		}
-	}
-	return sites(a, b)
-}
-
-// localConfig is a vtepd with a purely local segment.
-func localConfig(local netip.Addr, ports ...string) string {
-	return fmt.Sprintf("local: %v\nvnis:\n- {vni: %d}\nports:\n%s\n", local, benchVNI, strings.Join(ports, "\n"))
-}
-
-// buildLocalTAP moves two TAP devices of one vtepd into the namespaces of two workloads.
-func (p Programs) buildLocalTAP(l *lab.Lab, _ Mode) (Site, Site, error) {
-	h, a, b := l.Host("h"), l.Host("wa"), l.Host("wb")
-	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
-	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(h.Underlay4(), localTAP(0, a), localTAP(1, b))); err != nil {
-		return Site{}, Site{}, err
-	}
-	return sites(a, b)
+	return strings.Join(words, ", ")
 }
 
 // localTAP is the line of a TAP port in the namespace of a workload.
 func localTAP(number int, w *lab.Host) string {
 	return fmt.Sprintf("- {name: tap%d, type: tap, vni: %d, mtu: %d, netns: %s, addresses: [%v]}", number, benchVNI, underlayMTU, w.Name(), w.OverlayPrefixes()[0])
+}
+
+// vethLine is the line of a veth port whose other end is the workload's eth0.
+func vethLine(name, netns string, mtu int, addresses []netip.Prefix) string {
+	return fmt.Sprintf("- {name: %s, type: veth, vni: %d, mtu: %d, netns: %s, ifname: eth0, addresses: [%s]}", name, benchVNI, mtu, netns, quoted(addresses))
+}
+
+// Lines of ports as an overlay has them, for canRun to try.
+var (
+	tapPort  = TAPPort([]netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")})
+	vethPort = vethLine("port0", "w0", overlayMTU, []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")})
+)
+
+// canRun asks the program whether it knows what such a system needs.
+func (p Programs) canRun(port string, fast fastPath) func() error {
+	return func() error {
+		if _, err := exec.LookPath(p.Vtepd); err != nil {
+			return fmt.Errorf("%w: %w: run `make build`", ErrUnavailable, err)
+		}
+		dir, err := os.MkdirTemp("", "vtepd-bench")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		file := filepath.Join(dir, "vtepd.yaml")
+		config := overlayConfig(fast, netip.AddrFrom4([4]byte{192, 0, 2, 1}), netip.AddrFrom4([4]byte{192, 0, 2, 2}), port)
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			return err
+		}
+		if out, err := exec.Command(p.Vtepd, "--config", file, "--check").CombinedOutput(); err != nil {
+			line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+			if _, why, found := strings.Cut(line, file+":"); found {
+				line = why
+			}
+			return fmt.Errorf("%w: line %s", ErrUnavailable, line)
+		}
+		return nil
+	}
+}
+
+// buildTAP runs the workload on the TAP device, in the host's namespace.
+func (p Programs) buildTAP(fast fastPath) func(*lab.Lab, Mode) (Site, Site, error) {
+	return func(l *lab.Lab, mode Mode) (Site, Site, error) {
+		a, b, _ := underlay(l, mode)
+		for _, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+			here, there := side[0], side[1]
+			config := overlayConfig(fast, here.Underlay4(), there.Underlay4(), TAPPort(here.OverlayPrefixes()))
+			if _, err := StartVtepd(l, here, p.Vtepd, config); err != nil {
+				return Site{}, Site{}, err
+			}
+		}
+		return sites(a, b)
+	}
+}
+
+// buildVeth gives each workload a namespace of its own, as containers have.
+func (p Programs) buildVeth(fast fastPath) func(*lab.Lab, Mode) (Site, Site, error) {
+	return func(l *lab.Lab, mode Mode) (Site, Site, error) {
+		a, b, _ := underlay(l, mode)
+		ends, _, err := p.vethOverlay(l, fast, "", a, b)
+		return ends[0], ends[1], err
+	}
+}
+
+// vethOverlay joins workloads beside two hosts:
+//
+//	w0: eth0 ── port0 (a: vtepd) ── eth0 ┄┄ eth0 ── (b: vtepd) port0 ── eth0 :w1
+//
+// Both files begin with the lines in more.
+func (p Programs) vethOverlay(l *lab.Lab, fast fastPath, more string, a, b *lab.Host) (ends [2]Site, daemons [2]*Daemon, err error) {
+	for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		here, there := side[0], side[1]
+		w := l.Host("w" + strconv.Itoa(i))
+		ends[i] = Site{w, w.Overlay4(), here}
+		config := more + overlayConfig(fast, here.Underlay4(), there.Underlay4(), vethLine("port0", w.Name(), overlayMTU, w.OverlayPrefixes()))
+		if daemons[i], err = StartVtepd(l, here, p.Vtepd, config); err != nil {
+			return ends, daemons, err
+		}
+	}
+	return ends, daemons, nil
+}
+
+// buildLocalTAP moves two TAP devices of one vtepd into the namespaces of two workloads.
+func (p Programs) buildLocalTAP(l *lab.Lab, _ Mode) (Site, Site, error) {
+	return p.buildLocal(l, fastOff, localTAP)
+}
+
+// buildLocalVeth has two veth ports of one vtepd instead.
+func (p Programs) buildLocalVeth(l *lab.Lab, _ Mode) (Site, Site, error) {
+	return p.buildLocal(l, fastOn, func(i int, w *lab.Host) string {
+		return vethLine("port"+strconv.Itoa(i), w.Name(), underlayMTU, w.OverlayPrefixes())
+	})
+}
+
+func (p Programs) buildLocal(l *lab.Lab, fast fastPath, port func(int, *lab.Host) string) (Site, Site, error) {
+	h, a, b := l.Host("h"), l.Host("wa"), l.Host("wb")
+	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
+	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(fast, h.Underlay4(), port(0, a), port(1, b))); err != nil {
+		return Site{}, Site{}, err
+	}
+	return sites(a, b)
 }

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,9 +20,12 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == bench.EchoCommand {
-		fmt.Fprintln(os.Stderr, "bench:", bench.Echo(os.Args[2]))
-		os.Exit(1)
+	if bench.IsService(os.Args[1:]) {
+		if err := bench.Serve(os.Args[1:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -33,21 +38,23 @@ func main() {
 func run(ctx context.Context) error {
 	var programs bench.Programs
 	flag.StringVar(&programs.Vtepd, "vtepd", "bin/vtepd", "vtepd to measure")
-	rounds := flag.Int("rounds", 5, "how often every system has its turn; the median counts")
-	seconds := flag.Int("seconds", 3, "length of one measurement")
-	only := flag.String("only", "", "measure only these systems, comma-separated (names as printed; a name ending in - takes all that start with what stands before the -), or none")
+	rounds := flag.Int("rounds", wholeRounds, "how often every system has its turn; the median counts")
+	seconds := flag.Int("seconds", 2, "length of a TCP stream; a UDP load takes half of it, round trips a quarter")
+	only := flag.String("only", "", "measure only these systems, comma-separated: names as printed, the groups userspace and fastpath, or a name ending in - for all that start with what stands before the -; or none")
 	metrics := flag.String("metrics", "", "take only these figures, comma-separated: "+join(bench.Metrics))
 	scale := flag.String("scale", join(scaleNames()), "tests of scale, or none; none also when -only, -metrics or -modes is given without it")
 	modes := flag.String("modes", join(bench.Modes), "underlay modes")
-	docs := flag.String("docs", "", "write benchmarks.md and benchmarks.svg into this directory")
+	docs := flag.String("docs", "", "write benchmarks.md and benchmarks.svg into this directory, if this is a whole run of at least "+strconv.Itoa(wholeRounds)+" rounds")
+	force := flag.Bool("force", false, "with -docs: write a part of a run too, in the place of what is there")
 	version := flag.String("version", "unknown", "version of vtepd, for the report")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 || *seconds < 1 {
 		return fmt.Errorf("want no arguments, and at least 1 round and 1 second")
 	}
 	partial := partialFlags(flag.CommandLine)
-	if *docs != "" && len(partial) > 0 {
-		return fmt.Errorf("-docs writes the whole page, and %s measures a part of it: leave one of them away", strings.Join(partial, ", "))
+	if why := keeps(partial, *rounds, *force); *docs != "" && why != "" {
+		fmt.Printf("%s stays as it is: %s (-force writes all the same)\n", filepath.Join(*docs, "benchmarks.md"), why)
+		*docs = ""
 	}
 	if len(partial) > 0 && !slices.Contains(partial, "-scale") {
 		*scale = "none"
@@ -61,19 +68,19 @@ func run(ctx context.Context) error {
 	plan := bench.Plan{Rounds: *rounds, Time: time.Duration(*seconds) * time.Second, Log: os.Stdout}
 	var err error
 	if *only != "none" {
-		if plan.Systems, err = choose(bench.Systems(programs), *only, func(s bench.System) string { return s.Name }); err != nil {
+		if plan.Systems, err = choose(bench.Systems(programs), *only, func(s bench.System) []string { return append([]string{s.Name}, s.Groups...) }); err != nil {
 			return err
 		}
 	}
-	if plan.Metrics, err = choose(bench.Metrics, *metrics, func(m bench.Metric) string { return string(m) }); err != nil {
+	if plan.Metrics, err = choose(bench.Metrics, *metrics, func(m bench.Metric) []string { return []string{string(m)} }); err != nil {
 		return err
 	}
-	if plan.Modes, err = choose(bench.Modes, *modes, func(m bench.Mode) string { return string(m) }); err != nil {
+	if plan.Modes, err = choose(bench.Modes, *modes, func(m bench.Mode) []string { return []string{string(m)} }); err != nil {
 		return err
 	}
 	scalePlan := bench.ScalePlan{Programs: programs, Rounds: plan.Rounds, Time: plan.Time, Log: plan.Log}
 	if *scale != "none" {
-		if scalePlan.Tests, err = choose(bench.ScaleTests, *scale, func(t bench.ScaleTest) string { return t.Name }); err != nil {
+		if scalePlan.Tests, err = choose(bench.ScaleTests, *scale, func(t bench.ScaleTest) []string { return []string{t.Name} }); err != nil {
 			return err
 		}
 	}
@@ -101,6 +108,22 @@ func partialFlags(flags *flag.FlagSet) (names []string) {
 	return names
 }
 
+// wholeRounds is how many rounds figures for the page take at least.
+const wholeRounds = 5
+
+// keeps says why a run must not take the place of the page; empty when it may.
+func keeps(partial []string, rounds int, force bool) string {
+	switch {
+	case force:
+		return ""
+	case len(partial) > 0:
+		return strings.Join(partial, ", ") + " measures a part of it"
+	case rounds < wholeRounds:
+		return fmt.Sprintf("it takes %d rounds at least", wholeRounds)
+	}
+	return ""
+}
+
 func scaleNames() []string {
 	names := make([]string, len(bench.ScaleTests))
 	for i, t := range bench.ScaleTests {
@@ -117,8 +140,9 @@ func join[T ~string](items []T) string {
 	return strings.Join(words, ",")
 }
 
-// choose picks items by a comma-separated list of their names, in the items' own order; an empty list picks all.
-func choose[T any](items []T, list string, name func(T) string) ([]T, error) {
+// choose picks items by a comma-separated list of their names, in the items' own order; an empty list picks all. The first name of an item is its own, and may be shortened; the
+// others are those of its groups.
+func choose[T any](items []T, list string, names func(T) []string) ([]T, error) {
 	if list == "" {
 		return items, nil
 	}
@@ -127,7 +151,7 @@ func choose[T any](items []T, list string, name func(T) string) ([]T, error) {
 		found := false
 		for i, item := range items {
 			prefix, isPrefix := strings.CutSuffix(word, "-")
-			if name(item) == word || isPrefix && strings.HasPrefix(name(item), prefix) {
+			if slices.Contains(names(item), word) || isPrefix && strings.HasPrefix(names(item)[0], prefix) {
 				taken[i], found = true, true
 			}
 		}

@@ -1,44 +1,48 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"flag"
 	"strings"
 	"testing"
 )
 
-// TestPartialRunWritesNoPage runs the program: a page of which half is missing must not take the place of a whole one.
-func TestPartialRunWritesNoPage(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "bench")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
-	docs := t.TempDir()
-	for _, args := range [][]string{{"-only", "vtepd"}, {"-metrics", "tcp1"}, {"-modes", "wire"}, {"-scale", "rest"}, {"-scale", "none"}} {
-		var stderr bytes.Buffer
-		cmd := exec.Command(program, append(args, "-docs", docs)...)
-		cmd.Stderr = &stderr
-		err := cmd.Run()
-		if err == nil || !strings.Contains(stderr.String(), args[0]+" measures a part of it") {
-			t.Errorf("%v: error %v, %s", args, err, stderr.String())
+// TestKeeps: a page of which half is missing, or that rests on a round or two, must not take the place of a whole one.
+func TestKeeps(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"-rounds", "7"}, ""},
+		{[]string{"-only", "vtepd"}, "-only measures a part of it"},
+		{[]string{"-metrics", "tcp1", "-modes", "wire"}, "-metrics, -modes measures a part of it"},
+		{[]string{"-scale", "none"}, "-scale measures a part of it"},
+		{[]string{"-rounds", "4"}, "it takes 5 rounds at least"},
+		{[]string{"-rounds", "4", "-only", "ovs", "-force"}, ""},
+	} {
+		flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+		for _, name := range []string{"only", "metrics", "modes", "scale"} {
+			flags.String(name, "", "")
 		}
-	}
-	if left, _ := os.ReadDir(docs); len(left) > 0 {
-		t.Errorf("written: %v", left)
+		rounds, force := flags.Int("rounds", wholeRounds, ""), flags.Bool("force", false, "")
+		if err := flags.Parse(c.args); err != nil {
+			t.Fatal(err)
+		}
+		if got := keeps(partialFlags(flags), *rounds, *force); got != c.want {
+			t.Errorf("%v: %q, want %q", c.args, got, c.want)
+		}
 	}
 }
 
 func TestChoose(t *testing.T) {
 	items := []string{"vtepd", "kernel", "kernel-host", "ovs"}
-	for list, want := range map[string]string{"": "vtepd kernel kernel-host ovs", "ovs,vtepd": "vtepd ovs", "kernel-": "kernel kernel-host", "kernel": "kernel"} {
-		got, err := choose(items, list, func(s string) string { return s })
+	for list, want := range map[string]string{"": "vtepd kernel kernel-host ovs", "ovs,vtepd": "vtepd ovs", "kernel-": "kernel kernel-host", "kernel": "kernel", "k": "kernel kernel-host"} {
+		got, err := choose(items, list, func(s string) []string { return []string{s, s[:1]} })
 		if err != nil || strings.Join(got, " ") != want {
 			t.Errorf("%q: %v, error %v; want %s", list, got, err, want)
 		}
 	}
-	if got, err := choose(items, "vtepd,odd", func(s string) string { return s }); err == nil {
+	if got, err := choose(items, "vtepd,odd", func(s string) []string { return []string{s, s[:1]} }); err == nil {
 		t.Errorf("an unknown name chose %v", got)
 	}
 }

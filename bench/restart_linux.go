@@ -1,0 +1,233 @@
+package bench
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
+)
+
+const (
+	// restartConns is the load beside a restart, in TCP connections.
+	restartConns = 4
+	// probeInterval is the distance between datagrams whose arrival shows a gap.
+	probeInterval = 100 * time.Microsecond
+	// probePriority is SCHED_FIFO's, so that the load does not hold the probe up.
+	probePriority = 10
+	// proofTime is how long a connection may take after a restart to show that it lives: longer than TCP's pause after a few lost segments.
+	proofTime = 2 * time.Second
+)
+
+// restart kills the vtepd of one host while TCP and a probe run through its fast path, starts it anew, and looks at what became of them. The same time without a
+// restart comes first.
+func (p Programs) restart(l *lab.Lab, d time.Duration, record func(string, float64)) (err error) {
+	if err := p.canRun(vethPort, fastOn)(); err != nil {
+		return err
+	}
+	a, b, _ := underlay(l, Veth)
+	ends, daemons, err := p.vethOverlay(l, fastOn, "", a, b)
+	if err != nil {
+		return err
+	}
+	if err := WaitReady(ends[0], ends[1]); err != nil {
+		return err
+	}
+	load, err := startLoad(ends[0], ends[1], restartConns)
+	if err != nil {
+		return err
+	}
+	defer load.stop()
+	probe, err := startProbe(ends[0], ends[1])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, probe.stop()) }()
+	time.Sleep(settleTime)
+
+	probe.longest.Store(0)
+	time.Sleep(d)
+	record("restart-quiet", milliseconds(probe.longest.Swap(0)))
+
+	began := time.Now()
+	if err := daemons[0].Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-daemons[0].Done()
+	if err := daemons[0].Start(a); err != nil {
+		return err
+	}
+	record("restart-away", milliseconds(int64(time.Since(began))))
+	time.Sleep(max(0, d-time.Since(began)))
+	record("restart-gap", milliseconds(max(probe.longest.Load(), probe.silence())))
+	record("restart-lost", float64(load.lost()))
+	return nil
+}
+
+func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
+
+// load is TCP connections that always have something to send.
+type load struct {
+	conns    []net.Conn
+	listener net.Listener
+	received [restartConns]atomic.Int64
+}
+
+func startLoad(from, to Site, conns int) (*load, error) {
+	ld := &load{}
+	err := to.Host.Do(func() (err error) {
+		ld.listener, err = net.Listen("tcp", netip.AddrPortFrom(to.Addr, 0).String())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range conns {
+		var conn net.Conn
+		err := from.Host.Do(func() (err error) {
+			conn, err = net.DialTimeout("tcp", ld.listener.Addr().String(), time.Second)
+			return err
+		})
+		if err != nil {
+			ld.stop()
+			return nil, err
+		}
+		ld.conns = append(ld.conns, conn)
+		far, err := ld.listener.Accept()
+		if err != nil {
+			ld.stop()
+			return nil, err
+		}
+		ld.conns = append(ld.conns, far)
+		go func() {
+			for buf := make([]byte, 128<<10); ; {
+				if _, err := conn.Write(buf); err != nil {
+					return
+				}
+			}
+		}()
+		go func() { _, _ = io.Copy((*counter)(&ld.received[i]), far) }() // a connection that ends counts as lost
+	}
+	return ld, nil
+}
+
+// counter counts what is written to it.
+type counter atomic.Int64
+
+func (c *counter) Write(b []byte) (int, error) {
+	(*atomic.Int64)(c).Add(int64(len(b)))
+	return len(b), nil
+}
+
+// lost is how many connections get nothing through any more.
+func (ld *load) lost() (n int) {
+	var before [restartConns]int64
+	for i := range before {
+		before[i] = ld.received[i].Load()
+	}
+	for end := time.Now().Add(proofTime); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		n = 0
+		for i := range before {
+			if ld.received[i].Load() == before[i] {
+				n++
+			}
+		}
+		if n == 0 {
+			return 0
+		}
+	}
+	return n
+}
+
+func (ld *load) stop() {
+	ld.listener.Close()
+	for _, c := range ld.conns {
+		c.Close()
+	}
+}
+
+// probe is a datagram each probeInterval, and the longest time in which none arrived.
+type probe struct {
+	longest, last atomic.Int64 // nanoseconds; last since began
+	began         time.Time
+	over          atomic.Bool
+	done          chan error
+}
+
+func startProbe(from, to Site) (*probe, error) {
+	sink, err := socket(to.Host, netip.AddrPortFrom(to.Addr, 0), netip.AddrPort{})
+	if err != nil {
+		return nil, err
+	}
+	port, err := boundPort(sink)
+	if err != nil {
+		unix.Close(sink)
+		return nil, err
+	}
+	source, err := socket(from.Host, netip.AddrPortFrom(from.Addr, 0), netip.AddrPortFrom(to.Addr, port))
+	if err != nil {
+		unix.Close(sink)
+		return nil, err
+	}
+	p := &probe{began: time.Now(), done: make(chan error, 2)}
+	go p.run(source, p.send)
+	go p.run(sink, p.receive)
+	return p, nil
+}
+
+// run calls one end on a thread that goes before the load.
+func (p *probe) run(fd int, end func(fd int) error) {
+	runtime.LockOSThread() // never unlocked: the thread ends with its priority
+	defer unix.Close(fd)
+	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: probePriority}, 0)
+	if err != nil {
+		err = fmt.Errorf("sched_setattr: %w", err)
+	} else {
+		err = end(fd)
+	}
+	p.done <- err
+}
+
+func (p *probe) send(fd int) error {
+	payload := make([]byte, loadPayload)
+	interval := unix.NsecToTimespec(int64(probeInterval))
+	for n := uint64(0); !p.over.Load(); n++ {
+		binary.BigEndian.PutUint64(payload, n)
+		if _, err := unix.Write(fd, payload); err != nil && !retryable(err) && !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.ENETUNREACH) {
+			return fmt.Errorf("probe: %w", err)
+		}
+		_ = unix.Nanosleep(&interval, nil) // woken early by a signal of the runtime, it sends early
+	}
+	return nil
+}
+
+func (p *probe) receive(fd int) error {
+	for buf := make([]byte, 2048); !p.over.Load(); {
+		if _, err := unix.Read(fd, buf); err != nil {
+			continue // looks whether it is over
+		}
+		now := int64(time.Since(p.began))
+		if gap := now - p.last.Swap(now); gap > p.longest.Load() {
+			p.longest.Store(gap)
+		}
+	}
+	return nil
+}
+
+// silence is how long nothing has arrived up to now, in nanoseconds.
+func (p *probe) silence() int64 { return int64(time.Since(p.began)) - p.last.Load() }
+
+// stop ends the probe.
+func (p *probe) stop() error {
+	p.over.Store(true)
+	return errors.Join(<-p.done, <-p.done)
+}
