@@ -190,7 +190,10 @@ func TestOuterHeader(t *testing.T) {
 
 // The ECN field of the outer header is that of the inner one (RFC 6040 section 4.1), or as Linux makes it; DSCP beside it is not touched.
 func TestECNEncap(t *testing.T) {
-	s := newScene(t, 1, nil)
+	everyMode(t, 1, testECNEncap)
+}
+
+func testECNEncap(t *testing.T, s *scene) {
 	s.set(VNIConfig{VNI: 42}, s.addrs()...)
 	s.port("p0", 42)
 	w := newWiretap(s)
@@ -226,70 +229,63 @@ func TestECNDecap(t *testing.T) {
 		{2, 1, 2, 3},
 		{3, 3, 3, 3},
 	}
-	for _, family := range []int{4, 6} {
-		t.Run(fmt.Sprintf("underlay=v%d", family), func(t *testing.T) {
-			build := newScene
-			if family == 6 {
-				build = newScene6
-			}
-			s := build(t, 1, nil)
-			s.set(VNIConfig{VNI: 42}, s.addrs()...)
-			s.port("p0", 42)
-			r := s.remotes[0]
-			for inner := range want {
-				for outer, result := range want[inner] {
-					r.tos(0x28 | uint8(outer)) // the DSCP of the outer header is not to be seen inside
-					for _, v6 := range []bool{false, true} {
-						for _, count := range []int{1, 5} {
-							name := fmt.Sprintf("inner %d, outer %d, v6 %t, %d datagrams", inner, outer, v6, count)
-							p := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), V6: v6, Proto: encap.ProtoUDP, TOS: 0x50 | uint8(inner), Payload: encaptest.Payload(100, 1)}
-							frame := p.Frame()
-							expected := p
-							expected.TOS = 0x50 | result
-							if result == drop {
-								s.drops(uint64(count), ECNNotECT, func() { r.send(42, times(count, frame)...) })
-								if got := s.counts(); got != "" {
-									t.Errorf("%s: forwarded: %q", name, got)
-								}
-								continue
+	everyMode(t, 1, func(t *testing.T, s *scene) {
+		s.set(VNIConfig{VNI: 42}, s.addrs()...)
+		s.port("p0", 42)
+		r := s.remotes[0]
+		for inner := range want {
+			for outer, result := range want[inner] {
+				r.tos(0x28 | uint8(outer)) // the DSCP of the outer header is not to be seen inside
+				for _, v6 := range []bool{false, true} {
+					for _, count := range []int{1, 5} {
+						name := fmt.Sprintf("inner %d, outer %d, v6 %t, %d datagrams", inner, outer, v6, count)
+						p := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), V6: v6, Proto: encap.ProtoUDP, TOS: 0x50 | uint8(inner), Payload: encaptest.Payload(100, 1)}
+						frame := p.Frame()
+						expected := p
+						expected.TOS = 0x50 | result
+						if result == drop {
+							s.drops(uint64(count), ECNNotECT, func() { r.send(42, times(count, frame)...) })
+							if got := s.counts(); got != "" {
+								t.Errorf("%s: forwarded: %q", name, got)
 							}
-							s.drops(0, ECNNotECT, func() { r.send(42, times(count, frame)...) })
-							got := s.seen("p0")
-							if count == 1 && len(got) != 1 || len(got) == 0 {
-								t.Errorf("%s: %d frames", name, len(got))
-								continue
+							continue
+						}
+						s.drops(0, ECNNotECT, func() { r.send(42, times(count, frame)...) })
+						got := s.seen("p0")
+						if count == 1 && len(got) != 1 || len(got) == 0 {
+							t.Errorf("%s: %d frames", name, len(got))
+							continue
+						}
+						var payload int
+						for _, f := range got {
+							tos := f[15]
+							if v6 {
+								tos = f[14]<<4 | f[15]>>4
 							}
-							var payload int
-							for _, f := range got {
-								tos := f[15]
-								if v6 {
-									tos = f[14]<<4 | f[15]>>4
-								}
-								if tos != 0x50|result {
-									t.Errorf("%s: inner TOS %#x, want %#x", name, tos, 0x50|result)
-								}
-								var l encap.Layout
-								l.Parse(f)
-								payload += int(l.End) - int(l.Payload)
+							if tos != 0x50|result {
+								t.Errorf("%s: inner TOS %#x, want %#x", name, tos, 0x50|result)
 							}
-							if payload != 100*count {
-								t.Errorf("%s: %d bytes of payload, want %d", name, payload, 100*count)
-							}
-							if count == 1 && string(got[0]) != string(expected.Frame()) {
-								t.Errorf("%s: frame changed beyond its ECN field", name)
-							}
+							var l encap.Layout
+							l.Parse(f)
+							payload += int(l.End) - int(l.Payload)
+						}
+						if payload != 100*count {
+							t.Errorf("%s: %d bytes of payload, want %d", name, payload, 100*count)
+						}
+						if count == 1 && string(got[0]) != string(expected.Frame()) {
+							t.Errorf("%s: frame changed beyond its ECN field", name)
 						}
 					}
 				}
 			}
-			// What is not IP has no such field: the mark is lost with the outer header.
-			r.tos(3)
-			s.drops(0, ECNNotECT, func() { r.send(42, encaptest.ARPRequest(station(1), encaptest.Src4, encaptest.Dst4)) })
-			if got, want := s.counts(), "p0:1"; got != want {
-				t.Errorf("ARP under an outer CE: %q, want %q", got, want)
-			}
-		})
-	}
+		}
+		// What is not IP has no such field: the mark is lost with the outer header.
+		r.tos(3)
+		s.drops(0, ECNNotECT, func() { r.send(42, encaptest.ARPRequest(station(1), encaptest.Src4, encaptest.Dst4)) })
+		if got, want := s.counts(), "p0:1"; got != want {
+			t.Errorf("ARP under an outer CE: %q, want %q", got, want)
+		}
+	})
 }
 
 // The UDP source port is that of the flow: between 49152 and 65535, always the same for a flow whatever worker sends it, and spread over the pool.
