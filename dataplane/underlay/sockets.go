@@ -68,7 +68,11 @@ func Open(c Config) (*Sockets, error) {
 
 func (s *Sockets) open() error {
 	for i := range s.cfg.Receivers {
-		r, err := openReceiver(&s.cfg, i)
+		how := firstOfPort
+		if i > 0 {
+			how = moreOfPort
+		}
+		r, err := openReceiver(&s.cfg, how, nil)
 		if err != nil {
 			return err
 		}
@@ -242,7 +246,7 @@ func (s *Sockets) Close() {
 		return
 	}
 	s.closed = true
-	for _, r := range append(s.receivers, s.groups...) {
+	for _, r := range append(s.groups, s.receivers...) {
 		r.close()
 	}
 	if s.checked != nil {
