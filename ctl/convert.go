@@ -65,6 +65,14 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		GBP:              h.GBP,
 		GBPDrop:          model.GroupWords(c.GroupDrop),
 	}
+	if c.Group.IsValid() {
+		text := m.PeerText(c.Group)
+		out.Group, out.GroupInterface = &text, i.GroupInterface
+		out.GroupTTL = api.Value(model.HeaderByte{N: c.GroupTTL}.String())
+		if c.GroupTTL == 0 {
+			out.GroupTTL = out.TTL
+		}
+	}
 	for _, p := range c.Peers {
 		out.Peers = append(out.Peers, m.PeerText(p))
 	}

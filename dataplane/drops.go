@@ -23,6 +23,8 @@ const (
 	GPEOAM
 	// GPEProtocol: the payload of a VXLAN-GPE header is no Ethernet frame.
 	GPEProtocol
+	// OwnSource: our own address is the source: a datagram of ours that came back, or a forged one.
+	OwnSource
 	// UnknownPeer: peer-policy strict, and the source is not a peer of the VNI.
 	UnknownPeer
 
@@ -91,6 +93,7 @@ var reasonWords = [numReasons]string{
 	GPEVersion:         "gpe_version",
 	GPEOAM:             "gpe_oam",
 	GPEProtocol:        "gpe_protocol",
+	OwnSource:          "own_source",
 	UnknownPeer:        "unknown_peer",
 	ShortFrame:         "short_frame",
 	BadOffload:         "bad_offload",

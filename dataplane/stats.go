@@ -115,6 +115,10 @@ func (s *Switch) Status() Status {
 	for i := range s.workers {
 		st.KernelDrops += s.sockets.Receiver(i).KernelDrops()
 	}
+	s.mu.Lock()
+	st.KernelDrops += s.groupDrops()
+	st.Peers -= len(s.groups)
+	s.mu.Unlock()
 	st.Offload = []Capability{
 		{Name: "udp-gso", On: caps.GSO, Reason: whyOff(caps.GSO, caps.Reason)},
 		{Name: "udp-gro", On: caps.GRO, Reason: whyOff(caps.GRO, caps.Reason)},

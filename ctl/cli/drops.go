@@ -41,6 +41,7 @@ var explanations = map[string]string{
 	"gpe_version":          "a VXLAN-GPE header of another version than 0",
 	"gpe_oam":              "a VXLAN-GPE OAM message: there is nobody here to answer it",
 	"gpe_protocol":         "VXLAN-GPE with something else inside than an Ethernet frame",
+	"own_source":           "the source is our own underlay address: a datagram of ours came back, or somebody forges it",
 	"unknown_peer":         "the source is no peer of the VNI: add it (peer add), allow its prefix, or set peer-policy learn",
 	"short_frame":          "less than an Ethernet header",
 	"bad_offload":          "the offload header of a frame contradicts the frame",

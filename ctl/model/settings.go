@@ -48,6 +48,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[int] { return &s.MaxMACs }),
 	setting("ttl", "N|inherit", "outer TTL or hop limit", ParseTTL,
 		func(s *Settings) *Opt[HeaderByte] { return &s.TTL }),
+	setting("group-ttl", "N", "outer TTL or hop limit toward the multicast group", ParseGroupTTL,
+		func(s *Settings) *Opt[uint8] { return &s.GroupTTL }),
 	setting("dscp", "N|inherit", "outer DSCP", ParseDSCP,
 		func(s *Settings) *Opt[HeaderByte] { return &s.DSCP }),
 	setting("ecn", "rfc6040|linux", "how ECN is carried to the outer header", ParseECN,
