@@ -58,6 +58,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		ECN:              model.ECNWord(h.ECN),
 		UDPChecksum:      h.UDPChecksum.String(),
 		UDP6ZeroChecksum: model.ZeroChecksum{Rx: m.Global.Settings.UDP6Zero.V.Rx, Tx: h.UDP6ZeroChecksumTx}.String(),
+		Flood:            model.FloodKindWords(dataplane.FloodAll &^ c.NoFlood),
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
 		SpoofGuard:       c.SpoofGuard,

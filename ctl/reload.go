@@ -172,6 +172,7 @@ func mergeSettings(b, t, r model.Settings) model.Settings {
 		MaxMACs:        pick(b.MaxMACs, t.MaxMACs, r.MaxMACs),
 		Allow:          mergeList(b.Allow, t.Allow, r.Allow),
 		TTL:            pick(b.TTL, t.TTL, r.TTL),
+		Flood:          pick(b.Flood, t.Flood, r.Flood),
 		GroupTTL:       pick(b.GroupTTL, t.GroupTTL, r.GroupTTL),
 		DSCP:           pick(b.DSCP, t.DSCP, r.DSCP),
 		ECN:            pick(b.ECN, t.ECN, r.ECN),

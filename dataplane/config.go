@@ -125,6 +125,8 @@ type VNIConfig struct {
 	Group netip.AddrPort
 	// GroupTTL is the outer TTL or hop limit of datagrams to the group, 1..255, whatever Header says of it; 0: as Header says.
 	GroupTTL uint8
+	// NoFlood are the kinds of frames that are not flooded in the VNI, neither to ports nor to peers or the group.
+	NoFlood FloodKinds
 	// Learning learns inner source MAC to peer from the overlay. Local ports always learn.
 	Learning bool
 	// Ageing is how long a dynamic entry lives without being seen, rounded up to seconds; 0 is for ever.

@@ -60,6 +60,8 @@ const (
 	SamePlace
 	// SplitHorizon: from a peer, and the destination is behind a peer.
 	SplitHorizon
+	// FloodDisabled: it would have to be flooded, and the VNI does not flood its kind.
+	FloodDisabled
 	// NoDestination: nowhere to send to: nobody else in the VNI.
 	NoDestination
 	// GBPDenied: its group may not enter the VNI, or not go to the port.
@@ -107,6 +109,7 @@ var reasonWords = [numReasons]string{
 	MACLimit:           "mac_limit",
 	SamePlace:          "same_place",
 	SplitHorizon:       "split_horizon",
+	FloodDisabled:      "flood_disabled",
 	NoDestination:      "no_destination",
 	GBPDenied:          "gbp_denied",
 	TooBig:             "too_big",

@@ -12,6 +12,9 @@ import (
 // flood sends the frame to every other port of its VNI and, unless it came from the wire, to every peer on the list: a frame from a
 // peer never goes to a peer.
 func (w *worker) flood(f *frame) Reason {
+	if r := guardFlood(f); r != ReasonNone {
+		return r
+	}
 	d := f.domain
 	reason := NoDestination
 	for _, m := range d.floodPorts {

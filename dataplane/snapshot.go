@@ -93,6 +93,7 @@ type domain struct {
 	groupDrop  *groupSet // what may not enter; nil: all may
 	ecn        encap.ECNMode
 
+	noFlood    FloodKinds
 	floodPeers []*peer
 	floodPorts []member
 

@@ -220,6 +220,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		groupDrop:   newGroupSet(c.GroupDrop),
 		header:      c.vxlanHeader(),
 		ecn:         h.ECN,
+		noFlood:     c.NoFlood,
 		floodPeers:  r.destinations(),
 		groupTTL:    c.GroupTTL,
 		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),

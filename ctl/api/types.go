@@ -65,6 +65,8 @@ type VNI struct {
 	GroupInterface string `json:"group_interface,omitempty"`
 	// GroupTTL is a number or inherit; only with a group.
 	GroupTTL Value `json:"group_ttl,omitzero"`
+	// Flood are the kinds of frames that are flooded: unknown, broadcast, multicast.
+	Flood []string `json:"flood"`
 	// VLANs are the switch-wide VLAN IDs that name this VNI.
 	VLANs []uint16 `json:"vlans,omitempty"`
 	// Ageing is in seconds; 0 is never.
@@ -106,6 +108,7 @@ type VNISpec struct {
 	MaxMACs          Value     `json:"max_macs,omitzero"`
 	TTL              Value     `json:"ttl,omitzero"`
 	GroupTTL         Value     `json:"group_ttl,omitzero"`
+	Flood            Value     `json:"flood,omitzero"`
 	DSCP             Value     `json:"dscp,omitzero"`
 	ECN              Value     `json:"ecn,omitzero"`
 	UDPChecksum      Value     `json:"udp_checksum,omitzero"`
@@ -122,7 +125,7 @@ type VNISpec struct {
 // Settings lists the settings of a VNISpec by their words, in the order of the struct; Allow and Peers are apart.
 func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
-		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"group-ttl", &s.GroupTTL}, {"dscp", &s.DSCP},
+		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"group-ttl", &s.GroupTTL}, {"flood", &s.Flood}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
 		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gpe", &s.GPE}, {"gbp-drop", &s.GBPDrop},
 	}

@@ -55,6 +55,7 @@ var explanations = map[string]string{
 	"mac_limit":            "the source address could not be learned: a max-macs is reached and nothing may make room",
 	"same_place":           "the destination is where the frame came from",
 	"split_horizon":        "from a peer, and the destination is behind a peer",
+	"flood_disabled":       "unknown unicast, broadcast or multicast, which this VNI does not flood: see vni show",
 	"no_destination":       "nobody else is in the VNI",
 	"gbp_denied":           "its group is in the gbp-drop of the VNI, or of the port it was for",
 	"too_big":              "larger than the port's MTU or than the underlay carries: lower the MTU inside, or raise the underlay's",

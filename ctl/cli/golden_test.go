@@ -153,6 +153,19 @@ func compareGolden(t *testing.T, path, got string) {
 }
 
 var goldens = map[string]string{
+	"flood": `
+vni set 42 flood unknown,broadcast
+-d vni show 42
+vni set 42 flood none
+-d vni show 42
+vni set 42 flood default
+-d vni show 42
+vni add 61 flood all
+vni add 62 flood multicast
+-d vni show 62
+vni set 42 flood unknwon
+vni set 42 flood unknown,unknown
+vni set 42 flood none,unknown`,
 	"group": `
 vni add 60 group 239.1.1.1
 -d vni show 60

@@ -62,6 +62,11 @@ func (a *App) vniTable(vnis []api.VNI) {
 			if v.MaxMACs != 0 {
 				limit = fmt.Sprintf(", max-macs %d", v.MaxMACs)
 			}
+			if len(v.Flood) == 0 {
+				limit += ", flood none"
+			} else if len(v.Flood) < 3 {
+				limit += ", flood " + strings.Join(v.Flood, ",")
+			}
 			if v.GBP {
 				limit += ", gbp on"
 			}

@@ -197,6 +197,22 @@ static:
 	}
 }
 
+// TestFlood: what a VNI does not say it takes from the top level, and an empty list is none.
+func TestFlood(t *testing.T) {
+	f, err := Parse("f", []byte("local: 192.0.2.1\nflood: [unknown, broadcast]\nvnis:\n- {vni: 1}\n- {vni: 2, flood: []}\n- {vni: 3, flood: [multicast]}\n"+
+		"- {vni: 4, flood: [multicast, broadcast, unknown]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for vni, want := range map[uint32]dataplane.FloodKinds{
+		1: dataplane.FloodMulticast, 2: dataplane.FloodAll, 3: dataplane.FloodUnknown | dataplane.FloodBroadcast, 4: 0,
+	} {
+		if got := f.Model.VNIConfig(vni).NoFlood; got != want {
+			t.Errorf("VNI %d does not flood %b, want %b", vni, got, want)
+		}
+	}
+}
+
 // TestErrors holds every mistake against its exact line, column and words.
 func TestErrors(t *testing.T) {
 	const local = "local: 192.0.2.1\n"
@@ -274,6 +290,9 @@ func TestErrors(t *testing.T) {
 		{"group of this host", local + "vnis: [{vni: 42, group: 'ff01::100'}]\n", `2:25: group: "ff01::100" never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100`},
 		{"all hosts", local + "vnis: [{vni: 42, group: 224.0.0.1}]\n", `2:25: group: "224.0.0.1" is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100`},
 		{"group twice", local + "vnis: [{vni: 42, group: 239.1.1.1}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2}\n", "4:9: VNI 42 has the group 239.1.1.1 already: it takes one"},
+		{"flood", local + "vnis: [{vni: 42, flood: [unicast]}]\n", `2:26: flood: "unicast" is not one of unknown, broadcast, multicast, all alone or none alone`},
+		{"flood twice", local + "flood: [unknown, unknown]\n", "2:18: flood: unknown is listed twice: leave one away"},
+		{"flood is no list", local + "flood: unknown\n", "2:8: flood is a single value: expected a list"},
 		{"group-ttl", local + "group-ttl: inherit\n", `2:12: group-ttl: "inherit" is not a TTL: expected a number from 1 to 255`},
 		{"peer twice", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 192.0.2.2:4789\n", "6:5: peer 192.0.2.2 is listed twice: first on line 5, so remove one"},
 		{"peer of the other family", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 2001:db8::1\n", "6:5: peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family"},

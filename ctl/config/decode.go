@@ -110,6 +110,9 @@ func (d *decoder) settings(s *model.Settings, path string) []field {
 				return err
 			}
 		}
+		if set.Name == "flood" {
+			f.decode = func(n ast.Node) error { return d.flood(n, s) }
+		}
 		if set.Name == "gbp-drop" {
 			f.decode = func(n ast.Node) error {
 				list, err := d.groups(n)
@@ -131,6 +134,21 @@ func (d *decoder) groups(n ast.Node) ([]dataplane.GroupRange, error) {
 		return err
 	})
 	return model.JoinGroups(all), err
+}
+
+// flood takes a list of kinds, [unknown, broadcast, multicast], of which none is nothing.
+func (d *decoder) flood(n ast.Node, s *model.Settings) error {
+	kinds := dataplane.FloodKinds(0)
+	err := d.list(n, "flood", func(n ast.Node) error {
+		k, err := value(d, n, "flood", model.ParseFlood)
+		if err == nil && kinds&k != 0 {
+			return d.errorf(n, "flood: %s is listed twice: leave one away", strings.Join(model.FloodKindWords(k), ","))
+		}
+		kinds |= k
+		return err
+	})
+	s.Flood = model.Some(kinds)
+	return err
 }
 
 func (d *decoder) vlans(n ast.Node) error {

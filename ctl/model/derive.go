@@ -54,6 +54,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 		Peers:      append([]netip.AddrPort(nil), own.Peers...),
 		Group:      own.Group,
 		GroupTTL:   groupTTL,
+		NoFlood:    dataplane.FloodAll &^ s.Flood.or(g.Flood).Or(dataplane.FloodAll),
 		Learning:   s.Learning.or(g.Learning).Or(true),
 		Ageing:     s.Ageing.or(g.Ageing).Or(DefaultAgeing),
 		MaxMACs:    s.MaxMACs.V,

@@ -121,7 +121,9 @@ type Settings struct {
 	// StrictReserved is reserved-bits strict, KeepInnerVLAN is inner-vlan keep.
 	StrictReserved Opt[bool]
 	KeepInnerVLAN  Opt[bool]
-	SpoofGuard     Opt[bool]
+	// Flood are the kinds of frames that are flooded.
+	Flood      Opt[dataplane.FloodKinds]
+	SpoofGuard Opt[bool]
 	// GBP speaks the group policy extension, GPE the generic protocol extension; GroupDrop, which needs GBP, keeps groups out of the VNI.
 	GBP       Opt[bool]
 	GPE       Opt[bool]

@@ -62,6 +62,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.StrictReserved }),
 	setting("inner-vlan", "drop|keep", "802.1Q tags inside the VNI", parseInnerVLAN,
 		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
+	setting("flood", "KIND,KIND|all|none", "what is flooded: unknown, broadcast, multicast", ParseFlood,
+		func(s *Settings) *Opt[dataplane.FloodKinds] { return &s.Flood }),
 	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool,
 		func(s *Settings) *Opt[bool] { return &s.SpoofGuard }),
 	setting("gbp", "on|off", "speak the VXLAN group policy extension", ParseBool,
