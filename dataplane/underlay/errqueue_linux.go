@@ -83,6 +83,7 @@ func (s *Sockets) setAside(fd int) {
 		if len(s.pending) < maxPendingICMP {
 			s.pending = append(s.pending, e)
 		}
+		s.errors.nudge()
 	}
 }
 

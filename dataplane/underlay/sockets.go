@@ -25,6 +25,7 @@ type Sockets struct {
 	unchecked atomic.Pointer[pool] // their twins without, opened at first use
 
 	receivers []*Receiver
+	errors    *errorWatch
 
 	mu           sync.Mutex // guards what follows, and the opening of unchecked
 	transmitters []*Transmitter
@@ -68,11 +69,7 @@ func Open(c Config) (*Sockets, error) {
 
 func (s *Sockets) open() error {
 	for i := range s.cfg.Receivers {
-		how := firstOfPort
-		if i > 0 {
-			how = moreOfPort
-		}
-		r, err := openReceiver(&s.cfg, how, nil)
+		r, err := openReceiver(&s.cfg, i)
 		if err != nil {
 			return err
 		}
@@ -80,6 +77,12 @@ func (s *Sockets) open() error {
 	}
 	var err error
 	if s.checked, err = s.openPool(false); err != nil {
+		return err
+	}
+	if s.errors, err = newErrorWatch(); err != nil {
+		return err
+	}
+	if err := s.errors.add(s.checked); err != nil {
 		return err
 	}
 	s.negotiate()
@@ -226,6 +229,10 @@ func (s *Sockets) twins() (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.errors.add(p); err != nil {
+		p.close()
+		return nil, err
+	}
 	s.unchecked.Store(p)
 	return p, nil
 }
@@ -246,7 +253,10 @@ func (s *Sockets) Close() {
 		return
 	}
 	s.closed = true
-	for _, r := range append(s.groups, s.receivers...) {
+	if s.errors != nil {
+		s.errors.close()
+	}
+	for _, r := range append(s.receivers, s.groups...) {
 		r.close()
 	}
 	if s.checked != nil {
