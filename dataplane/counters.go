@@ -8,7 +8,8 @@ type counters struct {
 	rxPackets, rxBytes   atomic.Uint64
 	txPackets, txBytes   atomic.Uint64
 	rxDropped, txDropped atomic.Uint64
-	_                    [16]byte
+	answers              answerBudget // of a VNI; not for readers
+	_                    [8]byte
 }
 
 // counterSet holds one counters a worker.

@@ -12,9 +12,6 @@ import (
 // flood sends the frame to every other port of its VNI and, unless it came from the wire, to every peer on the list: a frame from a
 // peer never goes to a peer.
 func (w *worker) flood(f *frame) Reason {
-	if r := guardFlood(f); r != ReasonNone {
-		return r
-	}
 	d := f.domain
 	reason := NoDestination
 	for _, m := range d.floodPorts {
@@ -52,8 +49,15 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), p.maxFrame)
 	}
 	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
-	if n := f.largest(); n > p.maxFrame && (n > p.maxFrame+encap.VLANTagLen || !isTag(encap.Ethernet(f.bytes()).EtherType())) {
-		return w.refuse(f, p, TooBig)
+	if n := f.largest(); n > p.maxFrame {
+		limit := p.maxFrame
+		if isTag(encap.Ethernet(f.bytes()).EtherType()) {
+			limit += encap.VLANTagLen
+		}
+		if n > limit {
+			f.tighten(limit, false)
+			return w.refuse(f, p, TooBig)
+		}
 	}
 	if vid != 0 {
 		vid |= f.priority
@@ -259,11 +263,29 @@ func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 	// The VXLAN header goes right in front of the frame, where the virtio-net header or a tag was.
 	datagram := f.buf[f.start-encap.VXLANLen:]
 	d.header.WithGroup(f.group).Put(datagram)
+	reason := TooBig
 	for _, p := range peers {
+		if !w.fits(f, p, len(datagram)-encap.VXLANLen) {
+			continue
+		}
 		w.queue(f, p, class, hash, datagram, nil)
+		w.fates[f.fate].copies++
+		reason = ReasonNone
 	}
-	w.fates[f.fate].copies += uint32(len(peers))
-	return ReasonNone
+	return reason
+}
+
+// fits says whether the path to a peer carries a frame of size bytes; one that it does not carry is counted as not sent, and TooBig is left to be said.
+// A path that is not known carries everything until the kernel says EMSGSIZE.
+func (w *worker) fits(f *frame, p *peer, size int) bool {
+	limit := p.maxFrame()
+	if limit == 0 || size <= limit {
+		return true
+	}
+	f.tighten(limit, true)
+	p.stats[w.id].txDropped.Add(1)
+	f.domain.stats[w.id].txDropped.Add(1)
+	return false
 }
 
 // superframeToPeers cuts a superframe: headers into the worker's header arena, payload where it lies.
@@ -282,6 +304,10 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 		vxlan.Put(header)
 		payload := w.cutter.Segment(i, header[encap.VXLANLen:])
 		for _, p := range peers {
+			if !w.fits(f, p, len(header)-encap.VXLANLen+len(payload)) {
+				w.fates[f.fate].fail(1, TooBig)
+				continue
+			}
 			w.queue(f, p, class, hash, header, payload)
 		}
 	}
@@ -309,9 +335,6 @@ func (w *worker) outerFields(f *frame, l *encap.Layout, c *underlay.Class) {
 // queue hands one datagram for one peer to the transmitter.
 func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, header, payload []byte) {
 	size := len(header) + len(payload)
-	if p.group && f.domain.groupTTL != 0 {
-		class.TTL = f.domain.groupTTL
-	}
 	if !w.tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
 		w.sendQueued()
 		w.tx.Queue(p.dest, class, hash, header, payload, 0)
@@ -369,8 +392,7 @@ func underlayReason(err error) Reason {
 	switch {
 	case errors.Is(err, unix.EMSGSIZE):
 		return TooBig
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN),
-		errors.Is(err, unix.ENODEV): // the interface of a group has vanished
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
 		return NoRoute
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return UnderlayBusy

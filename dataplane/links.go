@@ -59,7 +59,6 @@ func (s *Switch) watchLinks(ctx context.Context) {
 			}
 		}
 		s.refreshPorts(changed)
-		s.refreshGroups()
 	}
 }
 

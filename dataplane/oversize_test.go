@@ -34,6 +34,7 @@ func TestTooBigForTheUnderlay(t *testing.T) {
 				w := newWiretap(s)
 				for _, mtu := range []int{1500, 1400, 1500} {
 					s.MTU("eth0", mtu)
+					s.awaitPath(s.remotes[0].addr, mtu)
 					fits := mtu - overhead
 					s.drops(0, TooBig, func() { s.Inject("p0", sized(fits), sized(100)) })
 					if got := len(w.outers()); got != 2 {

@@ -26,7 +26,10 @@ type frame struct {
 	domain   *domain
 	group    encap.Group // 0 in a VNI without group policy
 	priority uint16      // PCP and DEI of the tag that was taken off (802.1Q-2018 9.6)
-	fate     uint32      // index into worker.fates
+	// tight is what the narrowest destination takes that the frame was too big for, in bytes; 0: it was for none. See answerTooBig.
+	tight     int
+	tightPeer bool   // one of them is a peer
+	fate      uint32 // index into worker.fates
 }
 
 func (f *frame) bytes() []byte { return f.buf[f.start:] }
@@ -36,6 +39,7 @@ func (f *frame) reset(buf []byte, start int, off encap.Offload) {
 	f.parsed, f.wire = false, false
 	f.port, f.peer, f.domain = nil, nil, nil
 	f.priority, f.group = 0, 0
+	f.tight, f.tightPeer = 0, false
 }
 
 // parse makes the layout describe the frame as it is now.
@@ -64,6 +68,9 @@ func (w *worker) fromPort(p *port, buf []byte, off encap.Offload) {
 
 	if reason := w.portStages(f); reason != ReasonNone {
 		w.fates[f.fate].blame(reason)
+	}
+	if f.tight != 0 {
+		w.answerTooBig(f)
 	}
 }
 
@@ -134,6 +141,9 @@ func (w *worker) fromDatagram(d []byte, source netip.AddrPort, tos uint8) {
 	w.open(noIndex, noIndex, 1, size)
 	if reason := w.wireStages(f, source, tos); reason != ReasonNone {
 		w.fates[f.fate].blame(reason)
+	}
+	if f.tight != 0 {
+		w.answerTooBig(f)
 	}
 }
 
@@ -228,21 +238,17 @@ func (w *worker) admit(f *frame, source netip.AddrPort) Reason {
 	c := &w.seen
 	if c.sourceDomain != f.domain || c.source != source {
 		c.sourceDomain, c.source = f.domain, source
-		c.peer, c.refused = f.domain.members[source.Addr()], ReasonNone
+		c.peer, c.admitted = f.domain.members[source.Addr()], true
 		if c.peer == nil {
-			switch {
-			case w.s.isLocal(source.Addr()):
-				c.refused = OwnSource
-			case !f.domain.admits(source.Addr()):
-				c.refused = UnknownPeer
-			default:
+			c.admitted = f.domain.admits(source.Addr())
+			if c.admitted {
 				c.peer = w.s.learnPeer(source.Addr())
 			}
 		}
 	}
 	f.peer = c.peer
-	if c.refused != ReasonNone {
-		return c.refused
+	if !c.admitted {
+		return UnknownPeer
 	}
 	if f.peer != nil {
 		fate := &w.fates[f.fate]

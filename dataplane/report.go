@@ -42,8 +42,6 @@ type VNIInfo struct {
 	Config VNIConfig
 	// MACs counts the entries of the VNI, dynamic and static.
 	MACs int
-	// GroupInterface is where Config.Group is joined now; empty: nowhere.
-	GroupInterface string
 }
 
 // PeerInfo is a remote VTEP. It is known while a VNI or a forwarding entry names it, or while MACs learned from it live.
@@ -117,10 +115,12 @@ type Status struct {
 	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
 	KernelDrops uint64
 	Totals      Totals
-	FDB         fdb.Stats
-	Ports       int
-	VNIs        int
-	Peers       int
+	// TooBigAnswered counts the ICMP messages sent about frames that were too big, TooBigSilenced those that were not because there were too many.
+	TooBigAnswered, TooBigSilenced uint64
+	FDB                            fdb.Stats
+	Ports                          int
+	VNIs                           int
+	Peers                          int
 }
 
 // FDBEntry is one forwarding entry in the words of the outside. Exactly one of Dst and Port is set. The all-zero MAC with Flood set is a

@@ -112,13 +112,11 @@ func (s *Switch) Status() Status {
 		FDB:               s.fdb.Stats(),
 		Peers:             int(s.peers.count.Load()),
 	}
-	for i := range s.workers {
+	for i, w := range s.workers {
+		st.TooBigAnswered += w.answers.sent.Load()
+		st.TooBigSilenced += w.answers.limited.Load()
 		st.KernelDrops += s.sockets.Receiver(i).KernelDrops()
 	}
-	s.mu.Lock()
-	st.KernelDrops += s.groupDrops()
-	st.Peers -= len(s.groups)
-	s.mu.Unlock()
 	st.Offload = []Capability{
 		{Name: "udp-gso", On: caps.GSO, Reason: whyOff(caps.GSO, caps.Reason)},
 		{Name: "udp-gro", On: caps.GRO, Reason: whyOff(caps.GRO, caps.Reason)},

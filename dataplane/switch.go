@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -38,22 +37,23 @@ type Switch struct {
 	// tick is the table's clock: seconds since started.
 	tick atomic.Uint32
 
+	// paths knows what the underlay carries to each peer, heard what it answered to our datagrams.
+	paths *paths
+	heard answers
+
 	// newPeers bounds how many sources become peers a second.
 	newPeers rate
 
 	// current is what the workers forward by.
 	current atomic.Pointer[snapshot]
 
-	mu     sync.Mutex // serialises control
-	closed bool
-	vnis   map[uint32]*vniRecord
-	ports  map[string]*portRecord
-	groups map[netip.AddrPort]*group
-	// groupLink is the interface that groups are joined on.
-	groupLink groupLink
-	serials   uint32
-	stop      context.CancelFunc
-	running   sync.WaitGroup
+	mu      sync.Mutex // serialises control
+	closed  bool
+	vnis    map[uint32]*vniRecord
+	ports   map[string]*portRecord
+	serials uint32
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 // vniRecord is what control remembers of a VNI beside its published domain.
@@ -61,7 +61,6 @@ type vniRecord struct {
 	config VNIConfig // with defaults filled in and the peers' ports resolved
 	stats  counterSet
 	flood  []*peer
-	group  *group // nil: none
 	// statics counts the static entries toward each peer: their destinations may send.
 	statics map[*peer]int
 }
@@ -95,16 +94,24 @@ func New(c Config) (*Switch, error) {
 	if err != nil {
 		return nil, err
 	}
+	paths, err := newPaths(c.Local)
+	if err != nil {
+		c.Log.Warn("no word of the underlay's routes: path MTUs are learned by sending", "reason", err)
+	}
+	told, err := subscribe()
+	if err != nil {
+		c.Log.Warn("no announcements of the underlay's routes, asking instead", "every", pathPoll, "reason", err)
+	}
 	s := &Switch{
 		config:  c,
 		log:     c.Log,
 		sockets: sockets,
+		paths:   paths,
 		peers:   newRegistry(c.Workers),
 		started: time.Now(),
 		seed:    rand.Uint64(),
 		vnis:    make(map[uint32]*vniRecord),
 		ports:   make(map[string]*portRecord),
-		groups:  make(map[netip.AddrPort]*group),
 	}
 	s.peers.dports.add(c.DstPort)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
@@ -121,6 +128,8 @@ func New(c Config) (*Switch, error) {
 				w.close()
 			}
 			sockets.Close()
+			paths.close()
+			told.close()
 			return nil, fmt.Errorf("worker %d: %w", i, err)
 		}
 		s.workers = append(s.workers, w)
@@ -132,6 +141,8 @@ func New(c Config) (*Switch, error) {
 	}
 	s.running.Go(func() { s.keepHouse(ctx) })
 	s.running.Go(func() { s.watchLinks(ctx) })
+	s.running.Go(func() { s.watchPaths(ctx, told) })
+	s.running.Go(func() { s.watchErrors(ctx) })
 	return s, nil
 }
 
@@ -189,12 +200,10 @@ func (s *Switch) Close() error {
 		w.close()
 	}
 	s.sockets.Close()
+	s.paths.close()
 	s.hub.close()
 	return first
 }
-
-// isLocal says whether an underlay address is ours. Workers call it.
-func (s *Switch) isLocal(a netip.Addr) bool { return a == s.config.Local }
 
 // now is the table's clock.
 func (s *Switch) now() fdb.Tick { return fdb.Tick(s.tick.Load()) }
@@ -251,9 +260,7 @@ func (s *Switch) reapPeers() {
 	s.settle()
 	for _, p := range gone {
 		s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
-		if !p.group {
-			s.event(Event{Object: "peer", Action: "del", Peer: p.addr})
-		}
+		s.event(Event{Object: "peer", Action: "del", Peer: p.addr})
 	}
 	indices := make(map[uint16]bool, len(gone))
 	for _, p := range gone {
@@ -265,9 +272,7 @@ func (s *Switch) reapPeers() {
 
 // reportICMP tells what the underlay's routers and hosts answered to our datagrams since the last time, each answer once.
 func (s *Switch) reportICMP() {
-	answers := make(map[underlay.ICMPError]uint64)
-	s.sockets.DrainErrors(func(e underlay.ICMPError) { answers[e]++ })
-	for e, n := range answers {
+	for e, n := range s.heard.take() {
 		reason := e.Errno.Error()
 		if e.MTU > 0 {
 			reason += fmt.Sprintf(", path MTU %d bytes", e.MTU)

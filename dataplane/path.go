@@ -1,0 +1,243 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/underlay"
+	"vtepd/encap"
+)
+
+// What the underlay adds in front of an inner frame, in bytes: VXLAN 8, UDP 8, and IPv4 20 or IPv6 40 (RFC 7348 section 5).
+const (
+	encap4 = overhead4 - encap.EthernetLen
+	encap6 = overhead6 - encap.EthernetLen
+)
+
+// path is what is known of the way to a peer.
+type path struct {
+	// limit is the size of the largest inner frame that it carries, in bytes, Ethernet header included; 0: not known. Workers read it with one load.
+	limit atomic.Int32
+
+	// The rest is under paths.mu.
+
+	asked bool
+	// mtu is the kernel's word for the packets of the underlay, in bytes: route, interface, and what ICMP taught it. base is mtu without what
+	// ICMP taught. 0: there is no route.
+	mtu, base int
+	// heard is an ICMP error's word that the kernel does not share, for as long as it does not: of several paths to a peer the kernel is
+	// asked about one only. until is when it is forgotten.
+	heard int
+	until time.Time
+}
+
+// maxFrame is the size of the largest inner frame that the path to the peer carries, in bytes, Ethernet header included; 0 when it is not known.
+// Any goroutine may ask, and the answer changes with the underlay.
+func (p *peer) maxFrame() int { return int(p.path.limit.Load()) }
+
+// current is the path MTU in bytes, outer IP header included; 0: not known. Needs paths.mu.
+func (p *path) current() int {
+	if p.heard != 0 && (p.mtu == 0 || p.heard < p.mtu) {
+		return p.heard
+	}
+	return p.mtu
+}
+
+// encapOverhead is what the underlay adds in front of an inner frame on the way to an address, in bytes.
+func encapOverhead(to netip.Addr) int {
+	if to.Is6() {
+		return encap6
+	}
+	return encap4
+}
+
+// paths knows how large the datagrams to each peer may be. The kernel is the authority: it hears the routers' ICMP errors, checks them against its
+// sockets, keeps them for net.ipv4.route.mtu_expires, and knows routes and interfaces. We ask it whenever something may have changed, and tell the workers,
+// so that a frame is judged before it is sent and its sender told at once.
+type paths struct {
+	local   netip.Addr
+	expires time.Duration
+	least   int // bytes: no ICMP error makes a path narrower
+
+	mu      sync.Mutex
+	netlink *netlink.Handle // nil: the kernel cannot be asked
+	links   map[int]int     // MTU by interface index, of the present round
+}
+
+// Settings of the kernel (ip-sysctl.rst) and what they are where they cannot be read.
+const (
+	defaultExpires = 600 * time.Second // net.ipv4.route.mtu_expires, net.ipv6.route.mtu_expires
+	defaultLeast4  = 552               // net.ipv4.route.min_pmtu, bytes
+)
+
+// localExpires is how long the kernel's refusal of a datagram is believed against its own word about the route. It says so again when it is asked again,
+// and it may have been about an interface that has another MTU by now.
+const localExpires = 10 * time.Second
+
+// newPaths is for the network namespace of the calling thread.
+func newPaths(local netip.Addr) (*paths, error) {
+	s := &paths{local: local, expires: defaultExpires, least: encap.IPv6MinMTU}
+	family := "ipv6"
+	if local.Is4() {
+		family = "ipv4"
+		s.least = defaultLeast4
+		if n, ok := sysctl("net/ipv4/route/min_pmtu"); ok {
+			s.least = n
+		}
+	}
+	if n, ok := sysctl("net/" + family + "/route/mtu_expires"); ok {
+		s.expires = time.Duration(n) * time.Second
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return s, fmt.Errorf("netlink: %w", err)
+	}
+	s.netlink = h
+	return s, nil
+}
+
+func (s *paths) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.netlink != nil {
+		s.netlink.Close()
+		s.netlink = nil
+	}
+}
+
+// pathChange is a path MTU that is not what it was. Both are bytes, outer IP header included.
+type pathChange struct {
+	peer     *peer
+	from, to int
+	router   netip.Addr // who said so; zero: the routing table did
+}
+
+// refresh asks the kernel about peers and returns those whose path is known now and was known to be another before.
+func (s *paths) refresh(peers []*peer) []pathChange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refreshLocked(peers)
+}
+
+func (s *paths) refreshLocked(peers []*peer) (changes []pathChange) {
+	s.links = nil
+	now := time.Now()
+	for _, p := range peers {
+		t := &p.path
+		before, asked := t.current(), t.asked
+		t.asked = true
+		t.mtu, t.base = s.ask(p.addr.Addr())
+		if t.heard != 0 && now.After(t.until) {
+			t.heard = 0
+		}
+		if after := s.publish(p); asked && after != before && before != 0 && after != 0 {
+			changes = append(changes, pathChange{peer: p, from: before, to: after})
+		}
+	}
+	return changes
+}
+
+// publish tells the workers.
+func (s *paths) publish(p *peer) (mtu int) {
+	mtu = p.path.current()
+	limit := 0
+	if mtu != 0 {
+		limit = max(mtu-encapOverhead(p.addr.Addr()), encap.EthernetLen)
+	}
+	p.path.limit.Store(int32(limit))
+	return mtu
+}
+
+// ask asks the kernel for the way to an address.
+func (s *paths) ask(to netip.Addr) (mtu, base int) {
+	if s.netlink == nil {
+		return 0, 0
+	}
+	options := netlink.RouteGetOptions{SrcAddr: s.local.AsSlice()}
+	routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &options)
+	if err != nil || len(routes) == 0 {
+		return 0, 0
+	}
+	link := s.linkMTU(routes[0].LinkIndex)
+	mtu = routes[0].MTU
+	if mtu == 0 {
+		return link, link
+	}
+	// The route has an MTU of its own, or ICMP gave it one: the entry of the table itself tells.
+	base = link
+	options.FIBMatch = true
+	if routes, err = s.netlink.RouteGetWithOptions(to.AsSlice(), &options); err == nil && len(routes) > 0 && routes[0].MTU != 0 {
+		base = routes[0].MTU
+	}
+	return mtu, base
+}
+
+// linkMTU is the MTU of an interface, asked for once a round; 0 when there is none.
+func (s *paths) linkMTU(index int) int {
+	if mtu, ok := s.links[index]; ok {
+		return mtu
+	}
+	link, err := s.netlink.LinkByIndex(index)
+	if err != nil {
+		return 0
+	}
+	if s.links == nil {
+		s.links = make(map[int]int)
+	}
+	s.links[index] = link.Attrs().MTU
+	return link.Attrs().MTU
+}
+
+// hear takes in what the underlay said about a datagram to a peer that was too big. The kernel has heard the same before us.
+func (s *paths) hear(p *peer, e *underlay.ICMPError) []pathChange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := p.path.current()
+	s.refreshLocked([]*peer{p})
+	if mtu := max(e.MTU, s.least); e.MTU != 0 && (p.path.mtu == 0 || mtu < p.path.mtu) {
+		keep := s.expires
+		if e.Local {
+			keep = min(keep, localExpires)
+		}
+		p.path.heard, p.path.until = mtu, time.Now().Add(keep)
+		s.publish(p)
+	}
+	after := p.path.current()
+	if after == before || before == 0 || after == 0 {
+		return nil
+	}
+	return []pathChange{{peer: p, from: before, to: after, router: e.From}}
+}
+
+// forget drops what was heard of old ways: routes or interfaces have changed.
+func (s *paths) forget(peers []*peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range peers {
+		p.path.heard = 0
+	}
+}
+
+// unsure selects the peers to ask about again although nothing was announced: those never asked about, those whose path ICMP narrowed, since nobody
+// announces that the kernel has forgotten it, and perRound of the rest in turn from next on.
+func (s *paths) unsure(peers []*peer, next, perRound int) (some []*peer, then int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range peers {
+		t := &p.path
+		turn := (i - next + len(peers)) % len(peers)
+		if !t.asked || t.heard != 0 || t.mtu != t.base || turn < perRound {
+			some = append(some, p)
+		}
+	}
+	if len(peers) == 0 {
+		return nil, 0
+	}
+	return some, (next + perRound) % len(peers)
+}

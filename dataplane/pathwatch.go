@@ -1,0 +1,202 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/underlay"
+)
+
+const (
+	// pathPoll is how often peers are asked about that nothing was announced of.
+	pathPoll = 2 * time.Second
+	// pathsPerPoll bounds those of them that are asked about in turn.
+	pathsPerPoll = 64
+	// errorPause is the least time between two looks at the error queues: somebody may send ICMP errors without end.
+	errorPause = 2 * time.Millisecond
+	// maxAnswers bounds the distinct ICMP errors kept for the next report.
+	maxAnswers = 1024
+)
+
+// answers gathers what routers and hosts of the underlay answered, until it is reported.
+type answers struct {
+	mu   sync.Mutex
+	list map[underlay.ICMPError]uint64
+}
+
+func (a *answers) add(e underlay.ICMPError) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.list == nil {
+		a.list = make(map[underlay.ICMPError]uint64)
+	}
+	if _, ok := a.list[e]; ok || len(a.list) < maxAnswers {
+		a.list[e]++
+	}
+}
+
+func (a *answers) take() map[underlay.ICMPError]uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := a.list
+	a.list = nil
+	return list
+}
+
+// watchErrors reads the sockets' error queues as soon as there is something in them.
+func (s *Switch) watchErrors(ctx context.Context) {
+	context.AfterFunc(ctx, s.sockets.EndErrors)
+	for s.sockets.AwaitErrors() {
+		narrow := make(map[*peer]underlay.ICMPError)
+		s.sockets.DrainErrors(func(e underlay.ICMPError) {
+			s.heard.add(e)
+			if e.Errno != unix.EMSGSIZE {
+				return
+			}
+			if p := s.peers.find(e.Dest); p != nil {
+				if last, ok := narrow[p]; !ok || e.MTU < last.MTU {
+					narrow[p] = e
+				}
+			}
+		})
+		for p, e := range narrow {
+			s.pathsChanged(s.paths.hear(p, &e))
+		}
+		time.Sleep(errorPause)
+	}
+}
+
+// pathGroups are the announcements after which a path may be another: interfaces, addresses, routes, rules.
+var pathGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE}
+
+// announcements is a netlink socket that hears of changes. What they say is of no interest: the kernel is asked again.
+type announcements struct{ socket *nl.NetlinkSocket }
+
+// subscribe is for the network namespace of the calling thread.
+func subscribe() (*announcements, error) {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, pathGroups...)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	// The wait ends now and then, so that whoever waits notices the end of the switch.
+	if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 0, Usec: 200_000}); err != nil {
+		socket.Close()
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	return &announcements{socket}, nil
+}
+
+func (a *announcements) close() {
+	if a != nil {
+		a.socket.Close()
+	}
+}
+
+// await says whether something was announced before the wait ended. Announcements that were lost for want of room count as one.
+func (a *announcements) await() bool {
+	_, _, err := a.socket.Receive()
+	return err == nil || err == unix.ENOBUFS
+}
+
+// watchPaths asks about the peers' paths anew when the kernel announces a change, and now and then in any case.
+func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
+	changed := make(chan struct{}, 1)
+	var reader sync.WaitGroup
+	if told != nil {
+		reader.Go(func() {
+			for ctx.Err() == nil {
+				if told.await() {
+					select {
+					case changed <- struct{}{}:
+					default:
+					}
+				}
+			}
+			told.close()
+		})
+	}
+	defer reader.Wait()
+	t := time.NewTicker(pathPoll)
+	defer t.Stop()
+	next := 0
+	for {
+		var some []*peer
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			time.Sleep(linkSettle)
+			select {
+			case <-changed: // said while we waited
+			default:
+			}
+			some = s.peers.all()
+			s.paths.forget(some)
+		case <-t.C:
+			some, next = s.paths.unsure(s.peers.all(), next, pathsPerPoll)
+		}
+		start := time.Now()
+		s.pathsChanged(s.paths.refresh(some))
+		// A routing daemon that changes its mind all the time gets a tenth of a processor at most.
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Since(start)):
+		}
+	}
+}
+
+// pathsChanged tells of paths that are not what they were.
+func (s *Switch) pathsChanged(changes []pathChange) {
+	for _, c := range changes {
+		over := encapOverhead(c.peer.addr.Addr()) + 14
+		log := s.log.With("peer", c.peer.addr.Addr(), "from", c.from, "to", c.to, "inside", c.to-over)
+		reason := fmt.Sprintf("%d bytes, was %d", c.to, c.from)
+		if c.router.IsValid() {
+			log = log.With("router", c.router)
+			reason += ", said " + c.router.String()
+		}
+		hint := "larger packets are answered with ICMP, and carried again"
+		if c.to < c.from {
+			hint = "larger packets are answered with ICMP; see vtepctl doctor mtu"
+		}
+		log.Info("path MTU changed", "hint", hint)
+		s.event(Event{Object: "peer", Action: "pmtu", Peer: c.peer.addr, Reason: reason})
+	}
+}
+
+// learnPaths asks about peers that nothing is known of yet.
+func (s *Switch) learnPaths(peers []*peer) {
+	fresh := make(map[*peer]bool)
+	s.paths.mu.Lock()
+	for _, p := range peers {
+		if !p.path.asked {
+			fresh[p] = true
+		}
+	}
+	s.paths.mu.Unlock()
+	if len(fresh) > 0 {
+		s.paths.refresh(slices.Collect(maps.Keys(fresh)))
+	}
+}
+
+// sysctl reads a number that the kernel keeps for the network namespace of the calling thread.
+func sysctl(key string) (int, bool) {
+	b, err := os.ReadFile("/proc/sys/" + key)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n, err == nil && n > 0
+}
