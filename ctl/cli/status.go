@@ -43,6 +43,9 @@ func (a *App) statusPage(s api.Status) {
 	t.row("fdb", fmt.Sprintf("%d dynamic of %d, %d static", s.FDB.Dynamic, s.FDB.Max, s.FDB.Static))
 	t.row("", fmt.Sprintf("%d learned, %d moved, %d expired, %d evicted, %d refused", s.FDB.Learned, s.FDB.Moved, s.FDB.Expired, s.FDB.Evicted, s.FDB.Refused))
 	t.row("frames", fmt.Sprintf("%d received, %d forwarded, %d dropped", s.Frames.Received, s.Frames.Forwarded, s.Frames.Dropped))
+	if s.TooBigAnswered > 0 {
+		t.row("", fmt.Sprintf("%d answered with ICMP because they were too big, %d more were not", s.TooBigAnswered, s.TooBigSilenced))
+	}
 	if s.KernelDrops > 0 {
 		t.row("", fmt.Sprintf("%d datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
 	}

@@ -137,9 +137,6 @@ func (s *Switch) SetVNI(c dataplane.VNIConfig) error {
 	if err := s.done("set vni %d", c.VNI); err != nil {
 		return err
 	}
-	if c.Group.IsValid() && len(c.Peers) == 0 && len(c.Allow) == 0 {
-		c.Policy = dataplane.Learn
-	}
 	s.vnis[c.VNI] = c
 	return nil
 }
@@ -326,11 +323,7 @@ func (s *Switch) FDBDump(f dataplane.FDBFilter) []dataplane.FDBEntry {
 	defer s.mu.Unlock()
 	list := s.sorted()
 	for _, v := range s.vnis {
-		dests := slices.Clone(v.Peers)
-		if v.Group.IsValid() {
-			dests = append(dests, v.Group)
-		}
-		for _, p := range dests {
+		for _, p := range v.Peers {
 			list = append(list, dataplane.FDBEntry{VNI: v.VNI, Dst: p, State: fdb.Static, Flood: true})
 		}
 	}
@@ -372,11 +365,7 @@ func (s *Switch) VNIs() []dataplane.VNIInfo {
 				macs++
 			}
 		}
-		info := dataplane.VNIInfo{Config: s.vnis[n], MACs: macs}
-		if info.Config.Group.IsValid() {
-			info.GroupInterface = "eth0"
-		}
-		list = append(list, info)
+		list = append(list, dataplane.VNIInfo{Config: s.vnis[n], MACs: macs})
 	}
 	return list
 }
@@ -486,6 +475,7 @@ func (s *Switch) Status() dataplane.Status {
 		ReceiveBuffer: 8 << 20, KernelDrops: 5, Totals: dataplane.Totals{Received: 100, Forwarded: 97, Dropped: 3},
 		FDB:   fdb.Stats{Learned: 7, Moved: 1, Expired: 2, Evicted: 3, Refused: 4},
 		Ports: ports, VNIs: vnis, Peers: peers,
+		TooBigAnswered: 2, TooBigSilenced: 1,
 	}
 	for _, e := range s.entries {
 		if e.State == fdb.Dynamic {
