@@ -35,7 +35,8 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-generate: ## everything that is generated and committed
+generate: ## everything that is generated and committed; the eBPF objects when their sources changed, see dataplane/xdp/regenerate
+	$(call need,clang:clang llvm-strip:llvm)
 	$(GO) generate ./...
 
 fuzz: ## every fuzz target for FUZZTIME each

@@ -1,0 +1,281 @@
+package xdp
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Hook says where on a port's device the program goes.
+type Hook uint8
+
+const (
+	// Ingress is for devices of the host: veth, netdev.
+	Ingress Hook = iota
+	// Egress is for TAPs.
+	Egress
+	hookUnderlay
+	hookXDP
+)
+
+func (h Hook) String() string {
+	return [...]string{"tcx ingress", "tcx egress", "tcx ingress", "xdp"}[h]
+}
+
+// place is where a program can be attached. Its pin is named after it.
+type place struct {
+	ifindex int
+	hook    Hook
+}
+
+var pinWords = [...]string{Ingress: "port-ingress", Egress: "port-egress", hookUnderlay: "underlay", hookXDP: "xdp"}
+
+func (p place) pinName() string { return fmt.Sprintf("%s-%d", pinWords[p.hook], p.ifindex) }
+
+// attachment is a program at its place.
+type attachment struct {
+	link  link.Link
+	taken bool // over from a former process
+}
+
+// Attachment is one attached program, for status.
+type Attachment struct {
+	Ifindex  int
+	Hook     string // "tcx ingress", "tcx egress" or "xdp"
+	Underlay bool
+	Taken    bool // over from a former process
+}
+
+// Attachments lists what is attached, by device.
+func (f *FastPath) Attachments() []Attachment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := make([]Attachment, 0, len(f.attached))
+	for p, a := range f.attached {
+		list = append(list, Attachment{Ifindex: p.ifindex, Hook: p.hook.String(), Underlay: p.hook >= hookUnderlay, Taken: a.taken})
+	}
+	slices.SortFunc(list, func(a, b Attachment) int {
+		return cmp.Or(cmp.Compare(a.Ifindex, b.Ifindex), cmp.Compare(a.Hook, b.Hook))
+	})
+	return list
+}
+
+// AttachPort puts the program for frames from a port on its device: in the place of a former process's in one step, else before
+// everything else that is there. Doing it twice changes nothing.
+func (f *FastPath) AttachPort(ifindex int, at Hook) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	if at > Egress {
+		return fmt.Errorf("hook %d: %w", at, ErrInvalid)
+	}
+	if err := checkEthernet(ifindex); err != nil {
+		return err
+	}
+	return f.attach(place{ifindex, at})
+}
+
+// DetachPort takes the program off a port's device. One that is not there, or whose device has gone, is no error.
+func (f *FastPath) DetachPort(ifindex int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	return errors.Join(f.detach(place{ifindex, Ingress}), f.detach(place{ifindex, Egress}))
+}
+
+// Decap is how datagrams of an underlay device are unwrapped.
+type Decap struct {
+	Mode   string // "tcx" or "xdp+tcx"
+	Reason string // why XDP is not used; empty when it is
+}
+
+// AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto, XDP is used where it pays: on the drivers of
+// real network cards that have it; and on virtual devices only while their segmentation offload is off. Where it is on, superframes cross such a
+// device whole, and XDP would end that.
+func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return Decap{}, ErrClosed
+	}
+	if err := checkEthernet(ifindex); err != nil {
+		return Decap{}, err
+	}
+	// tcx first, and off last: an inner frame that XDP laid bare must never reach the host's stack.
+	if err := f.attach(place{ifindex, hookUnderlay}); err != nil {
+		return Decap{}, err
+	}
+	reason := f.whyNoXDP(ifindex)
+	if reason == "" {
+		err := f.attach(place{ifindex, hookXDP})
+		if err == nil {
+			return Decap{Mode: "xdp+tcx"}, nil
+		}
+		reason = err.Error()
+		f.log.Warn("no XDP on the underlay", "ifindex", ifindex, "err", err)
+	}
+	if err := f.detach(place{ifindex, hookXDP}); err != nil {
+		return Decap{}, err
+	}
+	return Decap{Mode: "tcx", Reason: reason}, nil
+}
+
+// DetachUnderlay takes the programs off an underlay device.
+func (f *FastPath) DetachUnderlay(ifindex int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	return errors.Join(f.detach(place{ifindex, hookXDP}), f.detach(place{ifindex, hookUnderlay}))
+}
+
+func (f *FastPath) whyNoXDP(ifindex int) string {
+	switch {
+	case f.options.Refuse.XDP:
+		return "xdp: refused by a test"
+	case !Probe().XDP.On:
+		return "xdp: " + Probe().XDP.Reason
+	case f.options.Decap == TCX:
+		return "xdp: not asked for"
+	case f.options.Decap == Auto:
+		return whyXDPDoesNotPay(ifindex)
+	}
+	return ""
+}
+
+func (f *FastPath) program(h Hook) *ebpf.Program {
+	return [...]*ebpf.Program{
+		Ingress: f.objects.VtepdDevice, Egress: f.objects.VtepdTap, hookUnderlay: f.objects.VtepdUnderlay, hookXDP: f.objects.VtepdBare,
+	}[h]
+}
+
+// attach needs mu.
+func (f *FastPath) attach(p place) error {
+	if a := f.attached[p]; a != nil {
+		if a.alive(p) {
+			return nil
+		}
+		if err := f.detach(p); err != nil {
+			return err
+		}
+	}
+	a := new(attachment)
+	if f.pins != nil {
+		a.link, a.taken = f.takeOver(p)
+	}
+	var err error
+	switch {
+	case a.taken:
+	case p.hook == hookXDP:
+		a.link, err = link.AttachXDP(link.XDPOptions{Program: f.program(p.hook), Interface: p.ifindex, Flags: link.XDPDriverMode})
+	default:
+		at := ebpf.AttachTCXIngress
+		if p.hook == Egress {
+			at = ebpf.AttachTCXEgress
+		}
+		a.link, err = link.AttachTCX(link.TCXOptions{Program: f.program(p.hook), Interface: p.ifindex, Attach: at, Anchor: link.Head()})
+	}
+	if err != nil {
+		return fmt.Errorf("%s of ifindex %d: %w", p.hook, p.ifindex, err)
+	}
+	if f.pins != nil && !a.taken {
+		if err := a.link.Pin(f.pins.link(p)); err != nil {
+			return errors.Join(fmt.Errorf("%s of ifindex %d: pin: %w", p.hook, p.ifindex, err), a.link.Close())
+		}
+	}
+	f.attached[p] = a
+	return nil
+}
+
+// takeOver exchanges the program of a link that a former process pinned. A link that does not take ours is removed.
+func (f *FastPath) takeOver(p place) (link.Link, bool) {
+	path := f.pins.link(p)
+	l, err := link.LoadPinnedLink(path, nil)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			f.log.Warn("former link is of no use", "pin", path, "err", err)
+			f.pins.unlink(path)
+		}
+		return nil, false
+	}
+	a := attachment{link: l}
+	if !a.alive(p) {
+		err = errors.New("its device has gone")
+	} else if err = l.Update(f.program(p.hook)); err == nil {
+		return l, true
+	}
+	f.log.Warn("former link is of no use", "pin", path, "err", err)
+	if err := errors.Join(destroy(l)); err != nil {
+		f.log.Warn("former link does not go", "pin", path, "err", err)
+	}
+	return nil, false
+}
+
+// alive says whether the link is still on its device; a device that vanished leaves the link behind, and its number may come back.
+func (a *attachment) alive(p place) bool {
+	info, err := a.link.Info()
+	if err != nil {
+		return false
+	}
+	if t := info.TCX(); t != nil {
+		return int(t.Ifindex) == p.ifindex
+	}
+	if x := info.XDP(); x != nil {
+		return int(x.Ifindex) == p.ifindex
+	}
+	return false
+}
+
+// detach needs mu.
+func (f *FastPath) detach(p place) error {
+	a := f.attached[p]
+	if a == nil {
+		return nil
+	}
+	delete(f.attached, p)
+	if err := destroy(a.link); err != nil {
+		return fmt.Errorf("%s of ifindex %d: %w", p.hook, p.ifindex, err)
+	}
+	return nil
+}
+
+// detachAll needs mu. XDP goes before tcx.
+func (f *FastPath) detachAll() error {
+	places := make([]place, 0, len(f.attached))
+	for p := range f.attached {
+		places = append(places, p)
+	}
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(b.hook, a.hook) })
+	var errs []error
+	for _, p := range places {
+		errs = append(errs, f.detach(p))
+	}
+	return errors.Join(errs...)
+}
+
+// destroy detaches a link, unpins and closes it. ENOLINK: the device has gone before.
+func destroy(l link.Link) error {
+	err := l.Detach()
+	if errors.Is(err, unix.ENOLINK) {
+		err = nil
+	}
+	return errors.Join(err, ignoreMissing(l.Unpin()), l.Close())
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// FastPath is the loaded programs and their maps. Its methods may be called from any goroutine.
+type FastPath struct {
+	options Options
+	log     *slog.Logger
+	objects programsObjects
+	sources map[bool]netip.Addr // own address by family; key: IPv6
+	events  *events
+	pins    *pins // nil: nothing is pinned
+
+	mu        sync.Mutex
+	closed    bool
+	ports     map[uint32]Port   // as put, by index
+	domains   map[uint32]uint32 // VNI to slot in vni_counters
+	free      []uint32          // slots once used
+	attached  map[place]*attachment
+	committed bool // the present maps are pinned
+}
+
+// Open loads the programs with fresh maps and attaches nothing. What a former process left pinned stays at work until it is replaced.
+// Errors wrap ErrUnsupported, ErrLocked or ErrInvalid where these apply.
+func Open(o Options) (_ *FastPath, err error) {
+	o.setDefaults()
+	f := &FastPath{
+		options:  o,
+		log:      o.Log,
+		sources:  make(map[bool]netip.Addr),
+		ports:    make(map[uint32]Port),
+		domains:  make(map[uint32]uint32),
+		attached: make(map[place]*attachment),
+	}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
+	capabilities := Probe()
+	if o.Refuse.TCX {
+		capabilities.TCX = Capability{Name: capabilities.TCX.Name, Reason: "refused by a test"}
+	}
+	for _, c := range []Capability{capabilities.BPF, capabilities.TCX, capabilities.RedirectNeigh, capabilities.RedirectPeer} {
+		if !c.On {
+			return nil, fmt.Errorf("%s: %w: %s", c.Name, ErrUnsupported, c.Reason)
+		}
+	}
+	settings, err := o.settings(capabilities.SwitchFamily.On && !o.Refuse.SwitchFamily)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range o.Locals {
+		a = a.Unmap()
+		if _, ok := f.sources[a.Is6()]; !ok {
+			f.sources[a.Is6()] = a
+		}
+	}
+	if o.PinDir != "" {
+		if f.pins, err = openPins(o.PinDir); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				f.pins.close()
+			}
+		}()
+	}
+	if err := f.load(settings); err != nil {
+		return nil, err
+	}
+	if f.events, err = openEvents(f.objects.Events); err != nil {
+		f.objects.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *FastPath) load(settings programsSettings) error {
+	spec, err := loadPrograms()
+	if err != nil {
+		return fmt.Errorf("programs: %w", err)
+	}
+	o := &f.options
+	for name, n := range map[string]int{
+		"fdb": o.MaxEntries, "ports": o.MaxPorts, "devices": o.MaxPorts, "vid_to_vni": maxVIDs, "vni_to_vid": maxVIDs,
+		"domains": o.MaxDomains, "peers": o.MaxPeers, "sources": o.MaxSources,
+		"port_counters": o.MaxPorts, "peer_counters": o.MaxPeers, "vni_counters": o.MaxDomains,
+	} {
+		spec.Maps[name].MaxEntries = uint32(n)
+	}
+	if err := spec.Variables["settings"].Set(settings); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	if err := spec.LoadAndAssign(&f.objects, nil); err != nil {
+		// The text of a VerifierError is the end of its log; the whole is thousands of lines.
+		return fmt.Errorf("load programs: %w", err)
+	}
+	return nil
+}
+
+// SocketFilter is the descriptor of slow_only, for SO_ATTACH_BPF on a packet socket of a port. It lives as long as the FastPath; the
+// filter on the socket lives as long as the socket.
+func (f *FastPath) SocketFilter() int { return f.objects.SlowOnly.FD() }
+
+// Close detaches everything and removes the pins, those of a former process included.
+func (f *FastPath) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	var errs []error
+	errs = append(errs, f.detachAll())
+	if f.pins != nil {
+		errs = append(errs, f.pins.remove())
+	}
+	errs = append(errs, f.release())
+	return errors.Join(errs...)
+}
+
+// Abandon closes the descriptors and leaves pins and attachments, as the end of the process would.
+func (f *FastPath) Abandon() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	var errs []error
+	for _, a := range f.attached {
+		errs = append(errs, a.link.Close())
+	}
+	errs = append(errs, f.release())
+	return errors.Join(errs...)
+}
+
+// release closes what is open. Needs mu.
+func (f *FastPath) release() error {
+	f.closed = true
+	errs := []error{f.events.close(), f.objects.Close()}
+	if f.pins != nil {
+		errs = append(errs, f.pins.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Now is the programs' clock: seconds of CLOCK_MONOTONIC_COARSE, which stands still while the machine is suspended.
+func (f *FastPath) Now() uint32 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
+		return 0 // cannot happen: the clock exists since 2.6.32
+	}
+	return uint32(ts.Sec)
+}
+
+// mapError names ErrFull.
+func mapError(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.E2BIG):
+		return fmt.Errorf("%s: %w", what, ErrFull)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// forget deletes a key that may be absent.
+func forget(m *ebpf.Map, key any) error {
+	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
+}
+
+var _ io.Closer = (*FastPath)(nil)

@@ -1,0 +1,115 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+)
+
+// Former is what a former process knew, nil when there is nothing of one. Entries of places that it had dropped already are left out.
+func (f *FastPath) Former() *State {
+	if f.pins == nil {
+		return nil
+	}
+	maps := make(map[string]*ebpf.Map)
+	defer func() {
+		for _, m := range maps {
+			m.Close()
+		}
+	}()
+	for _, name := range statePins {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(f.pins.maps(), name), &ebpf.LoadPinOptions{ReadOnly: true})
+		if err != nil {
+			if !os.IsNotExist(err) {
+				f.log.Warn("former state is not readable", "err", err)
+			}
+			return nil
+		}
+		maps[name] = m
+	}
+	s, err := readState(maps)
+	if err != nil {
+		f.log.Warn("former state is not readable", "err", err)
+		return nil
+	}
+	return s
+}
+
+func readState(maps map[string]*ebpf.Map) (*State, error) {
+	for name, size := range map[string][2]int{
+		"fdb":   {binary.Size(programsFdbKey{}), binary.Size(programsFdbValue{})},
+		"ports": {4, binary.Size(programsPort{})},
+		"peers": {4, binary.Size(programsPeer{})},
+	} {
+		if m := maps[name]; int(m.KeySize()) != size[0] || int(m.ValueSize()) != size[1] {
+			return nil, fmt.Errorf("map %s: %d and %d bytes, not %d and %d: %w", name, m.KeySize(), m.ValueSize(), size[0], size[1], ErrInvalid)
+		}
+	}
+	s := new(State)
+	var index uint32
+	ports, peers := make(map[uint32]int), make(map[uint32]netip.AddrPort)
+	var port programsPort
+	it := maps["ports"].Iterate()
+	for it.Next(&index, &port) {
+		ports[index] = int(port.Ifindex)
+		s.Ports = append(s.Ports, FormerPort{Index: index, Ifindex: int(port.Ifindex)})
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("ports: %w", err)
+	}
+	var peer programsPeer
+	it = maps["peers"].Iterate()
+	for it.Next(&index, &peer) {
+		a := netip.AddrPortFrom(address(peer.Address.Word), wire16(peer.UdpPort))
+		peers[index] = a
+		s.Peers = append(s.Peers, FormerPeer{Index: index, Addr: a})
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("peers: %w", err)
+	}
+	err := walkEntries(maps["fdb"], func(e Entry) bool {
+		was := FormerEntry{VNI: e.VNI, MAC: e.MAC, Static: e.Static, Seen: e.Seen}
+		if e.ToPeer {
+			was.Peer = peers[e.Index]
+		} else {
+			was.Ifindex = ports[e.Index]
+		}
+		if was.Ifindex != 0 || was.Peer.IsValid() {
+			s.Entries = append(s.Entries, was)
+		}
+		return true
+	})
+	return s, err
+}
+
+// Commit ends a takeover: links of a former process that nothing took over are detached, and the present maps are pinned for the next
+// process. It may be called again.
+func (f *FastPath) Commit() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	if f.pins == nil {
+		return nil
+	}
+	left, err := f.pins.stray(f.attached)
+	if err != nil {
+		return err
+	}
+	if err := dropLinks(left); err != nil {
+		return fmt.Errorf("former links: %w", err)
+	}
+	if f.committed {
+		return nil
+	}
+	if err := f.pins.keep(map[string]*ebpf.Map{"fdb": f.objects.Fdb, "ports": f.objects.Ports, "peers": f.objects.Peers}); err != nil {
+		return err
+	}
+	f.committed = true
+	return nil
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+//go:build ignore
+
+/* Frames: what is read of them, and the questions that both directions ask. */
+#ifndef VTEPD_FRAME_H
+#define VTEPD_FRAME_H
+
+#include "maps.h"
+
+enum {
+	ETH_LEN = 14,
+	IP4_LEN = 20, /* without options */
+	IP6_LEN = 40,
+	UDP_LEN = 8,
+	VXLAN_LEN = 8,
+	ETH_IP4 = 0x0800,
+	ETH_IP6 = 0x86dd,
+	ETH_8021Q = 0x8100,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	ECN_MASK = 3,
+	ECN_CE = 3,
+	ECN_ECT0 = 2,
+	VID_MASK = 0x0fff,
+	PRIORITY_MASK = 0xf000,
+};
+
+/* The front of a frame: Ethernet header and as much of IP as is looked at. It starts on the stack so that IP is aligned. */
+struct front {
+	__u16 align;
+	__u8 dst[6];
+	__u8 src[6];
+	__u16 type;
+	union {
+		__u8 ip[IP6_LEN];
+		__u16 half[IP6_LEN / 2];
+		__u32 word[IP6_LEN / 4];
+	};
+};
+
+/* What is known of a frame's network and transport headers. */
+struct inside {
+	__u32 header; /* bytes up to the transport payload; of superframes only */
+	__u32 packets; /* segments that it stands for */
+	__u32 largest; /* bytes of the largest of them */
+	__u32 bytes; /* of all of them */
+	__u8 tos;
+	__u8 ttl;
+	__u8 proto;
+};
+
+/* Reads from a frame in either kind of context; xdp is a constant. */
+inline_always long load(void *ctx, bool xdp, __u32 off, void *to, __u32 len)
+{
+	return xdp ? bpf_xdp_load_bytes(ctx, off, to, len) : bpf_skb_load_bytes(ctx, off, to, len);
+}
+
+inline_always bool load_front(void *ctx, bool xdp, __u32 off, __u32 len, struct front *f)
+{
+	if (len >= ETH_LEN + IP6_LEN)
+		return load(ctx, xdp, off, f->dst, ETH_LEN + IP6_LEN) == 0;
+	if (len < ETH_LEN + IP4_LEN)
+		return false;
+	for (int i = IP4_LEN / 4; i < IP6_LEN / 4; i++)
+		f->word[i] = 0;
+	return load(ctx, xdp, off, f->dst, ETH_LEN + IP4_LEN) == 0;
+}
+
+inline_always bool group(const __u8 *mac)
+{
+	return mac[0] & 1;
+}
+
+inline_always bool zero_mac(const __u8 *mac)
+{
+	const __u16 *h = (const __u16 *)mac;
+
+	return !(h[0] | h[1] | h[2]);
+}
+
+inline_always bool same_mac(const __u8 *a, const __u8 *b)
+{
+	const __u16 *x = (const __u16 *)a, *y = (const __u16 *)b;
+
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]));
+}
+
+inline_always void copy_mac(__u8 *to, const __u8 *from)
+{
+	__u16 *t = (__u16 *)to;
+	const __u16 *f = (const __u16 *)from;
+
+	t[0] = f[0];
+	t[1] = f[1];
+	t[2] = f[2];
+}
+
+inline_always bool our_udp_port(__u16 port)
+{
+#pragma unroll
+	for (int i = 0; i < MAX_UDP_PORTS; i++)
+		if (settings.udp_ports[i] && settings.udp_ports[i] == port)
+			return true;
+	return false;
+}
+
+/* 253 and 254 among the extension headers are for experiments; they count as unknown transports, which the caller never looks into. */
+inline_always bool extension(__u8 next)
+{
+	switch (next) {
+	case 0: /* hop by hop */
+	case 43: /* routing */
+	case 44: /* fragment */
+	case 51: /* authentication */
+	case 60: /* destination options */
+	case 135: /* mobility */
+	case 139: /* host identity */
+	case 140: /* shim6 */
+		return true;
+	}
+	return false;
+}
+
+/* Looks at the IP header in f, of a frame of len bytes that begins at off, and at the transport header where the domain or the superframe needs it.
+ * Returns FROM_PEER when the frame may be carried.
+ */
+inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32 gso_size, __u32 flags, bool from_port, const struct front *f, struct inside *in)
+{
+	__u32 l3 = ETH_LEN, l4, ip_len;
+	bool fragment = false, later = false;
+
+	if (f->type == be16(ETH_IP4)) {
+		__u32 header = (f->ip[0] & 0xf) * 4;
+
+		if (f->ip[0] >> 4 != 4 || header < IP4_LEN || len < l3 + header)
+			return ODD_IP;
+		l4 = l3 + header;
+		ip_len = be16(f->half[1]);
+		in->tos = f->ip[1];
+		in->ttl = f->ip[8];
+		in->proto = f->ip[9];
+		fragment = f->half[3] & be16(0x3fff);
+		later = f->half[3] & be16(0x1fff);
+	} else if (f->type == be16(ETH_IP6)) {
+		if (len < l3 + IP6_LEN || f->ip[0] >> 4 != 6)
+			return ODD_IP;
+		l4 = l3 + IP6_LEN;
+		ip_len = IP6_LEN + be16(f->half[2]);
+		in->tos = f->ip[0] << 4 | f->ip[1] >> 4;
+		in->ttl = f->ip[7];
+		in->proto = f->ip[6];
+	} else {
+		return NOT_IP;
+	}
+
+	in->packets = 1;
+	in->largest = in->bytes = len;
+	if (gso_size) {
+		__u8 data_offset;
+
+		/* Several datagrams joined for the UDP socket look like a superframe too, but their first IP header does not cover all of it. */
+		if (fragment || l3 + ip_len != len)
+			return ODD_SUPERFRAME;
+		switch (in->proto) {
+		case PROTO_TCP:
+			if (load(ctx, xdp, off + l4 + 12, &data_offset, 1))
+				return ODD_SUPERFRAME;
+			in->header = l4 + (data_offset >> 4) * 4;
+			break;
+		case PROTO_UDP:
+			in->header = l4 + UDP_LEN;
+			break;
+		default:
+			return ODD_SUPERFRAME;
+		}
+		if (in->header >= len)
+			return ODD_SUPERFRAME;
+		in->packets = (len - in->header + gso_size - 1) / gso_size;
+		in->bytes = len + (in->packets - 1) * in->header;
+		if (in->largest > in->header + gso_size)
+			in->largest = in->header + gso_size;
+	}
+
+	if (flags & (DOMAIN_SYN_TO_USER | (from_port ? DOMAIN_SPOOF_GUARD : 0))) {
+		if (f->type == be16(ETH_IP6) && extension(in->proto))
+			return DOMAIN_POLICY;
+		if (in->proto == PROTO_TCP && !later && flags & DOMAIN_SYN_TO_USER) {
+			__u8 tcp_flags;
+
+			if (load(ctx, xdp, off + l4 + 13, &tcp_flags, 1) || tcp_flags & 2)
+				return DOMAIN_POLICY;
+		}
+		if (in->proto == PROTO_UDP && from_port && flags & DOMAIN_SPOOF_GUARD) {
+			__u16 port;
+
+			if (fragment || load(ctx, xdp, off + l4 + 2, &port, 2) || our_udp_port(port))
+				return DOMAIN_POLICY;
+		}
+	}
+	return FROM_PEER;
+}
+
+inline_always struct fdb_value *find(__u32 vni, const __u8 *mac)
+{
+	struct fdb_key key = {.vni = vni};
+
+	copy_mac(key.mac, mac);
+	return bpf_map_lookup_elem(&fdb, &key);
+}
+
+/* Seconds of the coarse monotonic clock. */
+inline_always __u32 now(void)
+{
+	return bpf_ktime_get_coarse_ns() / 1000000000;
+}
+
+inline_always void refresh(struct fdb_value *e)
+{
+	if (!(e->flags & ENTRY_STATIC)) {
+		__u32 second = now();
+
+		if (e->seen != second)
+			e->seen = second;
+	}
+}
+
+/* Tells user space of a source that is new or has moved. The frame itself goes up as well; but the socket's queue may be full. */
+inline_always void report_source(__u32 vni, const __u8 *mac, __u32 place)
+{
+	__u32 zero = 0, second = now();
+	struct budget *b = bpf_map_lookup_elem(&budgets, &zero);
+	struct learn_event e = {.vni = vni, .place = place};
+
+	if (!b)
+		return;
+	if (b->second != second) {
+		b->second = second;
+		b->used = 0;
+	}
+	if (b->used >= settings.learn_budget)
+		return;
+	b->used++;
+	copy_mac(e.mac, mac);
+	bpf_ringbuf_output(&events, &e, sizeof(e), 0);
+}
+
+inline_always void tally(__u32 verdict, __u32 packets)
+{
+	__u32 zero = 0;
+	struct totals *t = bpf_map_lookup_elem(&totals, &zero);
+
+	if (t && verdict < NUM_VERDICTS)
+		t->count[verdict] += packets;
+}
+
+inline_always void count(void *map, __u32 slot, __u32 rx_packets, __u32 rx_bytes, __u32 tx_packets, __u32 tx_bytes)
+{
+	struct counters *c = bpf_map_lookup_elem(map, &slot);
+
+	if (!c)
+		return;
+	if (rx_packets) {
+		c->rx_packets += rx_packets;
+		c->rx_bytes += rx_bytes;
+	}
+	if (tx_packets) {
+		c->tx_packets += tx_packets;
+		c->tx_bytes += tx_bytes;
+	}
+}
+
+/* How a VNI looks on a port's wire: a VID, 0 for untagged, or -1 when the port does not carry it. */
+inline_always int tag_for(const struct port *p, __u32 vni)
+{
+	struct vid_key key = {.port = p->index, .number = vni};
+	__u32 *vid;
+
+	if (p->untagged == vni)
+		return 0;
+	if (!p->trunk)
+		return -1;
+	vid = bpf_map_lookup_elem(&vni_to_vid, &key);
+	return vid ? (int)*vid : -1;
+}
+
+/* Gives a frame to a port's device. tci 0: untagged. Returns the program's answer, or -1 when the frame was not taken. */
+inline_always int to_device(struct __sk_buff *skb, const struct port *p, __u32 tci, const __u8 *dst, bool ingress)
+{
+	if (tci && bpf_skb_vlan_push(skb, be16(ETH_8021Q), tci))
+		return -1;
+	if (p->kind == KIND_TAP)
+		return bpf_redirect(p->ifindex, BPF_F_INGRESS);
+	if (ingress && p->kind == KIND_VETH) {
+		/* The frame does not pass eth_type_trans on the other side, which would look whom it is for. */
+		__u32 type = same_mac(dst, p->peer_mac) ? PACKET_HOST : PACKET_OTHERHOST;
+
+		if (skb->pkt_type != type)
+			bpf_skb_change_type(skb, type);
+		return bpf_redirect_peer(p->ifindex, 0);
+	}
+	return bpf_redirect(p->ifindex, 0);
+}
+
+#endif

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+//go:build ignore
+
+/* Frames from ports: to a peer, or to another port. */
+#ifndef VTEPD_FROM_PORT_H
+#define VTEPD_FROM_PORT_H
+
+#include "frame.h"
+
+/* A frame from a port that can be carried, and where to. */
+struct job {
+	struct front front;
+	struct inside in;
+	struct port *port;
+	struct domain *domain;
+	struct fdb_value *source;
+	struct peer *peer; /* or to */
+	struct port *to;
+	__u32 vni;
+	__u32 len; /* without a tag */
+	__u32 peer_index;
+	int vid; /* on the port it goes to */
+};
+
+/* Wrapped up, a superframe still has to fit the length fields. */
+enum { MAX_LEN = 65535 - IP6_LEN - UDP_LEN - VXLAN_LEN };
+
+/* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. */
+inline_always __u32 judge(struct __sk_buff *skb, struct job *j)
+{
+	__u32 ifindex = skb->ifindex, vni, flags, v, place;
+	struct fdb_value *dst;
+
+	j->port = bpf_map_lookup_elem(&devices, &ifindex);
+	if (!j->port)
+		return NO_PORT;
+	if (j->port->to_user)
+		return PORT_TO_USER;
+	j->len = skb->len;
+	if (!load_front(skb, false, 0, j->len, &j->front))
+		return NOT_IP;
+	if (group(j->front.dst))
+		return GROUP_ADDRESS;
+	/* adjust_room goes by skb->protocol. */
+	if (j->front.type != (__u16)skb->protocol)
+		return TAGGED;
+
+	vni = j->port->untagged;
+	if (skb->vlan_present) {
+		struct vid_key key = {.port = j->port->index, .number = skb->vlan_tci & VID_MASK};
+
+		if (skb->vlan_proto != be16(ETH_8021Q))
+			return TAGGED;
+		if (key.number) {
+			__u32 *mapped = j->port->trunk ? bpf_map_lookup_elem(&vid_to_vni, &key) : 0;
+
+			if (mapped)
+				vni = *mapped;
+			else if (key.number != j->port->native_vid)
+				return TAGGED;
+		}
+	}
+	if (!vni)
+		return NO_DOMAIN;
+	j->vni = vni;
+	j->domain = bpf_map_lookup_elem(&domains, &vni);
+	if (!j->domain)
+		return NO_DOMAIN;
+	flags = j->domain->flags;
+	if (flags & DOMAIN_TO_USER)
+		return DOMAIN_POLICY;
+	if (group(j->front.src) || zero_mac(j->front.src))
+		return BAD_SOURCE;
+	v = look_inside(skb, false, 0, j->len, skb->gso_size, flags, true, &j->front, &j->in);
+	if (v != FROM_PEER)
+		return v;
+	if (j->len > MAX_LEN)
+		return TOO_LARGE;
+
+	j->source = find(vni, j->front.src);
+	if (!j->source || j->source->place != j->port->index) {
+		report_source(vni, j->front.src, j->port->index);
+		return UNKNOWN_SOURCE;
+	}
+	dst = find(vni, j->front.dst);
+	if (!dst)
+		return UNKNOWN_DESTINATION;
+	place = dst->place;
+	if (place & PLACE_PEER) {
+		place &= ~PLACE_PEER;
+		j->peer_index = place;
+		j->peer = bpf_map_lookup_elem(&peers, &place);
+		if (!j->peer)
+			return NO_ROUTE;
+		if (!(flags & (j->peer->ipv6 ? DOMAIN_ZERO6_TX : DOMAIN_ZERO4_TX)))
+			return UDP_CHECKSUM;
+		if (j->in.largest > j->peer->max_frame)
+			return TOO_LARGE;
+		return TO_PEER;
+	}
+	if (place == j->port->index)
+		return SAME_PLACE;
+	j->to = bpf_map_lookup_elem(&ports, &place);
+	if (!j->to)
+		return UNKNOWN_DESTINATION;
+	j->vid = tag_for(j->to, vni);
+	if (j->vid < 0)
+		return UNKNOWN_DESTINATION;
+	if (j->in.largest > j->to->max_frame)
+		return TOO_LARGE;
+	return TO_PORT;
+}
+
+/* The outer headers as they go in front of the inner Ethernet header's old place, which adjust_room leaves at the front: all that is written, in one.
+ *
+ *	before:  Ethernet | IP ...
+ *	after:   Ethernet'| IP | UDP | VXLAN | Ethernet | IP ...
+ *	         '-------------- written -------------'
+ */
+struct outer4 {
+	__u8 dst[6];
+	__u8 src[6];
+	__u16 type;
+	__u8 version;
+	__u8 tos;
+	__u16 len;
+	__u16 id;
+	__u16 fragment;
+	__u8 ttl;
+	__u8 proto;
+	__u16 check;
+	__u16 source[2];
+	__u16 address[2];
+	__u16 udp_source;
+	__u16 udp_port;
+	__u16 udp_len;
+	__u16 udp_check;
+	__u16 vxlan[4];
+	__u8 inner_dst[6];
+	__u8 inner_src[6];
+	__u16 inner_type;
+};
+
+struct outer6 {
+	__u8 dst[6];
+	__u8 src[6];
+	__u16 type;
+	__u16 class[2]; /* version, traffic class, flow label */
+	__u16 len;
+	__u8 next;
+	__u8 hops;
+	__u16 source[8];
+	__u16 address[8];
+	__u16 udp_source;
+	__u16 udp_port;
+	__u16 udp_len;
+	__u16 udp_check;
+	__u16 vxlan[4];
+	__u8 inner_dst[6];
+	__u8 inner_src[6];
+	__u16 inner_type;
+};
+
+_Static_assert(sizeof(struct outer4) == 64, "outer4");
+_Static_assert(sizeof(struct outer6) == 84, "outer6");
+
+enum {
+	ROOM4 = IP4_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN,
+	ROOM6 = IP6_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN,
+};
+
+/* Adds up 16-bit words in the order they lie in memory; RFC 1071 lets the byte order be. */
+inline_always __u16 header_sum(const __u16 *h)
+{
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < IP4_LEN / 2; i++)
+		sum += h[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+inline_always __u16 source_port(struct __sk_buff *skb)
+{
+	return be16(settings.source_first + (__u32)((__u64)bpf_get_hash_recalc(skb) * settings.source_count >> 32));
+}
+
+/* The lower half of a word as it lies in memory, and the upper one. */
+inline_always __u16 first_half(__u32 w)
+{
+	return be16(be32(w) >> 16);
+}
+
+inline_always __u16 second_half(__u32 w)
+{
+	return be16(be32(w));
+}
+
+/* Wraps a frame up for a peer. Returns the program's answer, or -1 when the frame is as it was. */
+inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool ingress)
+{
+	const __u64 common = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_LEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+	const struct peer *p = j->peer;
+	const struct domain *d = j->domain;
+	struct bpf_redir_neigh hop = {};
+	__u8 tos = d->tos, ecn = j->in.tos & ECN_MASK, ttl = d->ttl;
+
+	if (d->flags & DOMAIN_INHERIT_DSCP)
+		tos = j->in.tos & ~ECN_MASK;
+	if (ecn == ECN_CE && d->flags & DOMAIN_ECN_LINUX)
+		ecn = ECN_ECT0;
+	tos |= ecn;
+	if (d->flags & DOMAIN_INHERIT_TTL && j->in.ttl)
+		ttl = j->in.ttl;
+	hop.nh_family = p->next_hop_family;
+	for (int i = 0; i < 4; i++)
+		hop.nh[i] = p->next_hop[i];
+
+	if (!p->ipv6) {
+		struct outer4 h = {};
+
+		h.udp_source = source_port(skb);
+		if (bpf_skb_adjust_room(skb, ROOM4, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4))
+			return -1;
+		copy_mac(h.dst, j->front.dst);
+		copy_mac(h.src, j->front.src);
+		h.type = be16(ETH_IP4);
+		h.version = 0x45;
+		h.tos = tos;
+		h.len = be16(j->len + IP4_LEN + UDP_LEN + VXLAN_LEN);
+		h.fragment = be16(0x4000); /* do not fragment */
+		h.ttl = ttl;
+		h.proto = PROTO_UDP;
+		h.source[0] = first_half(p->source.word[3]);
+		h.source[1] = second_half(p->source.word[3]);
+		h.address[0] = first_half(p->address.word[3]);
+		h.address[1] = second_half(p->address.word[3]);
+		h.check = ~header_sum((__u16 *)&h.version);
+		h.udp_port = p->udp_port;
+		h.udp_len = be16(j->len + UDP_LEN + VXLAN_LEN);
+		h.vxlan[0] = be16(0x0800);
+		h.vxlan[2] = be16(j->vni >> 8);
+		h.vxlan[3] = be16(j->vni << 8);
+		copy_mac(h.inner_dst, j->front.dst);
+		copy_mac(h.inner_src, j->front.src);
+		h.inner_type = j->front.type;
+		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0))
+			return TCX_DROP;
+	} else {
+		struct outer6 h = {};
+
+		h.udp_source = source_port(skb);
+		if (bpf_skb_adjust_room(skb, ROOM6, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6))
+			return -1;
+		copy_mac(h.dst, j->front.dst);
+		copy_mac(h.src, j->front.src);
+		h.type = be16(ETH_IP6);
+		h.class[0] = be16(0x6000 | tos << 4);
+		h.len = be16(j->len + UDP_LEN + VXLAN_LEN);
+		h.next = PROTO_UDP;
+		h.hops = ttl;
+		for (int i = 0; i < 4; i++) {
+			h.source[2 * i] = first_half(p->source.word[i]);
+			h.source[2 * i + 1] = second_half(p->source.word[i]);
+			h.address[2 * i] = first_half(p->address.word[i]);
+			h.address[2 * i + 1] = second_half(p->address.word[i]);
+		}
+		h.udp_port = p->udp_port;
+		h.udp_len = be16(j->len + UDP_LEN + VXLAN_LEN);
+		h.vxlan[0] = be16(0x0800);
+		h.vxlan[2] = be16(j->vni >> 8);
+		h.vxlan[3] = be16(j->vni << 8);
+		copy_mac(h.inner_dst, j->front.dst);
+		copy_mac(h.inner_src, j->front.src);
+		h.inner_type = j->front.type;
+		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0))
+			return TCX_DROP;
+	}
+	/* A frame that leaves a local socket through a TAP still has the overlay's route on it. Should the neighbour have to be asked for its address, the
+	 * kernel would go on by that route afterwards. Without a next hop it looks up a new one.
+	 */
+	if (!ingress)
+		return bpf_redirect_neigh(p->ifindex, 0, 0, 0);
+	return bpf_redirect_neigh(p->ifindex, &hop, sizeof(hop), 0);
+}
+
+/* Carries a frame that was judged TO_PEER or TO_PORT. Returns the program's answer, or -1 when the frame is as it was. */
+inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdict, bool ingress)
+{
+	__u32 tci = skb->vlan_tci, arrived = j->in.bytes;
+	bool tagged = skb->vlan_present;
+	int answer;
+
+	if (tagged) {
+		/* A port counts what arrived there: with the tag. */
+		arrived += 4 * j->in.packets;
+		if (bpf_skb_vlan_pop(skb))
+			return -1;
+	}
+	if (verdict == TO_PEER)
+		answer = encapsulate(skb, j, ingress);
+	else
+		answer = to_device(skb, j->to, j->vid ? (j->vid | (tagged ? tci & PRIORITY_MASK : 0)) : 0, j->front.dst, ingress);
+	if (answer < 0) {
+		if (tagged && bpf_skb_vlan_push(skb, be16(ETH_8021Q), tci))
+			return TCX_DROP;
+		return -1;
+	}
+	if (answer == TCX_DROP) {
+		tally(RACE, j->in.packets);
+		return answer;
+	}
+	refresh(j->source);
+	tally(verdict, j->in.packets);
+	count(&port_counters, j->port->index, j->in.packets, arrived, 0, 0);
+	if (verdict == TO_PEER) {
+		count(&vni_counters, j->domain->slot, j->in.packets, arrived, j->in.packets, j->in.bytes);
+		count(&peer_counters, j->peer_index, 0, 0, j->in.packets, j->in.bytes);
+	} else {
+		count(&vni_counters, j->domain->slot, j->in.packets, arrived, j->in.packets, arrived);
+		count(&port_counters, j->to->index, 0, 0, j->in.packets, arrived);
+	}
+	return answer;
+}
+
+/* Frames that leave the stack through a TAP, toward user space. */
+inline_always int from_tap(struct __sk_buff *skb)
+{
+	struct job j = {};
+	__u32 v = judge(skb, &j);
+	int answer;
+
+	if (v <= TO_PORT) {
+		answer = carry(skb, &j, v, false);
+		if (answer >= 0)
+			return answer;
+		v = REFUSED;
+	}
+	tally(v, 1);
+	return TCX_NEXT;
+}
+
+/* Frames that come in on a device that user space reads by a packet socket. The socket's filter has decided right before, on this CPU: what it kept is
+ * dropped here, for the host's stack must not see it; what it left alone is carried. Should that not work after all, the frame comes in once
+ * more, with a mark that makes the filter keep it.
+ */
+inline_always int from_device(struct __sk_buff *skb)
+{
+	__u32 zero = 0, v;
+	struct judgement *said = bpf_map_lookup_elem(&judged, &zero);
+	struct job j = {};
+	int answer;
+
+	if (!said)
+		return TCX_DROP;
+	if (!settings.alone) {
+		bool fresh = said->ifindex == skb->ifindex && said->len == skb->len;
+
+		v = said->verdict;
+		said->ifindex = 0;
+		if (!fresh)
+			return TCX_DROP; /* no filter: the socket has the frame */
+		if (v > TO_PORT) {
+			tally(v, 1);
+			return TCX_DROP;
+		}
+	}
+	v = judge(skb, &j);
+	if (v <= TO_PORT) {
+		answer = carry(skb, &j, v, true);
+		if (answer >= 0)
+			return answer;
+		v = REFUSED;
+	}
+	if (settings.alone) {
+		tally(v, 1);
+		return TCX_DROP;
+	}
+	skb->mark = settings.mark;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/* Which frames a packet socket keeps: those that the tcx program on the same device will not take. */
+inline_always int keep(struct __sk_buff *skb)
+{
+	__u32 zero = 0, v = GIVEN_BACK;
+	struct judgement *say = bpf_map_lookup_elem(&judged, &zero);
+	struct job j = {};
+
+	if (skb->pkt_type == PACKET_OUTGOING)
+		return 0;
+	if (skb->mark != settings.mark)
+		v = judge(skb, &j);
+	if (say) {
+		say->ifindex = skb->ifindex;
+		say->len = skb->len;
+		say->verdict = v;
+	} else {
+		v = GIVEN_BACK;
+	}
+	return v <= TO_PORT ? 0 : -1;
+}
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+//go:build ignore
+
+/* Datagrams from the underlay. */
+#ifndef VTEPD_FROM_WIRE_H
+#define VTEPD_FROM_WIRE_H
+
+#include "frame.h"
+
+/* The outer headers; each struct starts on the stack so that IP is aligned. */
+struct wire4 {
+	__u16 align;
+	__u8 eth[ETH_LEN];
+	union {
+		struct {
+			__u8 version;
+			__u8 tos;
+			__u16 len;
+			__u16 id;
+			__u16 fragment;
+			__u8 ttl;
+			__u8 proto;
+			__u16 check;
+			__u32 source;
+			__u32 address;
+		};
+		__u16 half[IP4_LEN / 2];
+	};
+	__u16 udp_source;
+	__u16 udp_port;
+	__u16 udp_len;
+	__u16 udp_check;
+	__u32 vxlan[2];
+};
+
+struct wire6 {
+	__u16 align;
+	__u8 eth[ETH_LEN];
+	__u8 class[4];
+	__u16 len;
+	__u8 next;
+	__u8 hops;
+	struct address source;
+	struct address address;
+	__u16 udp_source;
+	__u16 udp_port;
+	__u16 udp_len;
+	__u16 udp_check;
+	__u32 vxlan[2];
+};
+
+_Static_assert(sizeof(struct wire4) == 2 + 50, "wire4");
+_Static_assert(sizeof(struct wire6) == 2 + 70, "wire6");
+
+/* A frame in a datagram, and where to. */
+struct letter {
+	struct front front;
+	struct inside in;
+	struct domain *domain;
+	struct port *to;
+	struct address source;
+	__u32 peer;
+	__u32 vni;
+	__u32 off; /* of the inner frame, bytes from the outer one */
+	__u32 len; /* of the inner frame */
+	int vid;
+	int ecn; /* that the inner header has to get, or -1 */
+	__u8 outer_tos;
+	bool no_checksum6;
+};
+
+/* What is not for a VTEP of ours: it goes its way and is not counted. */
+enum { NOT_OURS = NUM_VERDICTS };
+
+/* Reads the outer headers of a frame of total bytes. Returns FROM_PEER, NOT_OURS or why it goes to user space. */
+inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, struct letter *l, __u32 *flags_vni)
+{
+	bool ours = false;
+
+	if (!ipv6) {
+		struct wire4 w;
+		__u32 sum = 0;
+
+		if (total < sizeof(w) - 2 || load(ctx, xdp, 0, w.eth, sizeof(w) - 2))
+			return NOT_OURS;
+		if (w.version != 0x45 || w.proto != PROTO_UDP || !our_udp_port(w.udp_port))
+			return NOT_OURS;
+#pragma unroll
+		for (__u32 i = 0; i < MAX_LOCALS; i++)
+			if (i < settings.locals4 && settings.local4[i] == w.address)
+				ours = true;
+		if (!ours || group(w.eth))
+			return NOT_OURS;
+#pragma unroll
+		for (int i = 0; i < IP4_LEN / 2; i++)
+			sum += w.half[i];
+		sum = (sum & 0xffff) + (sum >> 16);
+		sum = (sum & 0xffff) + (sum >> 16);
+		if (w.fragment & be16(0x3fff) || sum != 0xffff || be16(w.len) != total - ETH_LEN || be16(w.udp_len) != total - ETH_LEN - IP4_LEN)
+			return ODD_OUTER;
+		l->source.word[0] = 0;
+		l->source.word[1] = 0;
+		l->source.word[2] = be32(0xffff);
+		l->source.word[3] = w.source;
+		l->outer_tos = w.tos;
+		l->no_checksum6 = false;
+		l->off = sizeof(w) - 2;
+		flags_vni[0] = w.vxlan[0];
+		flags_vni[1] = w.vxlan[1];
+	} else {
+		struct wire6 w;
+
+		if (total < sizeof(w) - 2 || load(ctx, xdp, 0, w.eth, sizeof(w) - 2))
+			return NOT_OURS;
+		if (w.class[0] >> 4 != 6 || w.next != PROTO_UDP || !our_udp_port(w.udp_port))
+			return NOT_OURS;
+#pragma unroll
+		for (__u32 i = 0; i < MAX_LOCALS; i++)
+			if (i < settings.locals6 && settings.local6[i].word[3] == w.address.word[3] && settings.local6[i].word[2] == w.address.word[2] &&
+			    settings.local6[i].word[1] == w.address.word[1] && settings.local6[i].word[0] == w.address.word[0])
+				ours = true;
+		if (!ours || group(w.eth))
+			return NOT_OURS;
+		if (be16(w.len) != total - ETH_LEN - IP6_LEN || w.udp_len != w.len)
+			return ODD_OUTER;
+		l->source = w.source;
+		l->outer_tos = w.class[0] << 4 | w.class[1] >> 4;
+		l->no_checksum6 = !w.udp_check;
+		l->off = sizeof(w) - 2;
+		flags_vni[0] = w.vxlan[0];
+		flags_vni[1] = w.vxlan[1];
+	}
+	l->len = total - l->off;
+	return FROM_PEER;
+}
+
+/* Decides on a datagram without changing it: FROM_PEER, NOT_OURS, or why it goes to user space. The order is that of worker.wireStages. */
+inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, __u32 gso_size, struct letter *l)
+{
+	__u32 vxlan[2], flags, v, place, ecn;
+	struct fdb_value *src, *dst;
+	struct source_key key;
+	__u32 *peer;
+
+	v = open_outer(ctx, xdp, ipv6, total, l, vxlan);
+	if (v != FROM_PEER)
+		return v;
+	if (!(vxlan[0] & be32(0x08000000)))
+		return ODD_VXLAN;
+	l->vni = be32(vxlan[1]) >> 8;
+	l->domain = bpf_map_lookup_elem(&domains, &l->vni);
+	if (!l->domain)
+		return NO_DOMAIN;
+	flags = l->domain->flags;
+	if (flags & DOMAIN_TO_USER)
+		return DOMAIN_POLICY;
+	if (flags & DOMAIN_STRICT && (vxlan[0] != be32(0x08000000) || vxlan[1] & be32(0xff)))
+		return ODD_VXLAN;
+	if (l->no_checksum6 && !(flags & DOMAIN_ZERO6_RX))
+		return UDP_CHECKSUM;
+
+	key.vni = l->vni;
+	key.address = l->source;
+	peer = bpf_map_lookup_elem(&sources, &key);
+	if (!peer)
+		return UNKNOWN_PEER;
+	l->peer = *peer;
+	place = l->peer | PLACE_PEER;
+
+	if (!load_front(ctx, xdp, l->off, l->len, &l->front))
+		return NOT_IP;
+	if (group(l->front.dst))
+		return GROUP_ADDRESS;
+	if (group(l->front.src) || zero_mac(l->front.src))
+		return BAD_SOURCE;
+	v = look_inside(ctx, xdp, l->off, l->len, gso_size, flags, false, &l->front, &l->in);
+	if (v != FROM_PEER)
+		return v;
+
+	/* RFC 6040 4.2, figure 4. */
+	ecn = l->outer_tos & ECN_MASK;
+	l->ecn = -1;
+	if (ecn == ECN_CE) {
+		if (!(l->in.tos & ECN_MASK))
+			return ECN_DROP;
+		if ((l->in.tos & ECN_MASK) != ECN_CE)
+			l->ecn = ECN_CE;
+	} else if (ecn == 1 && (l->in.tos & ECN_MASK) == ECN_ECT0) {
+		l->ecn = 1;
+	}
+
+	src = find(l->vni, l->front.src);
+	if (flags & DOMAIN_LEARNING) {
+		if (!src || src->place != place) {
+			if (!xdp) /* which is asked first, and passes the datagram on to tcx */
+				report_source(l->vni, l->front.src, place);
+			return UNKNOWN_SOURCE;
+		}
+		refresh(src);
+	} else if (src && src->flags & ENTRY_STATIC && src->place != place) {
+		return UNKNOWN_SOURCE;
+	}
+
+	dst = find(l->vni, l->front.dst);
+	if (!dst)
+		return UNKNOWN_DESTINATION;
+	place = dst->place;
+	if (place & PLACE_PEER)
+		return SAME_PLACE;
+	l->to = bpf_map_lookup_elem(&ports, &place);
+	if (!l->to)
+		return UNKNOWN_DESTINATION;
+	l->vid = tag_for(l->to, l->vni);
+	if (l->vid < 0)
+		return UNKNOWN_DESTINATION;
+	if (l->in.largest > l->to->max_frame)
+		return TOO_LARGE;
+	return FROM_PEER;
+}
+
+inline_always void count_arrival(const struct letter *l)
+{
+	count(&peer_counters, l->peer, l->in.packets, l->in.bytes, 0, 0);
+	count(&vni_counters, l->domain->slot, l->in.packets, l->in.bytes, 0, 0);
+}
+
+/* Gives an unwrapped frame to a port. There is no way back from here. */
+inline_always int deliver(struct __sk_buff *skb, const struct port *to, const struct domain *d, const struct inside *in, int vid, const __u8 *dst)
+{
+	int answer = to_device(skb, to, vid, dst, true);
+
+	if (answer < 0 || answer == TCX_DROP) {
+		tally(RACE, in->packets);
+		return TCX_DROP;
+	}
+	tally(FROM_PEER, in->packets);
+	count(&port_counters, to->index, 0, 0, in->packets, in->bytes);
+	count(&vni_counters, d->slot, 0, 0, in->packets, in->bytes);
+	return answer;
+}
+
+/* Writes the ECN field of the IP header behind the Ethernet header. */
+inline_always long set_ecn(struct __sk_buff *skb, const struct front *f, __u32 ecn)
+{
+	__u16 field = f->half[0];
+
+	if (f->type == be16(ETH_IP4)) {
+		field = (field & be16(0xfffc)) | be16(ecn);
+		if (bpf_l3_csum_replace(skb, ETH_LEN + 10, f->half[0], field, 2))
+			return -1;
+	} else {
+		field = (field & be16(0xffcf)) | be16(ecn << 4);
+	}
+	return bpf_skb_store_bytes(skb, ETH_LEN, &field, sizeof(field), BPF_F_RECOMPUTE_CSUM);
+}
+
+/* A datagram that comes in whole. */
+inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
+{
+	struct letter l = {};
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+	__u32 gso_size = skb->gso_size;
+	__u32 v = judge_datagram(skb, false, ipv6, skb->len, gso_size, &l);
+
+	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly; and its UDP kind cannot be told to a
+	 * receiver that does not take superframes.
+	 */
+	if (v == FROM_PEER && gso_size && (l.to->kind == KIND_NETDEV || l.in.proto != PROTO_TCP))
+		v = ODD_SUPERFRAME;
+	if (v != FROM_PEER) {
+		if (v != NOT_OURS)
+			tally(v, 1);
+		return TCX_NEXT;
+	}
+	if (l.front.type != (__u16)skb->protocol) {
+		if (!settings.switch_family)
+			return TCX_NEXT;
+		flags |= ipv6 ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
+	}
+	if (bpf_skb_adjust_room(skb, ipv6 ? -(IP6_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN) : -(IP4_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN), BPF_ADJ_ROOM_MAC, flags)) {
+		tally(REFUSED, 1);
+		return TCX_NEXT;
+	}
+	count_arrival(&l);
+	if (bpf_skb_store_bytes(skb, 0, l.front.dst, ETH_LEN, BPF_F_RECOMPUTE_CSUM) || (l.ecn >= 0 && set_ecn(skb, &l.front, l.ecn))) {
+		tally(RACE, l.in.packets);
+		return TCX_DROP;
+	}
+	return deliver(skb, l.to, l.domain, &l.in, l.vid, l.front.dst);
+}
+
+/* A frame that XDP unwrapped, and that may have been joined with others since. */
+inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
+{
+	struct domain *d = bpf_map_lookup_elem(&domains, &vni);
+	struct inside in = {.packets = 1};
+	struct fdb_value *dst;
+	struct port *to;
+	struct front f;
+	__u32 place;
+	int vid;
+
+	if (!d || !load_front(skb, false, 0, skb->len, &f) || look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &f, &in) != FROM_PEER)
+		goto race;
+	dst = find(vni, f.dst);
+	if (!dst || dst->place & PLACE_PEER)
+		goto race;
+	place = dst->place;
+	to = bpf_map_lookup_elem(&ports, &place);
+	if (!to)
+		goto race;
+	vid = tag_for(to, vni);
+	if (vid < 0 || in.largest > to->max_frame)
+		goto race;
+	return deliver(skb, to, d, &in, vid, f.dst);
+race:
+	tally(RACE, in.packets);
+	return TCX_DROP;
+}
+
+inline_always int from_underlay(struct __sk_buff *skb)
+{
+	struct unwrapped *meta = (void *)(unsigned long)skb->data_meta;
+	__u8 *data = (void *)(unsigned long)skb->data;
+
+	if ((void *)(meta + 1) <= (void *)data && meta->magic == UNWRAPPED_MAGIC)
+		return unwrapped_frame(skb, meta->vni);
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
+		return TCX_NEXT;
+	if (skb->protocol == be16(ETH_IP4))
+		return unwrap(skb, false);
+	if (skb->protocol == be16(ETH_IP6))
+		return unwrap(skb, true);
+	return TCX_NEXT;
+}
+
+/* The same before the kernel has made an sk_buff of the datagram: the inner frame is laid bare, for the kernel to join with its like. */
+inline_always int lay_bare(struct xdp_md *ctx, bool ipv6, __u32 total)
+{
+	const int off = ipv6 ? IP6_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN : IP4_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN;
+	struct letter l = {};
+	__u32 v = judge_datagram(ctx, true, ipv6, total, 0, &l);
+	struct unwrapped *meta;
+	__u8 *data, *end;
+
+	if (v != FROM_PEER) /* the tcx program comes to the same answer and counts it */
+		return XDP_PASS;
+	if (bpf_xdp_adjust_head(ctx, off))
+		return XDP_PASS;
+	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*meta)))
+		goto back;
+	data = (void *)(unsigned long)ctx->data;
+	end = (void *)(unsigned long)ctx->data_end;
+	meta = (void *)(unsigned long)ctx->data_meta;
+	if ((void *)(meta + 1) > (void *)data || data + ETH_LEN + IP4_LEN > end)
+		goto back;
+	meta->magic = UNWRAPPED_MAGIC;
+	meta->vni = l.vni;
+	if (l.ecn >= 0) {
+		__u16 *field = (__u16 *)(data + ETH_LEN), old = *field;
+
+		if (l.front.type == be16(ETH_IP4)) {
+			__u16 *check = (__u16 *)(data + ETH_LEN + 10);
+			__u32 sum = (__u16)~*check + (__u16)~old; /* RFC 1624, equation 3 */
+
+			*field = (old & be16(0xfffc)) | be16(l.ecn);
+			sum += *field;
+			sum = (sum & 0xffff) + (sum >> 16);
+			sum = (sum & 0xffff) + (sum >> 16);
+			*check = ~sum;
+		} else {
+			*field = (old & be16(0xffcf)) | be16(l.ecn << 4);
+		}
+	}
+	count_arrival(&l);
+	return XDP_PASS;
+back:
+	bpf_xdp_adjust_head(ctx, -off);
+	return XDP_PASS;
+}
+
+inline_always int bare(struct xdp_md *ctx)
+{
+	__u8 *data = (void *)(unsigned long)ctx->data;
+	__u8 *end = (void *)(unsigned long)ctx->data_end;
+	__u32 total;
+
+	if (data + ETH_LEN > end)
+		return XDP_PASS;
+	total = bpf_xdp_get_buff_len(ctx);
+	if (*(__u16 *)(data + 12) == be16(ETH_IP4))
+		return lay_bare(ctx, false, total);
+	if (*(__u16 *)(data + 12) == be16(ETH_IP6))
+		return lay_bare(ctx, true, total);
+	return XDP_PASS;
+}
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+//go:build ignore
+
+/* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
+ * space writes everything but fdb_value.seen, the counters, the budget and judged.
+ */
+#ifndef VTEPD_MAPS_H
+#define VTEPD_MAPS_H
+
+#include "kernel.h"
+
+/* An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d (RFC 4291 2.5.5.2). */
+struct address {
+	__u32 word[4];
+};
+
+enum {
+	MAX_LOCALS = 8, /* own addresses of a family */
+	MAX_UDP_PORTS = 16, /* UDP ports datagrams are taken from */
+};
+
+/* Constants of one load: the verifier knows them, and what they switch off is no longer there when a program runs. */
+struct settings {
+	__u32 local4[MAX_LOCALS];
+	struct address local6[MAX_LOCALS];
+	__u16 udp_ports[MAX_UDP_PORTS]; /* network byte order; 0: unused */
+	__u32 locals4;
+	__u32 locals6;
+	__u32 source_first; /* outer UDP source ports: the first, and how many */
+	__u32 source_count;
+	__u32 learn_budget; /* events a second and CPU */
+	__u32 mark; /* of frames given back to user space */
+	__u32 switch_family; /* adjust_room can change IPv4 into IPv6 when it decapsulates, and back */
+	__u32 alone; /* no packet socket reads the ports */
+};
+
+volatile const struct settings settings = {};
+
+struct fdb_key {
+	__u32 vni;
+	__u8 mac[6];
+	__u16 zero;
+};
+
+enum {
+	PLACE_PEER = 1u << 31, /* of fdb_value.place: a peer's index and not a port's */
+	ENTRY_STATIC = 1, /* of fdb_value.flags */
+};
+
+struct fdb_value {
+	__u32 place;
+	__u32 flags;
+	__u32 seen; /* second of the coarse monotonic clock; the programs write it too */
+};
+
+enum port_kind { KIND_TAP, KIND_VETH, KIND_NETDEV };
+
+struct port {
+	__u32 index;
+	__u32 ifindex;
+	enum port_kind kind;
+	__u32 max_frame; /* bytes, untagged */
+	__u32 untagged; /* VNI, 0: none */
+	__u16 native_vid; /* 0: none */
+	__u8 trunk; /* has (port, VID) entries */
+	__u8 to_user;
+	__u8 peer_mac[6]; /* of the other end of a veth */
+	__u16 zero;
+};
+
+struct vid_key {
+	__u32 port;
+	__u32 number; /* VID in vid_to_vni, VNI in vni_to_vid */
+};
+
+enum {
+	DOMAIN_TO_USER = 1 << 0,
+	DOMAIN_LEARNING = 1 << 1,
+	DOMAIN_STRICT = 1 << 2,
+	DOMAIN_ZERO4_TX = 1 << 3,
+	DOMAIN_ZERO6_TX = 1 << 4,
+	DOMAIN_ZERO6_RX = 1 << 5,
+	DOMAIN_INHERIT_TTL = 1 << 6,
+	DOMAIN_INHERIT_DSCP = 1 << 7,
+	DOMAIN_ECN_LINUX = 1 << 8,
+	DOMAIN_SYN_TO_USER = 1 << 9,
+	DOMAIN_SPOOF_GUARD = 1 << 10,
+};
+
+struct domain {
+	__u32 slot; /* in vni_counters */
+	__u32 flags;
+	__u8 ttl;
+	__u8 tos; /* its ECN bits are 0 */
+	__u16 zero;
+};
+
+struct peer {
+	struct address source;
+	struct address address;
+	__u32 next_hop[4]; /* IPv4 in the first */
+	__u32 next_hop_family;
+	__u32 ifindex;
+	__u32 max_frame; /* bytes of the inner frame */
+	__u16 udp_port; /* network byte order */
+	__u8 ipv6;
+	__u8 zero;
+};
+
+struct source_key {
+	__u32 vni;
+	struct address address;
+};
+
+struct counters {
+	__u64 rx_packets;
+	__u64 rx_bytes;
+	__u64 tx_packets;
+	__u64 tx_bytes;
+};
+
+/* What becomes of a frame. The first three are carried; the others go to user space, for the reason named. */
+enum verdict {
+	TO_PEER,
+	FROM_PEER,
+	TO_PORT,
+	RACE, /* dropped: unwrapped already when its destination vanished */
+	NO_PORT,
+	PORT_TO_USER,
+	NOT_IP,
+	GROUP_ADDRESS,
+	BAD_SOURCE,
+	TAGGED,
+	NO_DOMAIN,
+	DOMAIN_POLICY,
+	ODD_IP,
+	ODD_OUTER,
+	ODD_VXLAN,
+	UDP_CHECKSUM,
+	UNKNOWN_PEER,
+	UNKNOWN_SOURCE,
+	UNKNOWN_DESTINATION,
+	SAME_PLACE,
+	NO_ROUTE,
+	TOO_LARGE,
+	ODD_SUPERFRAME,
+	ECN_DROP,
+	REFUSED, /* the kernel did not take the change to the frame */
+	GIVEN_BACK, /* the socket filter left it to a program that could not take it after all */
+	NUM_VERDICTS,
+};
+
+struct totals {
+	__u64 count[NUM_VERDICTS]; /* packets */
+};
+
+struct learn_event {
+	__u32 vni;
+	__u32 place;
+	__u8 mac[6];
+	__u16 zero;
+};
+
+struct budget {
+	__u32 second;
+	__u32 used;
+};
+
+/* What the socket filter said of the frame that comes next on this CPU: it runs right before the tcx program, on the same frame. */
+struct judgement {
+	__u32 ifindex; /* 0: none */
+	__u32 len;
+	enum verdict verdict;
+};
+
+/* Written in front of an unwrapped frame by XDP, read by tcx on the same device. Two versions of the programs meet here while one replaces the
+ * other: the layout may only change together with the magic number.
+ */
+struct unwrapped {
+	__u32 magic;
+	__u32 vni;
+};
+
+enum { UNWRAPPED_MAGIC = 0x56544550 };
+
+#define HASH(name, key_type, value_type, max)          \
+	struct {                                       \
+		__uint(type, BPF_MAP_TYPE_HASH);       \
+		__uint(map_flags, BPF_F_NO_PREALLOC);  \
+		__uint(max_entries, max);              \
+		__type(key, key_type);                 \
+		__type(value, value_type);             \
+	} name SEC(".maps")
+
+#define PERCPU(name, value_type, max)                  \
+	struct {                                       \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); \
+		__uint(max_entries, max);              \
+		__type(key, __u32);                    \
+		__type(value, value_type);             \
+	} name SEC(".maps")
+
+/* The sizes are placeholders: user space sets them. */
+HASH(fdb, struct fdb_key, struct fdb_value, 1);
+HASH(ports, __u32, struct port, 1); /* by index */
+HASH(devices, __u32, struct port, 1); /* by ifindex */
+HASH(vid_to_vni, struct vid_key, __u32, 1);
+HASH(vni_to_vid, struct vid_key, __u32, 1);
+HASH(domains, __u32, struct domain, 1); /* by VNI */
+HASH(peers, __u32, struct peer, 1); /* by index */
+HASH(sources, struct source_key, __u32, 1);
+PERCPU(port_counters, struct counters, 1);
+PERCPU(peer_counters, struct counters, 1);
+PERCPU(vni_counters, struct counters, 1);
+PERCPU(totals, struct totals, 1);
+PERCPU(budgets, struct budget, 1);
+PERCPU(judged, struct judgement, 1);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} events SEC(".maps");
+
+#endif

@@ -1,0 +1,93 @@
+package xdp
+
+import (
+	"fmt"
+	"testing"
+
+	"vtepd/bench/lab"
+)
+
+// mtu leaves room for the outer headers on an underlay of 1500 bytes.
+func mtu(ipv6 bool) int {
+	if ipv6 {
+		return 1430
+	}
+	return 1450
+}
+
+// TestPaths sends everything that is carried over every pair of ways in and out: echo requests, TCP and UDP superframes, both inner
+// families over both outer ones.
+func TestPaths(t *testing.T) {
+	for _, ipv6 := range []bool{false, true} {
+		for _, wire := range []bool{false, true} {
+			for _, decap := range []DecapMode{TCX, XDPNative} {
+				if !wire && decap == XDPNative {
+					continue // switches segmentation offload of the other end off: then it is a wire
+				}
+				for _, kind := range []string{"tap", "veth"} {
+					word := map[bool]string{false: "4", true: "6"}[ipv6] + map[bool]string{false: "-whole", true: "-wire"}[wire]
+					t.Run(fmt.Sprintf("%s%s-%s", kind, word, [...]string{"auto", "tcx", "xdp"}[decap]), func(t *testing.T) {
+						l := lab.New(t)
+						a, b, link := newSides(t, ipv6, func(o *Options, _ *Domain) { o.Decap = decap })
+						if wire {
+							link.OffloadsOff()
+						}
+						var sa, sb *station
+						if kind == "tap" {
+							sa, sb = a.tap("tap0", mtu(ipv6)), b.tap("tap0", mtu(ipv6))
+						} else {
+							sa, sb = a.veth(l, "wa", mtu(ipv6)), b.veth(l, "wb", mtu(ipv6))
+						}
+						meet(sa, sb)
+						carries(t, sa, sb, wire)
+						balanced(t, sa, sb)
+					})
+				}
+			}
+		}
+	}
+}
+
+// carries wants all that the programs are for to arrive. UDP superframes that cross the underlay whole are not among it.
+func carries(t *testing.T, a, b *station, wire bool) {
+	t.Helper()
+	check := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	check("echo 4", a.ping(b.host.Overlay4()))
+	check("echo 6", a.ping(b.host.Overlay6()))
+	check("tcp 4", transfer(a, b, b.host.Overlay4(), 4<<20))
+	check("tcp 6", transfer(b, a, a.host.Overlay6(), 4<<20))
+	if !wire {
+		return
+	}
+	check("udp 4", datagrams(a, b, b.host.Overlay4(), 10, 20, 1200, false))
+	check("udp 6", datagrams(b, a, a.host.Overlay6(), 10, 20, 1200, false))
+	check("udp 4 joined", datagrams(a, b, b.host.Overlay4(), 10, 20, 1200, true))
+	check("udp 6 joined", datagrams(b, a, a.host.Overlay6(), 10, 20, 1200, true))
+}
+
+// balanced wants what one side sent to have been received by the other, and no frame lost in a race.
+func balanced(t *testing.T, a, b *station) {
+	t.Helper()
+	ta, tb := a.f.Totals(), b.f.Totals()
+	if ta.Encap != tb.Decap || tb.Encap != ta.Decap || ta.Races+tb.Races != 0 {
+		t.Errorf("a: %+v\nb: %+v", ta, tb)
+	}
+	pa, pb := a.f.PeerCounters(peerIndex), b.f.PeerCounters(peerIndex)
+	if pa.TxPackets != pb.RxPackets || pa.TxBytes != pb.RxBytes || pb.TxPackets != pa.RxPackets || pb.TxBytes != pa.RxBytes {
+		t.Errorf("peer counters\na: %+v\nb: %+v", pa, pb)
+	}
+	for _, s := range []*station{a, b} {
+		port, peer, vni := s.f.PortCounters(portIndex), s.f.PeerCounters(peerIndex), s.f.VNICounters(testVNI)
+		if port.RxPackets != peer.TxPackets || port.TxPackets != peer.RxPackets || port.RxBytes != peer.TxBytes || port.TxBytes != peer.RxBytes {
+			t.Errorf("port %+v, peer %+v", port, peer)
+		}
+		if n := port.RxPackets + peer.RxPackets; vni.RxPackets != n || vni.TxPackets != n {
+			t.Errorf("vni %+v, port %+v, peer %+v", vni, port, peer)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// pins is a directory on a bpffs that one process at a time uses:
+//
+//	links/NAME-IFINDEX    attached programs
+//	maps-N/NAME           what Former reads, in layout N
+//
+// bpffs holds no plain files, so the lock is on the directory itself. The kernel drops it with the process.
+type pins struct {
+	dir  string
+	lock int // descriptor of dir
+}
+
+// mapLayout counts changes to the maps in statePins: another version's are not read.
+const mapLayout = 1
+
+// statePins are the maps that Former reads.
+var statePins = []string{"fdb", "ports", "peers"}
+
+// bpffs is where it usually is.
+const bpffs = "/sys/fs/bpf"
+
+func openPins(dir string) (*pins, error) {
+	dir = filepath.Clean(dir)
+	if !filepath.IsAbs(dir) {
+		return nil, fmt.Errorf("pin directory %s: not absolute: %w", dir, ErrInvalid)
+	}
+	if err := ensureBPFFS(dir); err != nil {
+		return nil, err
+	}
+	p := &pins{dir: dir}
+	if err := os.MkdirAll(filepath.Join(dir, "links"), 0o700); err != nil {
+		return nil, fmt.Errorf("pin directory: %w", err)
+	}
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("pin directory %s: %w", dir, err)
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(fd)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("pin directory %s: %w", dir, ErrLocked)
+		}
+		return nil, fmt.Errorf("pin directory %s: lock: %w", dir, err)
+	}
+	p.lock = fd
+	return p, nil
+}
+
+// ensureBPFFS wants a directory to be on a bpffs, and mounts the usual one where nobody has yet.
+func ensureBPFFS(dir string) error {
+	if dir == bpffs || strings.HasPrefix(dir, bpffs+"/") {
+		if on, err := onBPFFS(bpffs); err == nil && !on {
+			if err := unix.Mount("bpf", bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RELATIME, "mode=0700"); err != nil {
+				return fmt.Errorf("mount bpffs on %s: %w", bpffs, err)
+			}
+		}
+	}
+	at := dir
+	for {
+		on, err := onBPFFS(at)
+		if errors.Is(err, os.ErrNotExist) && at != "/" {
+			at = filepath.Dir(at)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("pin directory %s: %w", dir, err)
+		}
+		if !on {
+			return fmt.Errorf("pin directory %s: not on a bpffs: %w", dir, ErrInvalid)
+		}
+		return nil
+	}
+}
+
+func onBPFFS(dir string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return false, err
+	}
+	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
+func (p *pins) link(at place) string { return filepath.Join(p.dir, "links", at.pinName()) }
+
+func (p *pins) maps() string { return filepath.Join(p.dir, fmt.Sprintf("maps-%d", mapLayout)) }
+
+func (p *pins) unlink(path string) error { return ignoreMissing(os.Remove(path)) }
+
+func (p *pins) close() error { return unix.Close(p.lock) }
+
+// stray lists the pinned links that are not among those of ours, XDP first.
+func (p *pins) stray(ours map[place]*attachment) ([]string, error) {
+	known := make(map[string]bool, len(ours))
+	for at := range ours {
+		known[at.pinName()] = true
+	}
+	found, err := os.ReadDir(filepath.Join(p.dir, "links"))
+	if err != nil {
+		return nil, fmt.Errorf("pins: %w", err)
+	}
+	var first, rest []string
+	for _, e := range found {
+		switch path := filepath.Join(p.dir, "links", e.Name()); {
+		case known[e.Name()]:
+		case strings.HasPrefix(e.Name(), pinWords[hookXDP]+"-"):
+			first = append(first, path)
+		default:
+			rest = append(rest, path)
+		}
+	}
+	return append(first, rest...), nil
+}
+
+// dropLinks detaches and removes pinned links.
+func dropLinks(paths []string) error {
+	var errs []error
+	for _, path := range paths {
+		l, err := link.LoadPinnedLink(path, nil)
+		if err != nil {
+			errs = append(errs, ignoreMissing(os.Remove(path)))
+			continue
+		}
+		errs = append(errs, destroy(l))
+	}
+	return errors.Join(errs...)
+}
+
+// keep pins maps in the place of those of a former process, in one step.
+func (p *pins) keep(maps map[string]*ebpf.Map) error {
+	fresh := filepath.Join(p.dir, "maps-new")
+	if err := os.RemoveAll(fresh); err != nil {
+		return fmt.Errorf("pins: %w", err)
+	}
+	if err := os.Mkdir(fresh, 0o700); err != nil {
+		return fmt.Errorf("pins: %w", err)
+	}
+	for name, m := range maps {
+		if err := m.Pin(filepath.Join(fresh, name)); err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+	}
+	stale, err := filepath.Glob(filepath.Join(p.dir, "maps-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range stale {
+		if dir != fresh {
+			if err := os.RemoveAll(dir); err != nil {
+				return fmt.Errorf("pins: %w", err)
+			}
+		}
+	}
+	if err := os.Rename(fresh, p.maps()); err != nil {
+		return fmt.Errorf("pins: %w", err)
+	}
+	return nil
+}
+
+// remove removes everything, the links of a former process and the directory included.
+func (p *pins) remove() error {
+	left, err := p.stray(nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dropLinks(left), os.RemoveAll(p.dir))
+}

@@ -1,0 +1,110 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+)
+
+// Capability is one thing that the kernel has, or why not.
+type Capability struct {
+	Name   string
+	On     bool
+	Reason string // empty when On
+}
+
+// Capabilities is what the kernel lets this process do. All of it was tried, nothing concluded from a version.
+type Capabilities struct {
+	BPF           Capability // load programs
+	TCX           Capability // attach them to devices (Linux 6.6)
+	XDP           Capability // load programs that run in drivers
+	RedirectPeer  Capability // into another namespace (Linux 5.10)
+	RedirectNeigh Capability // with neighbour resolution (Linux 5.10)
+	SwitchFamily  Capability // unwrap IPv4 out of IPv6 and the other way round (Linux 6.3)
+}
+
+// List is all of them in a fixed order.
+func (c *Capabilities) List() []Capability {
+	return []Capability{c.BPF, c.TCX, c.XDP, c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily}
+}
+
+// Probe tries what the kernel lets this process do, once.
+func Probe() Capabilities { return probed() }
+
+var probed = sync.OnceValue(probe)
+
+func probe() Capabilities {
+	name := func(name string, err error) Capability {
+		if err != nil {
+			return Capability{Name: name, Reason: err.Error()}
+		}
+		return Capability{Name: name, On: true}
+	}
+	var c Capabilities
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, License: "MIT",
+	})
+	c.BPF = name("bpf", err)
+	if err != nil {
+		why := errors.New("no bpf")
+		c.TCX, c.XDP = name("tcx", why), name("xdp", why)
+		c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily = name("redirect-peer", why), name("redirect-neigh", why), name("switch-family", why)
+		return c
+	}
+	defer p.Close()
+	c.TCX = name("tcx", probeTCX(p))
+	c.XDP = name("xdp", features.HaveProgramType(ebpf.XDP))
+	c.RedirectPeer = name("redirect-peer", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectPeer))
+	c.RedirectNeigh = name("redirect-neigh", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectNeigh))
+	c.SwitchFamily = name("switch-family", probeSwitchFamily())
+	return c
+}
+
+// probeTCX attaches to a device that does not exist: a kernel with tcx looks for the device.
+func probeTCX(p *ebpf.Program) error {
+	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: p, Attach: ebpf.AttachTCXIngress})
+	if err == nil {
+		return l.Close()
+	}
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// probeSwitchFamily takes the outer header off a frame of zeros that says it is IPv4, and asks for IPv6.
+func probeSwitchFamily() error {
+	const (
+		shorter = -50
+		mac     = 1        // BPF_ADJ_ROOM_MAC
+		flags   = 1 | 1<<8 // BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_DECAP_L3_IPV6
+	)
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS,
+		Instructions: asm.Instructions{
+			asm.Mov.Imm(asm.R2, shorter), asm.Mov.Imm(asm.R3, mac), asm.Mov.Imm(asm.R4, flags),
+			asm.FnSkbAdjustRoom.Call(), asm.Return(),
+		},
+		License: "MIT",
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	frame := make([]byte, 200)
+	frame[12], frame[14] = 0x08, 0x45
+	answer, err := p.Run(&ebpf.RunOptions{Data: frame})
+	if err != nil {
+		return err
+	}
+	if answer != 0 {
+		return fmt.Errorf("adjust_room: %d: %w", int32(answer), ebpf.ErrNotSupported)
+	}
+	return nil
+}

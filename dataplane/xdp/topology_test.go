@@ -1,0 +1,219 @@
+package xdp
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"vtepd/bench/lab"
+	"vtepd/dataplane/tap"
+)
+
+const (
+	testVNI  = 7777
+	testPort = 4789
+	testMTU  = 1450
+	// The index of the one peer of a side, and of its first port.
+	peerIndex = 5
+	portIndex = 3
+)
+
+// side is one host with a fast path and nobody in user space: what the programs do not carry goes nowhere.
+type side struct {
+	t    *testing.T
+	host *lab.Host
+	wire lab.End
+	f    *FastPath
+	next uint32
+}
+
+// station is where a workload lives: a namespace and an interface in it.
+type station struct {
+	*side
+	host *lab.Host
+	dev  string
+	port Port
+	mac  net.HardwareAddr
+}
+
+// newSides joins two hosts by fast paths.
+//
+//	station ── port ── side a ── eth0 ═══ eth0 ── side b ── port ── station
+//	                  192.0.2.1       192.0.2.2
+//	                  2001:db8::1     2001:db8::2
+func newSides(t *testing.T, ipv6 bool, change func(*Options, *Domain)) (a, b *side, link *lab.Link) {
+	t.Helper()
+	l := lab.New(t)
+	needFastPath(t)
+	ha, hb := l.Host("a"), l.Host("b")
+	link = l.Link(ha, hb, lab.LinkOptions{})
+	a, b = &side{t: t, host: ha, wire: link.A, next: portIndex}, &side{t: t, host: hb, wire: link.B, next: portIndex}
+	a.start(b, ipv6, change)
+	b.start(a, ipv6, change)
+	t.Cleanup(func() { // before the lab goes
+		for _, s := range []*side{a, b} {
+			if s.f != nil {
+				s.do(func() error { s.f.Close(); return nil })
+			}
+		}
+	})
+	return a, b, link
+}
+
+// needFastPath skips where the kernel has no fast path, and says what is missing.
+func needFastPath(t testing.TB) {
+	t.Helper()
+	c := Probe()
+	for _, c := range c.List() {
+		if !c.On {
+			t.Skipf("%s: %s", c.Name, c.Reason)
+		}
+	}
+}
+
+func (s *side) do(f func() error) {
+	s.t.Helper()
+	if err := s.host.Do(f); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *side) underlay(ipv6 bool) netip.Addr {
+	if ipv6 {
+		return s.host.Underlay6()
+	}
+	return s.host.Underlay4()
+}
+
+// domain is what the tests' VNI is unless they change it.
+func testDomain() Domain {
+	return Domain{VNI: testVNI, Learning: true, ZeroChecksumTx: true, ZeroChecksum6Tx: true, ZeroChecksum6Rx: true}
+}
+
+func (s *side) start(other *side, ipv6 bool, change func(*Options, *Domain)) {
+	s.t.Helper()
+	o := Options{Locals: []netip.Addr{s.host.Underlay4(), s.host.Underlay6()}, Ports: []uint16{testPort}, MaxEntries: 4096, Alone: true}
+	d := testDomain()
+	if change != nil {
+		change(&o, &d)
+	}
+	s.do(func() (err error) {
+		if s.f, err = Open(o); err != nil {
+			return err
+		}
+		if err := s.f.PutDomain(d); err != nil {
+			return err
+		}
+		remote, overhead := other.underlay(ipv6), 50
+		if ipv6 {
+			overhead = 70
+		}
+		err = s.f.PutPeer(Peer{
+			Index: peerIndex, Addr: netip.AddrPortFrom(remote, testPort), Ifindex: s.host.Index(s.wire.Name), NextHop: remote, MaxFrame: 1500 + 14 - overhead,
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.f.PutSource(testVNI, remote, peerIndex); err != nil {
+			return err
+		}
+		_, err = s.f.AttachUnderlay(s.host.Index(s.wire.Name))
+		return err
+	})
+}
+
+// tap makes a TAP port whose interface the host itself uses.
+func (s *side) tap(name string, mtu int) *station {
+	s.t.Helper()
+	st := &station{side: s, host: s.host, dev: name}
+	s.do(func() error {
+		d, err := tap.Open(tap.Options{Name: name, Offload: true, MTU: mtu, Addresses: s.host.OverlayPrefixes()})
+		if err != nil {
+			return err
+		}
+		s.t.Cleanup(func() { d.Close() })
+		return d.SetUp(true)
+	})
+	st.port = Port{Index: s.next, Ifindex: s.host.Index(name), Kind: TAP, MaxFrame: mtu + 14, Untagged: testVNI}
+	st.mac = s.host.MAC(name)
+	st.put(Egress)
+	return st
+}
+
+// veth makes a port with a workload in a namespace of its own behind it.
+func (s *side) veth(l *lab.Lab, name string, mtu int) *station {
+	s.t.Helper()
+	w := l.Workload(s.host, name, "v"+name, mtu)
+	st := &station{side: s, host: w, dev: "eth0", mac: w.MAC("eth0")}
+	st.port = Port{Index: s.next, Ifindex: s.host.Index("v" + name), Kind: Veth, MaxFrame: mtu + 14, Untagged: testVNI, PeerMAC: [6]byte(st.mac)}
+	st.put(Ingress)
+	return st
+}
+
+func (st *station) put(at Hook) {
+	st.t.Helper()
+	st.next++
+	st.do(func() error {
+		if err := st.f.PutPort(st.port); err != nil {
+			return err
+		}
+		return st.f.AttachPort(st.port.Ifindex, at)
+	})
+}
+
+// do is the side's: a station's own namespace is host.
+func (st *station) do(f func() error) { st.t.Helper(); st.side.do(f) }
+
+// meet tells both fast paths and both kernels where two stations are.
+func meet(a, b *station) {
+	for _, p := range [][2]*station{{a, b}, {b, a}} {
+		me, other := p[0], p[1]
+		own := Entry{VNI: testVNI, MAC: [6]byte(me.mac), Index: me.port.Index, Seen: me.f.Now()}
+		far := Entry{VNI: testVNI, MAC: [6]byte(other.mac), ToPeer: true, Index: peerIndex, Seen: me.f.Now()}
+		if me.side == other.side {
+			far.ToPeer, far.Index = false, other.port.Index
+		}
+		for _, e := range []Entry{own, far} {
+			if err := me.f.PutEntry(e); err != nil {
+				me.t.Fatal(err)
+			}
+		}
+		me.neighbour(other)
+	}
+}
+
+// neighbour spares the kernel the question for an address, which the programs do not carry.
+func (st *station) neighbour(other *station) {
+	st.t.Helper()
+	for _, a := range []netip.Addr{other.host.Overlay4(), other.host.Overlay6()} {
+		n := &netlink.Neigh{LinkIndex: st.host.Index(st.dev), State: netlink.NUD_PERMANENT, IP: a.AsSlice(), HardwareAddr: other.mac}
+		if err := st.host.Netlink().NeighSet(n); err != nil {
+			st.t.Fatal(err)
+		}
+	}
+}
+
+// ping wants every one of a number of echo requests answered.
+func (st *station) ping(to netip.Addr, args ...string) error {
+	args = append([]string{"-n", "-q", "-c", "5", "-i", "0.02", "-W", "1"}, args...)
+	out, err := st.host.Command("ping", append(args, to.String())...)
+	if err != nil || !strings.Contains(out, " 5 received") {
+		return fmt.Errorf("ping %s %s: %v\n%s", strings.Join(args, " "), to, err, out)
+	}
+	return nil
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in 5 s: %s", what)
+		}
+	}
+}
