@@ -158,9 +158,17 @@ func noPort(m *model.Model, name string) error {
 	return model.NotFound("ports/"+name, "port %s does not exist%s: see port show", name, model.DidYouMean(name, m.PortNames()))
 }
 
+// addPeer puts an address on the flood list of a VNI; a multicast group becomes the VNI's, of which it takes one.
 func addPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
 	p = m.Endpoint(p)
 	return setVNI(m, vni, func(v *model.VNI) error {
+		if p.Addr().IsMulticast() {
+			if v.Group.IsValid() {
+				return model.Exists(fmt.Sprintf("vnis/%d/group", vni), "VNI %d has the group %s already: change it with vni set %d group %s", vni, m.PeerText(v.Group), vni, m.PeerText(p))
+			}
+			v.Group = p
+			return nil
+		}
 		if slices.Contains(v.Peers, p) {
 			return model.Exists(fmt.Sprintf("vnis/%d/peers/%s", vni, m.PeerText(p)), "peer %s is in VNI %d already", m.PeerText(p), vni)
 		}
@@ -183,10 +191,14 @@ func delPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
 		if v == nil {
 			continue
 		}
-		rest := slices.DeleteFunc(slices.Clone(v.Peers), func(q netip.AddrPort) bool { return matchPeer(q, p) })
-		if len(rest) != len(v.Peers) {
+		c := *v
+		c.Peers = slices.DeleteFunc(slices.Clone(v.Peers), func(q netip.AddrPort) bool { return matchPeer(q, p) })
+		if v.Group.IsValid() && matchPeer(v.Group, p) {
+			c.Group = netip.AddrPort{}
+		}
+		if len(c.Peers) != len(v.Peers) || c.Group != v.Group {
 			found = true
-			m.VNIs[n] = &model.VNI{Peers: rest, Settings: v.Settings}
+			m.VNIs[n] = &c
 		}
 	}
 	switch {

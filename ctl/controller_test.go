@@ -273,6 +273,21 @@ func TestReload(t *testing.T) {
 			check: func(m *model.Model) bool {
 				return slices.Equal(m.VNIs[42].Peers, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789"), netip.MustParseAddrPort("192.0.2.9:4789"), netip.MustParseAddrPort("192.0.2.4:4789")})
 			}},
+		{name: "group in the file, group-ttl at run time", runtime: []func(m *model.Model) error{
+			func(m *model.Model) error {
+				return setVNI(m, 43, func(v *model.VNI) error { v.Settings.GroupTTL = model.Some(uint8(9)); return nil })
+			},
+		}, replaces: []string{"ageing: 60s", "ageing: 60s, group: 239.1.1.1"}, ops: []string{"set vni 43"},
+			check: func(m *model.Model) bool {
+				c := m.VNIConfig(43)
+				return c.Group == netip.MustParseAddrPort("239.1.1.1:4789") && c.GroupTTL == 9
+			}},
+		{name: "run-time group stays", runtime: []func(m *model.Model) error{
+			func(m *model.Model) error { return addPeer(m, 43, netip.MustParseAddrPort("239.1.1.1:0")) },
+		}, replaces: []string{"ageing: 60s", "ageing: 90s"}, ops: []string{"set vni 43"},
+			check: func(m *model.Model) bool {
+				return m.VNIs[43].Group == netip.MustParseAddrPort("239.1.1.1:4789") && m.VNIs[43].Settings.Ageing.V.Seconds() == 90
+			}},
 		{name: "setting changed at run time and not in the file", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error {
 				return setVNI(m, 43, func(v *model.VNI) error { v.Settings.Learning = model.Some(false); return nil })
@@ -313,6 +328,7 @@ func TestReload(t *testing.T) {
 
 		{name: "local", replaces: []string{"local: 192.0.2.1", "local: 192.0.2.11"}, err: "local changed from 192.0.2.1 to 192.0.2.11, which a running vtepd cannot follow: restart vtepd, or change it back"},
 		{name: "dstport", replaces: []string{"\nvlans", "\ndstport: 1\nvlans"}, err: "dstport changed from 4789 to 1, which"},
+		{name: "group-interface", replaces: []string{"\nvlans", "\ngroup-interface: eth9\nvlans"}, err: "group-interface changed from none to eth9, which"},
 		{name: "socket", replaces: []string{"\nvlans", "\nsocket: /x\nvlans"}, err: "socket changed from /run/vtepd/vtepd.sock to /x, which"},
 		{name: "workers", replaces: []string{"\nvlans", "\nworkers: 9\nvlans"}, err: "workers changed from 0 to 9, which"},
 		{name: "offload", replaces: []string{"\nvlans", "\noffload: off\nvlans"}, err: "offload changed from auto to off, which"},

@@ -58,12 +58,21 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		ECN:              model.ECNWord(h.ECN),
 		UDPChecksum:      h.UDPChecksum.String(),
 		UDP6ZeroChecksum: model.ZeroChecksum{Rx: m.Global.Settings.UDP6Zero.V.Rx, Tx: h.UDP6ZeroChecksumTx}.String(),
+		Flood:            model.FloodKindWords(dataplane.FloodAll &^ c.NoFlood),
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
 		SpoofGuard:       c.SpoofGuard,
 		GPE:              h.GPE,
 		GBP:              h.GBP,
 		GBPDrop:          model.GroupWords(c.GroupDrop),
+	}
+	if c.Group.IsValid() {
+		text := m.PeerText(c.Group)
+		out.Group, out.GroupInterface = &text, i.GroupInterface
+		out.GroupTTL = api.Value(model.HeaderByte{N: c.GroupTTL}.String())
+		if c.GroupTTL == 0 {
+			out.GroupTTL = out.TTL
+		}
 	}
 	for _, p := range c.Peers {
 		out.Peers = append(out.Peers, m.PeerText(p))

@@ -59,6 +59,7 @@ func fixed(was, is *model.Global) error {
 	}{
 		{"local", was.Local, is.Local},
 		{"dstport", was.DstPort, is.DstPort},
+		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},
 		{"fastpath", was.FastPath, is.FastPath},
 		{"offload", onOff(was.Offload), onOff(is.Offload)},
@@ -78,6 +79,13 @@ func onOff(on bool) string {
 		return "auto"
 	}
 	return "off"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
 }
 
 func orDefault(o model.Opt[int]) any {
@@ -164,6 +172,8 @@ func mergeSettings(b, t, r model.Settings) model.Settings {
 		MaxMACs:        pick(b.MaxMACs, t.MaxMACs, r.MaxMACs),
 		Allow:          mergeList(b.Allow, t.Allow, r.Allow),
 		TTL:            pick(b.TTL, t.TTL, r.TTL),
+		Flood:          pick(b.Flood, t.Flood, r.Flood),
+		GroupTTL:       pick(b.GroupTTL, t.GroupTTL, r.GroupTTL),
 		DSCP:           pick(b.DSCP, t.DSCP, r.DSCP),
 		ECN:            pick(b.ECN, t.ECN, r.ECN),
 		UDPChecksum:    pick(b.UDPChecksum, t.UDPChecksum, r.UDPChecksum),
@@ -183,6 +193,7 @@ func mergeVNI(b, t, r *model.VNI) *model.VNI {
 	}
 	return &model.VNI{
 		Peers:    mergeList[netip.AddrPort](b.Peers, t.Peers, r.Peers),
+		Group:    pick(b.Group, t.Group, r.Group),
 		Settings: mergeSettings(b.Settings, t.Settings, r.Settings),
 	}
 }

@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -120,8 +119,16 @@ func (s *server) deleteVNI(w http.ResponseWriter, r *http.Request) error {
 
 // editVNI applies what a spec says to v, whose slices it replaces.
 func editVNI(v *model.VNI, spec *api.VNISpec) error {
-	if spec.Group != "" && spec.Group != api.Default {
-		return bad("group", errors.New(model.ErrGroup))
+	switch text := string(spec.Group); text {
+	case "":
+	case "none", string(api.Default):
+		v.Group = netip.AddrPort{}
+	default:
+		g, err := needed("group", text, model.ParseMulticast)
+		if err != nil {
+			return err
+		}
+		v.Group = g
 	}
 	if spec.Peers != nil {
 		peers := make([]netip.AddrPort, 0, len(*spec.Peers))

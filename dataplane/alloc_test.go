@@ -72,7 +72,7 @@ func TestBatchesDoNotAllocate(t *testing.T) {
 		p := s.ports[name].published
 		return source{int32(p.index), p.link.serial}
 	}
-	p0, trunk, underlaySource := index("p0"), index("trunk"), source{index: eventUnderlay}
+	p0, trunk, underlaySource := index("p0"), index("trunk"), source{index: firstSocket}
 	superframe := func(dst uint64) []byte {
 		f, off := encaptest.Packet{SrcMAC: here, DstMAC: dst, Proto: encap.ProtoTCP, Flags: encap.TCPAck, TCPOptions: encaptest.Timestamps(1, 2), Payload: encaptest.Payload(60000, 1)}.Superframe(1378)
 		header := encodeOffload(off)

@@ -19,6 +19,8 @@ const (
 	MaxPorts = 4096
 	// MaxPeers bounds the remote VTEPs a switch knows, configured and learned together.
 	MaxPeers = 16384
+	// MaxGroups bounds the multicast groups of a switch, each with a socket.
+	MaxGroups = 4096
 	// MaxWorkers is the kernel's limit of queues on one TAP device (MAX_TAP_QUEUES, tun.c).
 	MaxWorkers = 256
 	// DefaultMaxMACs bounds the dynamic forwarding entries of a switch when nothing else is said.
@@ -43,6 +45,8 @@ type Config struct {
 	MaxMACs int
 	// UDP6ZeroChecksumRx accepts datagrams without UDP checksum over IPv6 (RFC 6935); off by default.
 	UDP6ZeroChecksumRx bool
+	// GroupInterface is the interface on which multicast groups are joined and sent to; empty: the one that holds Local.
+	GroupInterface string
 	// Log receives state changes, never a line a frame. Nil discards.
 	Log *slog.Logger
 
@@ -116,6 +120,13 @@ type VNIConfig struct {
 	VNI uint32
 	// Peers is the head-end replication list: where broadcast, unknown unicast and multicast go. No doubles. A port of 0 means Config.DstPort.
 	Peers []netip.AddrPort
+	// Group is a multicast group that floods the VNI beside Peers, and the UDP port that its members listen on (0 means Config.DstPort). The zero
+	// AddrPort: none. With a group and neither Peers nor Allow the policy is Learn whatever it says, since nobody can list the members.
+	Group netip.AddrPort
+	// GroupTTL is the outer TTL or hop limit of datagrams to the group, 1..255, whatever Header says of it; 0: as Header says.
+	GroupTTL uint8
+	// NoFlood are the kinds of frames that are not flooded in the VNI, neither to ports nor to peers or the group.
+	NoFlood FloodKinds
 	// Learning learns inner source MAC to peer from the overlay. Local ports always learn.
 	Learning bool
 	// Ageing is how long a dynamic entry lives without being seen, rounded up to seconds; 0 is for ever.

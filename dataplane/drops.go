@@ -23,6 +23,8 @@ const (
 	GPEOAM
 	// GPEProtocol: the payload of a VXLAN-GPE header is no Ethernet frame.
 	GPEProtocol
+	// OwnSource: our own address is the source: a datagram of ours that came back, or a forged one.
+	OwnSource
 	// UnknownPeer: peer-policy strict, and the source is not a peer of the VNI.
 	UnknownPeer
 
@@ -58,6 +60,8 @@ const (
 	SamePlace
 	// SplitHorizon: from a peer, and the destination is behind a peer.
 	SplitHorizon
+	// FloodDisabled: it would have to be flooded, and the VNI does not flood its kind.
+	FloodDisabled
 	// NoDestination: nowhere to send to: nobody else in the VNI.
 	NoDestination
 	// GBPDenied: its group may not enter the VNI, or not go to the port.
@@ -91,6 +95,7 @@ var reasonWords = [numReasons]string{
 	GPEVersion:         "gpe_version",
 	GPEOAM:             "gpe_oam",
 	GPEProtocol:        "gpe_protocol",
+	OwnSource:          "own_source",
 	UnknownPeer:        "unknown_peer",
 	ShortFrame:         "short_frame",
 	BadOffload:         "bad_offload",
@@ -104,6 +109,7 @@ var reasonWords = [numReasons]string{
 	MACLimit:           "mac_limit",
 	SamePlace:          "same_place",
 	SplitHorizon:       "split_horizon",
+	FloodDisabled:      "flood_disabled",
 	NoDestination:      "no_destination",
 	GBPDenied:          "gbp_denied",
 	TooBig:             "too_big",

@@ -12,6 +12,9 @@ import (
 // flood sends the frame to every other port of its VNI and, unless it came from the wire, to every peer on the list: a frame from a
 // peer never goes to a peer.
 func (w *worker) flood(f *frame) Reason {
+	if r := guardFlood(f); r != ReasonNone {
+		return r
+	}
 	d := f.domain
 	reason := NoDestination
 	for _, m := range d.floodPorts {
@@ -335,6 +338,9 @@ func (w *worker) outerFields(f *frame, l *encap.Layout, c *underlay.Class) {
 // queue hands one datagram for one peer to the transmitter.
 func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, header, payload []byte) {
 	size := len(header) + len(payload)
+	if p.group && f.domain.groupTTL != 0 {
+		class.TTL = f.domain.groupTTL
+	}
 	if !w.tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
 		w.sendQueued()
 		w.tx.Queue(p.dest, class, hash, header, payload, 0)
@@ -392,7 +398,8 @@ func underlayReason(err error) Reason {
 	switch {
 	case errors.Is(err, unix.EMSGSIZE):
 		return TooBig
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN),
+		errors.Is(err, unix.ENODEV): // the interface of a group has vanished
 		return NoRoute
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return UnderlayBusy

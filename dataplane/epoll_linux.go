@@ -8,10 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Marks in the place of a port index in an epoll event.
+// What stands in the place of a port index in an epoll event of another source.
 const (
-	eventUnderlay = -1
-	eventWake     = -2
+	// eventWake is the eventfd.
+	eventWake = -1
+	// firstSocket and above are the sockets of the underlay: the worker's own first, then those of groups.
+	firstSocket = MaxPorts
+	// maxOwnSockets bounds a worker's own.
+	maxOwnSockets = 64
+	// firstGroup is the socket of the group in slot 0.
+	firstGroup = firstSocket + maxOwnSockets
+	// maxSources bounds what one worker reads.
+	maxSources = firstGroup + MaxGroups
 )
 
 // maxEvents is how many sources one epoll_wait reports at most.

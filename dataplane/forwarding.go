@@ -170,7 +170,7 @@ func (s *Switch) floodEntries(f FDBFilter) []FDBEntry {
 		if f.VNI != 0 && f.VNI != vni {
 			continue
 		}
-		for _, p := range r.flood {
+		for _, p := range r.destinations() {
 			if matchAddress(p.addr, f.Dst) {
 				list = append(list, FDBEntry{VNI: vni, Dst: p.addr, State: fdb.Static, Flood: true})
 			}

@@ -59,6 +59,7 @@ func (s *Switch) watchLinks(ctx context.Context) {
 			}
 		}
 		s.refreshPorts(changed)
+		s.refreshGroups()
 	}
 }
 

@@ -25,6 +25,7 @@ type peer struct {
 	dest  *underlay.Dest
 	stats counterSet // by worker
 	path  path
+	group bool // no VTEP but a multicast group, which datagrams are only sent to
 
 	next atomic.Pointer[peer] // chain of the bucket
 
@@ -98,7 +99,7 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	default:
 		return nil, fmt.Errorf("peer %s: the switch knows %d peers already: %w", a.Addr(), MaxPeers, ErrLimit)
 	}
-	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), refs: refs}
+	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), group: a.Addr().IsMulticast(), refs: refs}
 	r.byIndex[index].Store(p)
 	head := r.bucket(a.Addr())
 	p.next.Store(head.Load())

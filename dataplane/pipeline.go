@@ -238,17 +238,21 @@ func (w *worker) admit(f *frame, source netip.AddrPort) Reason {
 	c := &w.seen
 	if c.sourceDomain != f.domain || c.source != source {
 		c.sourceDomain, c.source = f.domain, source
-		c.peer, c.admitted = f.domain.members[source.Addr()], true
+		c.peer, c.refused = f.domain.members[source.Addr()], ReasonNone
 		if c.peer == nil {
-			c.admitted = f.domain.admits(source.Addr())
-			if c.admitted {
+			switch {
+			case w.s.isLocal(source.Addr()):
+				c.refused = OwnSource
+			case !f.domain.admits(source.Addr()):
+				c.refused = UnknownPeer
+			default:
 				c.peer = w.s.learnPeer(source.Addr())
 			}
 		}
 	}
 	f.peer = c.peer
-	if !c.admitted {
-		return UnknownPeer
+	if c.refused != ReasonNone {
+		return c.refused
 	}
 	if f.peer != nil {
 		fate := &w.fates[f.fate]

@@ -42,6 +42,8 @@ type VNIInfo struct {
 	Config VNIConfig
 	// MACs counts the entries of the VNI, dynamic and static.
 	MACs int
+	// GroupInterface is where Config.Group is joined now; empty: nowhere.
+	GroupInterface string
 }
 
 // PeerInfo is a remote VTEP. It is known while a VNI or a forwarding entry names it, or while MACs learned from it live.

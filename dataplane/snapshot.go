@@ -14,6 +14,8 @@ import (
 type snapshot struct {
 	ports []*port // by index; nil where there is none
 	vnis  vniTree
+	// groups by slot; nil where there is none.
+	groups []*membership
 	// generation counts publications, from firstGeneration; see Switch.settle.
 	generation uint64
 }
@@ -25,6 +27,14 @@ const firstGeneration = 2
 func (s *snapshot) port(index uint32) *port {
 	if int(index) < len(s.ports) {
 		return s.ports[index]
+	}
+	return nil
+}
+
+// membership returns the membership in a slot, or nil.
+func (s *snapshot) membership(slot int32) *membership {
+	if int(slot) < len(s.groups) {
+		return s.groups[slot]
 	}
 	return nil
 }
@@ -83,6 +93,7 @@ type domain struct {
 	groupDrop  *groupSet // what may not enter; nil: all may
 	ecn        encap.ECNMode
 
+	noFlood    FloodKinds
 	floodPeers []*peer
 	floodPorts []member
 
@@ -96,6 +107,8 @@ type domain struct {
 	class       underlay.Class
 	inheritTTL  bool
 	inheritDSCP bool
+	// groupTTL is that of datagrams to a group; 0: as the others.
+	groupTTL uint8
 
 	config VNIConfig
 }

@@ -45,7 +45,7 @@ func innerDestination(b []byte, l *encap.Layout) netip.Addr {
 
 // isVTEP says whether an underlay address is our own or a peer's. Workers call it.
 func (s *Switch) isVTEP(a netip.Addr) bool {
-	return a == s.config.Local || s.peers.knows(a)
+	return s.isLocal(a) || s.peers.knows(a)
 }
 
 // knows says whether there is a peer of that address, whatever its port.

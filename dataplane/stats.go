@@ -117,6 +117,10 @@ func (s *Switch) Status() Status {
 		st.TooBigSilenced += w.answers.limited.Load()
 		st.KernelDrops += s.sockets.Receiver(i).KernelDrops()
 	}
+	s.mu.Lock()
+	st.KernelDrops += s.groupDrops()
+	st.Peers -= len(s.groups)
+	s.mu.Unlock()
 	st.Offload = []Capability{
 		{Name: "udp-gso", On: caps.GSO, Reason: whyOff(caps.GSO, caps.Reason)},
 		{Name: "udp-gro", On: caps.GRO, Reason: whyOff(caps.GRO, caps.Reason)},

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -47,13 +48,16 @@ type Switch struct {
 	// current is what the workers forward by.
 	current atomic.Pointer[snapshot]
 
-	mu      sync.Mutex // serialises control
-	closed  bool
-	vnis    map[uint32]*vniRecord
-	ports   map[string]*portRecord
-	serials uint32
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	mu     sync.Mutex // serialises control
+	closed bool
+	vnis   map[uint32]*vniRecord
+	ports  map[string]*portRecord
+	groups map[netip.AddrPort]*group
+	// groupLink is the interface that groups are joined on.
+	groupLink groupLink
+	serials   uint32
+	stop      context.CancelFunc
+	running   sync.WaitGroup
 }
 
 // vniRecord is what control remembers of a VNI beside its published domain.
@@ -61,6 +65,7 @@ type vniRecord struct {
 	config VNIConfig // with defaults filled in and the peers' ports resolved
 	stats  counterSet
 	flood  []*peer
+	group  *group // nil: none
 	// statics counts the static entries toward each peer: their destinations may send.
 	statics map[*peer]int
 }
@@ -112,6 +117,7 @@ func New(c Config) (*Switch, error) {
 		seed:    rand.Uint64(),
 		vnis:    make(map[uint32]*vniRecord),
 		ports:   make(map[string]*portRecord),
+		groups:  make(map[netip.AddrPort]*group),
 	}
 	s.peers.dports.add(c.DstPort)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
@@ -205,6 +211,9 @@ func (s *Switch) Close() error {
 	return first
 }
 
+// isLocal says whether an underlay address is ours. Workers call it.
+func (s *Switch) isLocal(a netip.Addr) bool { return a == s.config.Local }
+
 // now is the table's clock.
 func (s *Switch) now() fdb.Tick { return fdb.Tick(s.tick.Load()) }
 
@@ -260,7 +269,9 @@ func (s *Switch) reapPeers() {
 	s.settle()
 	for _, p := range gone {
 		s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
-		s.event(Event{Object: "peer", Action: "del", Peer: p.addr})
+		if !p.group {
+			s.event(Event{Object: "peer", Action: "del", Peer: p.addr})
+		}
 	}
 	indices := make(map[uint16]bool, len(gone))
 	for _, p := range gone {

@@ -29,6 +29,7 @@ import (
 //	(ports as the test makes them)
 type scene struct {
 	*node
+	l       *lab.Lab
 	wire    *lab.Host
 	link    *lab.Link
 	remotes []*remote
@@ -41,7 +42,7 @@ func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 	t.Helper()
 	l := lab.New(t)
 	host, wire := l.Host("sw"), l.Host("wire")
-	s := &scene{wire: wire, sniffed: make(map[string]*lab.Sniffer)}
+	s := &scene{l: l, wire: wire, sniffed: make(map[string]*lab.Sniffer)}
 	s.link = l.Link(host, wire, lab.LinkOptions{})
 	silence(t, host)
 	s.node = startNode(t, host, change)
@@ -144,10 +145,17 @@ func calm(looks int, nodes ...*node) {
 func (n *node) busy() bool {
 	var waiting []unix.PollFd
 	for _, w := range n.workers {
-		waiting = append(waiting, unix.PollFd{Fd: int32(w.rx.FD()), Events: unix.POLLIN})
+		for _, r := range w.rx {
+			waiting = append(waiting, unix.PollFd{Fd: int32(r.FD()), Events: unix.POLLIN})
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for _, g := range n.groups {
+		if g.joined != nil {
+			waiting = append(waiting, unix.PollFd{Fd: int32(g.joined.receiver.FD()), Events: unix.POLLIN})
+		}
+	}
 	for _, r := range n.ports {
 		if l := r.published.link; l != nil && r.state == PortUp {
 			for _, q := range l.queues {

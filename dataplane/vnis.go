@@ -43,19 +43,27 @@ func (s *Switch) SetVNI(c VNIConfig) error {
 		}
 		flood = append(flood, p)
 	}
+	g, err := s.obtainGroup(c.Group)
+	if err != nil {
+		for _, p := range flood {
+			s.peers.release(p, 1)
+		}
+		return fmt.Errorf("vni %d: %w", c.VNI, err)
+	}
 	s.learnPaths(flood)
 	for _, p := range flood {
 		if !slices.Contains(r.flood, p) {
 			s.event(Event{Object: "peer", Action: "add", Peer: p.addr, VNI: c.VNI})
 		}
 	}
-	before := r.flood
-	r.config, r.flood = c, flood
+	before, groupBefore := r.flood, r.group
+	r.config, r.flood, r.group = c, flood, g
 	s.vnis[c.VNI] = r
 	// SetVNI refuses nothing but numbers that checkVNI refused already.
 	_ = s.fdb.SetVNI(c.VNI, fdb.VNIConfig{Ageing: ticks(c.Ageing), MaxDynamic: c.MaxMACs})
 	s.publishVNI(r)
 	s.dropFlood(r, before)
+	s.releaseGroup(groupBefore)
 	if added {
 		s.event(Event{Object: "vni", Action: "add", VNI: c.VNI})
 	} else {
@@ -104,6 +112,9 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 		seen[a] = true
 		c.Peers[i] = a
 	}
+	if err := s.checkGroup(c); err != nil {
+		return err
+	}
 	if c.Ageing < 0 {
 		return fmt.Errorf("vni %d: ageing %s: must not be negative: %w", c.VNI, c.Ageing, ErrInvalid)
 	}
@@ -136,9 +147,11 @@ func (s *Switch) peerAddress(a netip.AddrPort) (netip.AddrPort, error) {
 	switch {
 	case !ip.IsValid() || ip.IsUnspecified() || ip.IsLoopback():
 		return a, fmt.Errorf("peer %s: is no address of another host: %w", ip, ErrInvalid)
-	case ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return a, fmt.Errorf("peer %s: is a group, not a host: %w", ip, ErrInvalid)
-	case ip == s.config.Local:
+	case ip.IsMulticast():
+		return a, fmt.Errorf("peer %s: is a multicast group, not a host: %w", ip, ErrInvalid)
+	case ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return a, fmt.Errorf("peer %s: is the broadcast address, not a host: %w", ip, ErrInvalid)
+	case s.isLocal(ip):
 		return a, fmt.Errorf("peer %s: is our own local address: %w", ip, ErrInvalid)
 	case ip.Is4() != s.config.Local.Is4():
 		return a, fmt.Errorf("peer %s: is not of the same address family as local %s: %w", ip, s.config.Local, ErrInvalid)
@@ -178,6 +191,7 @@ func (s *Switch) DelVNI(vni uint32) error {
 	for p, n := range r.statics {
 		s.peers.release(p, n)
 	}
+	s.releaseGroup(r.group)
 	delete(s.vnis, vni)
 	s.event(Event{Object: "vni", Action: "del", VNI: vni})
 	return nil
@@ -207,7 +221,9 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		groupDrop:   newGroupSet(c.GroupDrop),
 		header:      c.vxlanHeader(),
 		ecn:         h.ECN,
-		floodPeers:  slices.Clone(r.flood),
+		noFlood:     c.NoFlood,
+		floodPeers:  r.destinations(),
+		groupTTL:    c.GroupTTL,
 		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),
 		policy:      c.Policy,
 		allow:       c.Allow,
@@ -250,7 +266,12 @@ func (s *Switch) VNIs() []VNIInfo {
 	defer s.mu.Unlock()
 	list := make([]VNIInfo, 0, len(s.vnis))
 	for _, vni := range slices.Sorted(maps.Keys(s.vnis)) {
-		list = append(list, VNIInfo{Config: s.vnis[vni].config, MACs: s.fdb.Count(vni)})
+		r := s.vnis[vni]
+		info := VNIInfo{Config: r.config, MACs: s.fdb.Count(vni)}
+		if r.group != nil && r.group.joined != nil {
+			info.GroupInterface = s.groupLink.name
+		}
+		list = append(list, info)
 	}
 	return list
 }
@@ -267,6 +288,9 @@ func (s *Switch) Peers() []PeerInfo {
 	}
 	var list []PeerInfo
 	for _, p := range s.peers.all() {
+		if p.group {
+			continue
+		}
 		list = append(list, PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())})
 	}
 	slices.SortFunc(list, func(a, b PeerInfo) int { return a.Addr.Compare(b.Addr) })

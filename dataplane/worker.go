@@ -51,7 +51,7 @@ type worker struct {
 	s      *Switch
 	id     int
 	poll   *poller
-	rx     *underlay.Receiver
+	rx     []*underlay.Receiver // its own sockets
 	tx     *underlay.Transmitter
 	join   *encap.Coalescer
 	arena  []byte
@@ -62,8 +62,7 @@ type worker struct {
 	now  fdb.Tick  // of the present batch
 
 	ready  []source
-	queued [MaxPorts]bool // port indices in ready
-	rxHot  bool           // the underlay is in ready
+	queued [maxSources]bool // indices in ready
 	stop   bool
 
 	frame      frame
@@ -94,7 +93,7 @@ type worker struct {
 
 // source is something a worker reads.
 type source struct {
-	index  int32 // of the port, or eventUnderlay
+	index  int32 // of the port, or from firstSocket on
 	serial uint32
 }
 
@@ -115,7 +114,7 @@ type recent struct {
 	sourceDomain *domain
 	source       netip.AddrPort
 	peer         *peer
-	admitted     bool
+	refused      Reason // why the source may not send, or ReasonNone
 }
 
 // totals are a worker's share of Totals.
@@ -132,12 +131,12 @@ func newWorker(s *Switch, id int) (*worker, error) {
 		s:      s,
 		id:     id,
 		poll:   poll,
-		rx:     s.sockets.Receiver(id),
+		rx:     []*underlay.Receiver{s.sockets.Receiver(id)},
 		tx:     s.sockets.NewTransmitter(),
 		join:   encap.NewCoalescer(coalesceSlots),
 		arena:  make([]byte, arenaSize),
 		header: make([]byte, headerArena),
-		ready:  make([]source, 0, MaxPorts+1),
+		ready:  make([]source, 0, maxSources),
 		fates:  make([]fate, 0, maxFates),
 		sent:   make([]sent, 0, underlay.MaxDatagrams),
 		parts:  make([][]byte, 0, 256),
@@ -145,9 +144,11 @@ func newWorker(s *Switch, id int) (*worker, error) {
 	w.failed = w.notSent
 	w.rxLimit = underlay.MaxMessages
 	w.portTx.dir, w.peerTx.dir, w.vniTx.dir = tx, tx, tx
-	if err := poll.add(w.rx.FD(), eventUnderlay, 0); err != nil {
-		poll.close()
-		return nil, err
+	for i, r := range w.rx {
+		if err := poll.add(r.FD(), int32(firstSocket+i), 0); err != nil {
+			poll.close()
+			return nil, err
+		}
 	}
 	return w, nil
 }
@@ -177,8 +178,6 @@ func (w *worker) run() {
 		for _, src := range w.ready {
 			if w.serve(src) {
 				again = append(again, src)
-			} else if src.index == eventUnderlay {
-				w.rxHot = false
 			} else {
 				w.queued[src.index] = false
 			}
@@ -194,11 +193,6 @@ func (w *worker) note(events []unix.EpollEvent) {
 		switch e.Fd {
 		case eventWake:
 			w.stop = true
-		case eventUnderlay:
-			if !w.rxHot {
-				w.rxHot = true
-				w.ready = append(w.ready, source{index: eventUnderlay})
-			}
 		default:
 			if w.queued[e.Fd] {
 				w.renew(e.Fd, uint32(e.Pad))
@@ -210,7 +204,7 @@ func (w *worker) note(events []unix.EpollEvent) {
 	}
 }
 
-// renew replaces the serial of a port index that is ready already: its device was made anew.
+// renew replaces the serial of an index that is ready already: its device or socket was made anew.
 func (w *worker) renew(index int32, serial uint32) {
 	for i := range w.ready {
 		if w.ready[i].index == index {
@@ -227,8 +221,10 @@ func (w *worker) serve(src source) (more bool) {
 	w.inside.Store(w.snap.generation)
 	w.now = w.s.now()
 	w.work = 0
-	if src.index == eventUnderlay {
-		more = w.serveUnderlay()
+	if src.index >= firstSocket {
+		if r := w.receiver(src); r != nil {
+			more = w.serveUnderlay(r)
+		}
 	} else if p := w.snap.port(uint32(src.index)); p != nil && p.link != nil && p.link.serial == src.serial {
 		more = w.serveTAP(p)
 	}
@@ -270,11 +266,22 @@ func (w *worker) serveTAP(p *port) (more bool) {
 	return true
 }
 
-// serveUnderlay reads datagrams from the worker's socket. What has been read must be carried to its end, so the number asked for follows from the
+// receiver finds the socket behind a source; nil when it is gone.
+func (w *worker) receiver(src source) *underlay.Receiver {
+	if src.index < firstGroup {
+		return w.rx[src.index-firstSocket]
+	}
+	if m := w.snap.membership(src.index - firstGroup); m != nil && m.serial == src.serial {
+		return m.receiver
+	}
+	return nil
+}
+
+// serveUnderlay reads datagrams from a socket. What has been read must be carried to its end, so the number asked for follows from the
 // work that the last ones made.
-func (w *worker) serveUnderlay() (more bool) {
+func (w *worker) serveUnderlay(r *underlay.Receiver) (more bool) {
 	limit := w.rxLimit
-	messages, err := w.rx.Recv(limit)
+	messages, err := r.Recv(limit)
 	if err != nil {
 		return false
 	}

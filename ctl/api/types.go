@@ -59,8 +59,14 @@ type VNI struct {
 	VNI uint32 `json:"vni"`
 	// Peers are underlay addresses, with the UDP port (192.0.2.2:4790) only where it is not the switch's.
 	Peers []string `json:"peers"`
-	// Group is the multicast group that floods it; null where peers are listed, which is everywhere in this build.
+	// Group is the multicast group that floods it beside the peers, with the UDP port only where it is not the switch's; null for none.
 	Group *string `json:"group"`
+	// GroupInterface is where the group is joined now; absent when it is not.
+	GroupInterface string `json:"group_interface,omitempty"`
+	// GroupTTL is a number or inherit; only with a group.
+	GroupTTL Value `json:"group_ttl,omitzero"`
+	// Flood are the kinds of frames that are flooded: unknown, broadcast, multicast.
+	Flood []string `json:"flood"`
 	// VLANs are the switch-wide VLAN IDs that name this VNI.
 	VLANs []uint16 `json:"vlans,omitempty"`
 	// Ageing is in seconds; 0 is never.
@@ -92,7 +98,8 @@ type VNI struct {
 type VNISpec struct {
 	VNI uint32 `json:"vni,omitempty"`
 	// Peers, when present, is the whole list.
-	Peers            *[]string `json:"peers,omitempty"`
+	Peers *[]string `json:"peers,omitempty"`
+	// Group is a multicast group; none, default and null take it away.
 	Group            Value     `json:"group,omitzero"`
 	Ageing           Value     `json:"ageing,omitzero"`
 	Learning         Value     `json:"learning,omitzero"`
@@ -100,6 +107,8 @@ type VNISpec struct {
 	Allow            *[]string `json:"allow,omitempty"`
 	MaxMACs          Value     `json:"max_macs,omitzero"`
 	TTL              Value     `json:"ttl,omitzero"`
+	GroupTTL         Value     `json:"group_ttl,omitzero"`
+	Flood            Value     `json:"flood,omitzero"`
 	DSCP             Value     `json:"dscp,omitzero"`
 	ECN              Value     `json:"ecn,omitzero"`
 	UDPChecksum      Value     `json:"udp_checksum,omitzero"`
@@ -116,7 +125,7 @@ type VNISpec struct {
 // Settings lists the settings of a VNISpec by their words, in the order of the struct; Allow and Peers are apart.
 func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
-		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"dscp", &s.DSCP},
+		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"group-ttl", &s.GroupTTL}, {"flood", &s.Flood}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
 		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gpe", &s.GPE}, {"gbp-drop", &s.GBPDrop},
 	}

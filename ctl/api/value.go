@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Default is the Value that goes back to the level above; JSON null is read as this.
@@ -21,7 +22,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(v))
 }
 
-// UnmarshalJSON reads a number, a boolean, a string, or null for Default.
+// UnmarshalJSON reads a number, a boolean, a string, a list of strings, which is written with commas between and none when it is empty, or null for
+// Default.
 func (v *Value) UnmarshalJSON(b []byte) error {
 	switch {
 	case bytes.Equal(b, []byte("null")):
@@ -39,6 +41,15 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("an empty string is no value: leave the key away, or write null for the default")
 		}
 		*v = Value(s)
+	case len(b) > 0 && b[0] == '[':
+		var list []string
+		if err := json.Unmarshal(b, &list); err != nil {
+			return err
+		}
+		*v = "none"
+		if len(list) > 0 {
+			*v = Value(strings.Join(list, ","))
+		}
 	default:
 		return fmt.Errorf("expected a number, a string, true, false or null")
 	}

@@ -153,6 +153,43 @@ func compareGolden(t *testing.T, path, got string) {
 }
 
 var goldens = map[string]string{
+	"flood": `
+vni set 42 flood unknown,broadcast
+-d vni show 42
+vni set 42 flood none
+-d vni show 42
+vni set 42 flood default
+-d vni show 42
+vni add 61 flood all
+vni add 62 flood multicast
+-d vni show 62
+vni set 42 flood unknwon
+vni set 42 flood unknown,unknown
+vni set 42 flood none,unknown`,
+	"group": `
+vni add 60 group 239.1.1.1
+-d vni show 60
+fdb show vni 60
+fdb append 00:00:00:00:00:00 vni 60 dst 239.1.1.2
+peer add 192.0.2.2 vni 60
+-d vni show 60
+vni show 60
+vni set 60 group 239.1.1.2:4790 group-ttl 16
+-j vni show 60
+vni set 60 group-ttl default ttl 8
+-d vni show 60
+fdb del 00:00:00:00:00:00 vni 60 dst 239.1.1.2
+vni show 60
+fdb append 00:00:00:00:00:00 vni 60 dst 239.1.1.3
+fdb show vni 60
+peer del 239.1.1.3
+peer add 239.1.1.4 vni 60
+vni set 60 group none
+vni show 60
+vni set 60 group ff05::1:3
+vni set 60 group 192.0.2.9
+fdb add 02:00:00:00:00:0f vni 60 dst 239.1.1.2
+fdb append 00:00:00:00:00:00 vni 60 dst ff02::1:5`,
 	"status": `
 status
 status show
@@ -359,7 +396,8 @@ fdb add vnii 42
 fdb del 02:00:00:00:00:09
 fdb get 02:00:00:00:00:09
 vni add
-vni add 42 group 239.1.1.1
+vni add 42 group 192.0.2.9
+vni set 42 group 239.1.1.1:0
 vni add 42 ageing 300
 vni add 42 learning maybe
 vni add 42 ttl 0

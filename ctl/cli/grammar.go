@@ -220,6 +220,16 @@ func valid[T any](parse func(string) (T, error)) func(string) error {
 	}
 }
 
+// orNone lets a value be the word none, or default.
+func orNone(parse func(string) error) func(string) error {
+	return func(s string) error {
+		if s == "none" {
+			return nil
+		}
+		return orDefault(parse)(s)
+	}
+}
+
 // orDefault lets a value be the word default.
 func orDefault(parse func(string) error) func(string) error {
 	return func(s string) error {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"vtepd/ctl/api"
@@ -55,11 +56,16 @@ func (a *App) vniTable(vnis []api.VNI) {
 		if v.Ageing != 0 {
 			ageing = span(v.Ageing)
 		}
-		t.row(fmt.Sprint(v.VNI), dash(ranges(v.VLANs)), fmt.Sprint(v.MACs), ageing, onOff(v.Learning), v.PeerPolicy, dash(strings.Join(v.Peers, " ")))
+		t.row(fmt.Sprint(v.VNI), dash(ranges(v.VLANs)), fmt.Sprint(v.MACs), ageing, onOff(v.Learning), v.PeerPolicy, dash(strings.Join(floodText(v), " ")))
 		if a.details {
 			limit := ""
 			if v.MaxMACs != 0 {
 				limit = fmt.Sprintf(", max-macs %d", v.MaxMACs)
+			}
+			if len(v.Flood) == 0 {
+				limit += ", flood none"
+			} else if len(v.Flood) < 3 {
+				limit += ", flood " + strings.Join(v.Flood, ",")
 			}
 			if v.GBP {
 				limit += ", gbp on"
@@ -73,12 +79,33 @@ func (a *App) vniTable(vnis []api.VNI) {
 			if len(v.Allow) > 0 {
 				limit += ", allow " + strings.Join(v.Allow, " ")
 			}
+			groupNote(&t, v)
 			t.note("ttl %s, dscp %s, ecn %s, udp-checksum %s, udp6-zero-checksum %s", v.TTL, v.DSCP, v.ECN, v.UDPChecksum, v.UDP6ZeroChecksum)
 			t.note("reserved-bits %s, inner-vlan %s, spoof-guard %s%s", v.ReservedBits, v.InnerVLAN, onOff(v.SpoofGuard), limit)
 		}
 		counterLines(&t, v.Stats)
 	}
 	t.print(a.Stdout)
+}
+
+// floodText lists the flood destinations of a VNI.
+func floodText(v api.VNI) []string {
+	list := slices.Clone(v.Peers)
+	if v.Group != nil {
+		list = append(list, "group "+*v.Group)
+	}
+	return list
+}
+
+func groupNote(t *table, v api.VNI) {
+	if v.Group == nil {
+		return
+	}
+	where := "not joined: its interface is missing"
+	if v.GroupInterface != "" {
+		where = "joined on " + v.GroupInterface
+	}
+	t.note("group %s %s, group-ttl %s", *v.Group, where, v.GroupTTL)
 }
 
 func onOff(b bool) string {
@@ -112,11 +139,11 @@ func ranges(vids []uint16) string {
 func vniChange(name string) *verb {
 	v := &verb{
 		name:     name,
-		synopsis: "N [peer IP]... [ageing D] [learning on|off] [peer-policy strict|learn] ...",
+		synopsis: "N [peer IP]... [group IP] [ageing D] [learning on|off] [peer-policy strict|learn] ...",
 		subject:  vniSubject(true),
 		words: []word{
 			{name: "peer", values: "IP[:PORT]", help: "a member of the flood list; may be given several times", repeat: true, parse: valid(model.ParsePeer), complete: knownPeers},
-			{name: "group", values: "IP", help: "multicast flooding; not in this build", parse: func(string) error { return fmt.Errorf("%s", model.ErrGroup) }},
+			{name: "group", values: "IP[:PORT]|none", help: "multicast group that floods it, beside the peers; none takes it away", parse: orNone(valid(model.ParseMulticast))},
 		},
 		run: func(ctx context.Context, app *App, a *args) error {
 			s := api.VNISpec{VNI: a.vniSubject()}
@@ -131,6 +158,7 @@ func vniChange(name string) *verb {
 				}
 				s.Allow = &allow
 			}
+			s.Group = api.Value(a.get("group"))
 			for _, named := range s.Settings() {
 				*named.Value = api.Value(a.get(named.Name))
 			}

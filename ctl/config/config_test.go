@@ -167,6 +167,52 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestGroups: where the groups of VNIs come from, and their TTL: group-ttl, else the ttl that somebody set, else 1 as the kernel's device.
+func TestGroups(t *testing.T) {
+	f, err := Parse("f", []byte(`local: 192.0.2.1
+dstport: 8472
+group-interface: eth1
+vnis:
+- {vni: 1, group: 239.1.1.1}
+- {vni: 2, group: 239.1.1.1:4789, group-ttl: 5, ttl: 9, peers: [192.0.2.2]}
+- {vni: 3, group: 239.1.1.1, ttl: 9}
+- {vni: 4, group: 239.1.1.1, ttl: inherit}
+- {vni: 5}
+static:
+- {mac: 00:00:00:00:00:00, vni: 5, dst: 239.1.1.5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Model.SwitchConfig().GroupInterface; got != "eth1" {
+		t.Errorf("group interface %q, want eth1", got)
+	}
+	for vni, want := range map[uint32]struct {
+		group string
+		ttl   uint8
+	}{1: {"239.1.1.1:8472", 1}, 2: {"239.1.1.1:4789", 5}, 3: {"239.1.1.1:8472", 0}, 4: {"239.1.1.1:8472", 0}, 5: {"239.1.1.5:8472", 1}} {
+		if c := f.Model.VNIConfig(vni); c.Group.String() != want.group || c.GroupTTL != want.ttl {
+			t.Errorf("VNI %d: group %s with TTL %d, want %s with %d", vni, c.Group, c.GroupTTL, want.group, want.ttl)
+		}
+	}
+}
+
+// TestFlood: what a VNI does not say it takes from the top level, and an empty list is none.
+func TestFlood(t *testing.T) {
+	f, err := Parse("f", []byte("local: 192.0.2.1\nflood: [unknown, broadcast]\nvnis:\n- {vni: 1}\n- {vni: 2, flood: []}\n- {vni: 3, flood: [multicast]}\n"+
+		"- {vni: 4, flood: [multicast, broadcast, unknown]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for vni, want := range map[uint32]dataplane.FloodKinds{
+		1: dataplane.FloodMulticast, 2: dataplane.FloodAll, 3: dataplane.FloodUnknown | dataplane.FloodBroadcast, 4: 0,
+	} {
+		if got := f.Model.VNIConfig(vni).NoFlood; got != want {
+			t.Errorf("VNI %d does not flood %b, want %b", vni, got, want)
+		}
+	}
+}
+
 // TestErrors holds every mistake against its exact line, column and words.
 func TestErrors(t *testing.T) {
 	const local = "local: 192.0.2.1\n"
@@ -239,10 +285,18 @@ func TestErrors(t *testing.T) {
 		{"VNI 0", local + "vnis: [{vni: 0}]\n", "2:14: vni: 0 is out of range: a VNI is a number from 1 to 16777215"},
 		{"VNI without number", local + "vnis:\n- peers: [192.0.2.2]\n", "3:3: a VNI without number: write vni: N"},
 		{"VNI twice", local + "vnis:\n- vni: 42\n- vni: 42\n", "4:8: VNI 42 is declared twice: first on line 3, so merge them"},
-		{"group", local + "vnis: [{vni: 42, group: 239.1.1.1}]\n", "2:25: group: multicast flooding is not in this build: list the VNI's members under peers"},
+		{"group", local + "vnis: [{vni: 42, group: 192.0.2.9}]\n", `2:25: group: "192.0.2.9" is no multicast group: write one, such as 239.1.1.1 or ff05::100`},
+		{"group of the other family", local + "vnis: [{vni: 42, group: 'ff05::100'}]\n", "2:25: group ff05::100 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family"},
+		{"group of this host", local + "vnis: [{vni: 42, group: 'ff01::100'}]\n", `2:25: group: "ff01::100" never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100`},
+		{"all hosts", local + "vnis: [{vni: 42, group: 224.0.0.1}]\n", `2:25: group: "224.0.0.1" is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100`},
+		{"group twice", local + "vnis: [{vni: 42, group: 239.1.1.1}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2}\n", "4:9: VNI 42 has the group 239.1.1.1 already: it takes one"},
+		{"flood", local + "vnis: [{vni: 42, flood: [unicast]}]\n", `2:26: flood: "unicast" is not one of unknown, broadcast, multicast, all alone or none alone`},
+		{"flood twice", local + "flood: [unknown, unknown]\n", "2:18: flood: unknown is listed twice: leave one away"},
+		{"flood is no list", local + "flood: unknown\n", "2:8: flood is a single value: expected a list"},
+		{"group-ttl", local + "group-ttl: inherit\n", `2:12: group-ttl: "inherit" is not a TTL: expected a number from 1 to 255`},
 		{"peer twice", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 192.0.2.2:4789\n", "6:5: peer 192.0.2.2 is listed twice: first on line 5, so remove one"},
 		{"peer of the other family", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 2001:db8::1\n", "6:5: peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family"},
-		{"peer is a group", local + "vnis: [{vni: 42, peers: [239.1.1.1]}]\n", "2:26: peer 239.1.1.1 is a multicast group: multicast flooding is not in this build: list the VNI's members under peers"},
+		{"peer is a group", local + "vnis: [{vni: 42, peers: [239.1.1.1]}]\n", "2:26: peer 239.1.1.1 is a multicast group, not a host: a group stands under group, beside the peers"},
 		{"peer is local", local + "vnis: [{vni: 42, peers: [192.0.2.1]}]\n", "2:26: peer 192.0.2.1 is this host itself: write the address of the other VTEP"},
 		{"empty peer", local + "vnis:\n- vni: 42\n  peers:\n  -\n  - 192.0.2.2\n", "5:4: peers has an empty element: remove it"},
 		{"rx per VNI", local + "vnis: [{vni: 42, udp6-zero-checksum: both}]\n", "2:38: udp6-zero-checksum both: receiving without checksum is decided for all VNIs at once: write tx here, or change the top level"},

@@ -36,6 +36,7 @@ func (d *decoder) document(data []byte) error {
 		scalar(d, "local", model.ParseAddr, func(v netip.Addr) { g.Local = v }),
 		scalar(d, "interface", model.ParsePortName, func(v string) { g.Interface = v }),
 		scalar(d, "dstport", model.ParsePort, func(v uint16) { g.DstPort = v }),
+		scalar(d, "group-interface", model.ParsePortName, func(v string) { g.GroupInterface = v }),
 		scalar(d, "socket", ParseSocket, func(v string) { g.Socket = v }),
 		scalar(d, "fastpath", ParseFastPath, func(v model.FastPath) { g.FastPath = v }),
 		scalar(d, "offload", ParseOffload, func(v offload) { g.Offload = bool(v) }),
@@ -63,13 +64,21 @@ func (d *decoder) document(data []byte) error {
 			v = &model.VNI{}
 			m.VNIs[f.vni] = v
 		}
+		if f.dst.Addr().IsMulticast() {
+			if v.Group.IsValid() {
+				return d.errorAt(f.at, "VNI %d has the group %s already: it takes one", f.vni, m.PeerText(v.Group))
+			}
+			v.Group = f.dst
+			d.places[fmt.Sprintf("vnis/%d/group", f.vni)] = f.at
+			continue
+		}
 		v.Peers = append(v.Peers, f.dst)
 		d.places[fmt.Sprintf("vnis/%d/peers/%s", f.vni, m.PeerText(f.dst))] = f.at
 	}
 	return nil
 }
 
-// floodEntry is a line under static with the all-zero MAC: a peer of a VNI by another name.
+// floodEntry is a line under static with the all-zero MAC: a peer of a VNI, or its group, by another name.
 type floodEntry struct {
 	vni uint32
 	dst netip.AddrPort
@@ -101,6 +110,9 @@ func (d *decoder) settings(s *model.Settings, path string) []field {
 				return err
 			}
 		}
+		if set.Name == "flood" {
+			f.decode = func(n ast.Node) error { return d.flood(n, s) }
+		}
 		if set.Name == "gbp-drop" {
 			f.decode = func(n ast.Node) error {
 				list, err := d.groups(n)
@@ -122,6 +134,21 @@ func (d *decoder) groups(n ast.Node) ([]dataplane.GroupRange, error) {
 		return err
 	})
 	return model.JoinGroups(all), err
+}
+
+// flood takes a list of kinds, [unknown, broadcast, multicast], of which none is nothing.
+func (d *decoder) flood(n ast.Node, s *model.Settings) error {
+	kinds := dataplane.FloodKinds(0)
+	err := d.list(n, "flood", func(n ast.Node) error {
+		k, err := value(d, n, "flood", model.ParseFlood)
+		if err == nil && kinds&k != 0 {
+			return d.errorf(n, "flood: %s is listed twice: leave one away", strings.Join(model.FloodKindWords(k), ","))
+		}
+		kinds |= k
+		return err
+	})
+	s.Flood = model.Some(kinds)
+	return err
 }
 
 func (d *decoder) vlans(n ast.Node) error {
@@ -191,7 +218,14 @@ func (d *decoder) vnis(n ast.Node) error {
 					return nil
 				})
 			}},
-			{"group", func(n ast.Node) error { return d.errorf(n, "group: %s", model.ErrGroup) }},
+			{"group", func(n ast.Node) error {
+				g, err := value(d, n, "group", model.ParseMulticast)
+				if err == nil {
+					v.Group = d.model.Endpoint(g)
+					d.places[key+"/group"] = d.at(n)
+				}
+				return err
+			}},
 		}
 		if err := d.mapping(pairs, key+"/", append(fields, d.settings(&v.Settings, key+"/")...)); err != nil {
 			return err

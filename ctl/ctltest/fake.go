@@ -137,6 +137,9 @@ func (s *Switch) SetVNI(c dataplane.VNIConfig) error {
 	if err := s.done("set vni %d", c.VNI); err != nil {
 		return err
 	}
+	if c.Group.IsValid() && len(c.Peers) == 0 && len(c.Allow) == 0 {
+		c.Policy = dataplane.Learn
+	}
 	s.vnis[c.VNI] = c
 	return nil
 }
@@ -323,7 +326,11 @@ func (s *Switch) FDBDump(f dataplane.FDBFilter) []dataplane.FDBEntry {
 	defer s.mu.Unlock()
 	list := s.sorted()
 	for _, v := range s.vnis {
-		for _, p := range v.Peers {
+		dests := slices.Clone(v.Peers)
+		if v.Group.IsValid() {
+			dests = append(dests, v.Group)
+		}
+		for _, p := range dests {
 			list = append(list, dataplane.FDBEntry{VNI: v.VNI, Dst: p, State: fdb.Static, Flood: true})
 		}
 	}
@@ -365,7 +372,11 @@ func (s *Switch) VNIs() []dataplane.VNIInfo {
 				macs++
 			}
 		}
-		list = append(list, dataplane.VNIInfo{Config: s.vnis[n], MACs: macs})
+		info := dataplane.VNIInfo{Config: s.vnis[n], MACs: macs}
+		if info.Config.Group.IsValid() {
+			info.GroupInterface = "eth0"
+		}
+		list = append(list, info)
 	}
 	return list
 }

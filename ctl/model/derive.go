@@ -13,6 +13,7 @@ func (m *Model) SwitchConfig() dataplane.Config {
 	return dataplane.Config{
 		Local:              m.Global.Local,
 		DstPort:            m.Global.DstPort,
+		GroupInterface:     m.Global.GroupInterface,
 		Workers:            m.Global.Workers,
 		Offload:            m.Global.Offload,
 		MaxMACs:            m.Global.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs),
@@ -29,6 +30,15 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 	g, s := m.Global.Settings, own.Settings
 	ttl := s.TTL.or(g.TTL).Or(HeaderByte{N: dataplane.DefaultTTL})
 	dscp := s.DSCP.or(g.DSCP).V
+	// As the kernel's vxlan device: datagrams to a group stay in the subnet until somebody says otherwise (vxlan_xmit_one, drivers/net/vxlan).
+	var groupTTL uint8
+	switch given := s.TTL.or(g.TTL); {
+	case !own.Group.IsValid():
+	case s.GroupTTL.or(g.GroupTTL).Set:
+		groupTTL = s.GroupTTL.or(g.GroupTTL).V
+	case !given.Set:
+		groupTTL = 1
+	}
 	if ttl.N == 0 {
 		ttl.N = dataplane.DefaultTTL
 	}
@@ -42,6 +52,9 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 	return dataplane.VNIConfig{
 		VNI:        vni,
 		Peers:      append([]netip.AddrPort(nil), own.Peers...),
+		Group:      own.Group,
+		GroupTTL:   groupTTL,
+		NoFlood:    dataplane.FloodAll &^ s.Flood.or(g.Flood).Or(dataplane.FloodAll),
 		Learning:   s.Learning.or(g.Learning).Or(true),
 		Ageing:     s.Ageing.or(g.Ageing).Or(DefaultAgeing),
 		MaxMACs:    s.MaxMACs.V,

@@ -49,9 +49,11 @@ type Global struct {
 	Local     netip.Addr
 	Interface string
 	DstPort   uint16
-	Socket    string
-	FastPath  FastPath
-	Offload   bool
+	// GroupInterface is where multicast groups are joined and sent to; empty is the interface that holds Local.
+	GroupInterface string
+	Socket         string
+	FastPath       FastPath
+	Offload        bool
 	// Workers is the number of worker threads, 0 is one a CPU.
 	Workers int
 	// Settings are the defaults of every VNI. MaxMACs bounds the whole switch here, and receiving without UDP checksum over IPv6 is decided here alone.
@@ -62,6 +64,8 @@ type Global struct {
 type VNI struct {
 	// Peers is the head-end replication list, in the order given. No doubles, and no port is 0 in a normalised Model.
 	Peers []netip.AddrPort
+	// Group is the multicast group that floods the VNI beside Peers, invalid for none. Its port is not 0 in a normalised Model.
+	Group netip.AddrPort
 	// Settings override the global ones where they are set; Allow widens the global list.
 	Settings Settings
 }
@@ -109,6 +113,7 @@ type Settings struct {
 	MaxMACs     Opt[int]
 	Allow       []netip.Prefix
 	TTL         Opt[HeaderByte]
+	GroupTTL    Opt[uint8]
 	DSCP        Opt[HeaderByte]
 	ECN         Opt[encap.ECNMode]
 	UDPChecksum Opt[dataplane.UDPChecksum]
@@ -116,7 +121,9 @@ type Settings struct {
 	// StrictReserved is reserved-bits strict, KeepInnerVLAN is inner-vlan keep.
 	StrictReserved Opt[bool]
 	KeepInnerVLAN  Opt[bool]
-	SpoofGuard     Opt[bool]
+	// Flood are the kinds of frames that are flooded.
+	Flood      Opt[dataplane.FloodKinds]
+	SpoofGuard Opt[bool]
 	// GBP speaks the group policy extension, GPE the generic protocol extension; GroupDrop, which needs GBP, keeps groups out of the VNI.
 	GBP       Opt[bool]
 	GPE       Opt[bool]
@@ -189,10 +196,18 @@ func (m *Model) Clone() *Model {
 // It may be called on a model that is still being built, not on one that was handed on.
 func (m *Model) Normalize() {
 	for n, v := range m.VNIs {
+		if g := v.Group; g.Addr().IsValid() && m.Endpoint(g) != g {
+			c := *v
+			c.Group = m.Endpoint(g)
+			v = &c
+			m.VNIs[n] = v
+		}
 		for i, p := range v.Peers {
 			if q := m.Endpoint(p); q != p {
-				v = &VNI{Peers: slices.Clone(v.Peers), Settings: v.Settings}
-				v.Peers[i] = q
+				c := *v
+				c.Peers = slices.Clone(v.Peers)
+				c.Peers[i] = q
+				v = &c
 				m.VNIs[n] = v
 			}
 		}

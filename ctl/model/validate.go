@@ -93,6 +93,9 @@ func (v *validation) vnis() {
 			peers[p] = struct{}{}
 		}
 		v.extension(path, n, vni)
+		if g := vni.Group; g.Addr().IsValid() {
+			v.multicast(path+"/group", g)
+		}
 		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
 			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once: write %s here, or change the top level",
 				z.V, ZeroChecksum{Rx: rx, Tx: z.V.Tx}))
@@ -108,7 +111,7 @@ func (v *validation) remote(path, word string, p netip.AddrPort) {
 	a, local := p.Addr(), v.m.Global.Local
 	switch {
 	case a.IsMulticast():
-		v.add(Invalid(path, "%s %s is a multicast group: %s", word, a, ErrGroup))
+		v.add(Invalid(path, "%s %s is a multicast group, not a host: a group stands under group, beside the peers", word, a))
 	case a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		v.add(Invalid(path, "%s %s is not the address of a host: write the underlay address of the other VTEP", word, a))
 	case a.IsLoopback():
@@ -120,6 +123,17 @@ func (v *validation) remote(path, word string, p netip.AddrPort) {
 		v.add(Invalid(path, "%s %s is %s, but local %s is %s: both must be of one family", word, a, family(a), local, family(local)))
 	case a == local:
 		v.add(Invalid(path, "%s %s is this host itself: write the address of the other VTEP", word, a))
+	}
+}
+
+// multicast checks the multicast group of a VNI.
+func (v *validation) multicast(path string, g netip.AddrPort) {
+	a, local := g.Addr(), v.m.Global.Local
+	switch {
+	case !a.IsMulticast():
+		v.add(Invalid(path, "group %s is no multicast address: write one, such as 239.1.1.1 or ff05::100", a))
+	case local.IsValid() && a.Is4() != local.Is4():
+		v.add(Invalid(path, "group %s is %s, but local %s is %s: both must be of one family", a, family(a), local, family(local)))
 	}
 }
 

@@ -137,6 +137,12 @@ func ParseTTL(s string) (HeaderByte, error) {
 	return parseHeaderByte(s, "a TTL", 1, 255)
 }
 
+// ParseGroupTTL reads an outer TTL toward a group, 1..255.
+func ParseGroupTTL(s string) (uint8, error) {
+	n, err := parseNumber(s, "a TTL", 1, 255)
+	return uint8(n), err
+}
+
 // ParseDSCP reads an outer DSCP, 0..63, or inherit.
 func ParseDSCP(s string) (HeaderByte, error) {
 	return parseHeaderByte(s, "a DSCP", 0, 63)
@@ -230,6 +236,22 @@ func ParsePeer(s string) (netip.AddrPort, error) {
 	}
 	a, err := ParseAddr(s)
 	return netip.AddrPortFrom(a, 0), err
+}
+
+// ParseMulticast reads the address of a multicast group, with or without a UDP port. Port 0 stands for none.
+func ParseMulticast(s string) (netip.AddrPort, error) {
+	g, err := ParsePeer(s)
+	switch a := g.Addr(); {
+	case err != nil:
+		return netip.AddrPort{}, err
+	case !a.IsMulticast():
+		return netip.AddrPort{}, fmt.Errorf("%s is no multicast group: write one, such as 239.1.1.1 or ff05::100", quote(s))
+	case a.IsInterfaceLocalMulticast():
+		return netip.AddrPort{}, fmt.Errorf("%s never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100", quote(s))
+	case a == netip.AddrFrom4([4]byte{224, 0, 0, 1}) || a == netip.MustParseAddr("ff02::1"):
+		return netip.AddrPort{}, fmt.Errorf("%s is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100", quote(s))
+	}
+	return g, nil
 }
 
 // ParsePrefix reads a prefix without host bits; a bare address is a prefix of one.
@@ -370,9 +392,6 @@ func ParsePortType(s string) (dataplane.PortType, error) {
 	}
 	return "", fmt.Errorf("%s is not a port type: use tap", quote(s))
 }
-
-// ErrGroup refuses multicast flooding.
-const ErrGroup = "multicast flooding is not in this build: list the VNI's members under peers"
 
 // ErrFastPath refuses fastpath on.
 const ErrFastPath = "this build has no eBPF fast path, and on means to refuse to start without it: write auto or off"

@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,9 @@ const (
 	// maxIovecs: a datagram takes two at most, so the batch is the bound. One
 	// message takes two for each of segmentsNew, within UIO_MAXIOV.
 	maxIovecs = 2 * MaxDatagrams
+	// controlRoom of one message, in bytes: three entries of an int at most, and
+	// IP_PKTINFO or IPV6_PKTINFO.
+	controlRoom = 3*cmsgSlot + pktinfoSlot
 )
 
 // assembly is the room in which lanes become messages. The kernel reads it in
@@ -20,8 +24,8 @@ const (
 type assembly struct {
 	headers [maxMessages]mmsghdr
 	// UDP_SEGMENT comes first and keeps its header; TOS and TTL follow where a
-	// class asks for them.
-	control [maxMessages][3 * cmsgSlot]byte
+	// class asks for them, then the interface of a group.
+	control [maxMessages][controlRoom]byte
 	parts   [maxMessages]part
 	iovecs  [maxIovecs]unix.Iovec
 
@@ -133,7 +137,7 @@ func (t *Transmitter) assemble(cur *cursor) (messages int) {
 		if cur.single > 0 {
 			cur.single--
 		}
-		a.finish(messages, l, a.iovecs[first:iov], size, p.count > 1)
+		a.finish(messages, l, a.iovecs[first:iov], size, p.count > 1, t.s.cfg.Local)
 		messages++
 		if cur.datagram = next; next < 0 {
 			if cur.lane = l.next; cur.lane >= 0 {
@@ -170,7 +174,7 @@ func (a *assembly) extend(base *byte, length uint32, iov, first int) int {
 }
 
 // finish writes the message header.
-func (a *assembly) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run bool) {
+func (a *assembly) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run bool, local netip.Addr) {
 	h := &a.headers[i].hdr
 	h.Name = l.dest.name
 	h.Namelen = l.dest.nameLen
@@ -186,6 +190,9 @@ func (a *assembly) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run 
 	if l.key&0xffff != 0 {
 		end = putClass(control, l, end)
 	}
+	if l.dest.group {
+		end += putInterface(control[end:], l.dest, local)
+	}
 	if start == end {
 		h.Control = nil
 		h.SetControllen(0)
@@ -196,7 +203,7 @@ func (a *assembly) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run 
 }
 
 // putClass writes TOS and TTL behind the first slot.
-func putClass(control *[3 * cmsgSlot]byte, l *lane, end int) int {
+func putClass(control *[controlRoom]byte, l *lane, end int) int {
 	tos, ttl := int(l.key&0xff), int(l.key>>8&0xff)
 	level, tosType, ttlType := int32(unix.SOL_IP), int32(unix.IP_TOS), int32(unix.IP_TTL)
 	if l.dest.nameLen == unix.SizeofSockaddrInet6 {

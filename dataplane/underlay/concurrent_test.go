@@ -112,7 +112,7 @@ func TestCloseGivesAllBack(t *testing.T) {
 	cycle := func() {
 		s, err := Open(Config{Local: ip(addrA4), Receivers: 3, Offload: true})
 		must(t, err)
-		_, err = s.Join(ip("239.1.1.1"))
+		_, err = s.Join(netip.AddrPortFrom(ip("239.1.1.1"), 0), 0, nil)
 		must(t, err)
 		must(t, s.OpenNoChecksum())
 		if _, err := Open(Config{Local: ip(addrA4), Receivers: 3}); err == nil {

@@ -1,10 +1,8 @@
 package underlay
 
 import (
-	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -206,52 +204,5 @@ func TestKernelDrops(t *testing.T) {
 	must(t, err)
 	if drops := r.KernelDrops(); drops == 0 || drops+uint64(len(messages)) != 100 || r.KernelDrops() != drops {
 		t.Errorf("%d received, %d dropped, of 100", len(messages), drops)
-	}
-}
-
-func TestMulticast(t *testing.T) {
-	for _, tc := range []struct{ name, group, local string }{
-		{"ipv4", "239.1.1.1", addrA4},
-		{"ipv6", "ff05::42", addrA6},
-		{"ipv6 link-local", "ff02::4242", addrA6},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(t)
-			a, b := l.pair(ip(tc.local).Is6(), nil)
-			var member *Receiver
-			var err error
-			l.inB(func() { member, err = b.Join(ip(tc.group)) })
-			must(t, err)
-			own, err := a.Join(ip(tc.group))
-			must(t, err)
-			tx, to := a.NewTransmitter(), NewDest(netip.AddrPortFrom(ip(tc.group), DefaultPort))
-			var want []string
-			for i := range 5 {
-				p := payload(300, byte(i))
-				tx.Queue(to, Class{}, 0, p[:8], p[8:], 0)
-				want = append(want, string(p))
-			}
-			tx.Flush(func(_ uint32, err error) { t.Error(err) })
-			for i, d := range collect(t, member, 5) {
-				if string(d.data) != want[i] || d.source.Addr() != a.Local().Addr() {
-					t.Errorf("datagram %d from %v changed", i, d.source)
-				}
-			}
-			nothingMore(t, b.Receiver(0))
-			nothingMore(t, own)
-			before := b.Counters()
-			b.Leave(member)
-			b.Leave(member)
-			if after := b.Counters(); after != before {
-				t.Errorf("counters went from %+v to %+v", before, after)
-			}
-		})
-	}
-	newLab(t)
-	s := mustOpen(t, Config{Local: ip(addrA4)})
-	for _, g := range []string{"192.0.2.9", "ff05::1"} {
-		if _, err := s.Join(ip(g)); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), g) {
-			t.Errorf("Join(%s): %v, want ErrConfig", g, err)
-		}
 	}
 }

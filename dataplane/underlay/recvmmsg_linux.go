@@ -57,13 +57,10 @@ type Message struct {
 
 // Receiver reads one receive socket. It belongs to one worker.
 type Receiver struct {
-	fd      int
-	headers [MaxMessages]mmsghdr
-	out     [MaxMessages]Message
-	iovecs  [MaxMessages]unix.Iovec
-	control [MaxMessages][controlSize]byte
-	names   [MaxMessages]unix.RawSockaddrInet6 // also holds an IPv4 address
-	slots   []byte                             // mmap'ed: only pages that were written to count
+	fd     int
+	room   *room
+	shared bool // the room is another Receiver's
+	port   uint16
 
 	gro       bool
 	groReason string
@@ -75,18 +72,59 @@ type Receiver struct {
 	dropsLast uint32
 }
 
-func openReceiver(c *Config, index int) (*Receiver, error) {
-	fd, err := openReceiveSocket(c, index)
+// room is where recvmmsg(2) puts what it reads. The kernel fills it in place.
+type room struct {
+	headers [MaxMessages]mmsghdr
+	out     [MaxMessages]Message
+	iovecs  [MaxMessages]unix.Iovec
+	control [MaxMessages][controlSize]byte
+	names   [MaxMessages]unix.RawSockaddrInet6 // also holds an IPv4 address
+	slots   []byte                             // mmap'ed: only pages that were written to count
+}
+
+func newRoom() (*room, error) {
+	m := new(room)
+	var err error
+	m.slots, err = unix.Mmap(-1, 0, MaxMessages*slotStride, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("underlay: mmap %d bytes for %d receive slots: %w",
+			MaxMessages*slotStride, MaxMessages, err)
+	}
+	for i := range m.headers {
+		m.iovecs[i].Base = &m.slots[i*slotStride]
+		m.iovecs[i].SetLen(slotSize)
+		h := &m.headers[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
+		h.Iov = &m.iovecs[i]
+		h.SetIovlen(1)
+		h.Control = &m.control[i][0]
+		m.rearm(i)
+	}
+	return m, nil
+}
+
+// rearm restores what the kernel wrote into header i.
+func (m *room) rearm(i int) {
+	h := &m.headers[i].hdr
+	h.Namelen = unix.SizeofSockaddrInet6
+	h.SetControllen(controlSize)
+	h.Flags = 0
+}
+
+// openReceiver opens a receive socket. With another Receiver given, both read
+// into the same room, which stays that one's.
+func openReceiver(c *Config, how sharing, with *Receiver) (*Receiver, error) {
+	fd, err := openReceiveSocket(c, how)
 	if err != nil {
 		return nil, err
 	}
-	r := &Receiver{fd: fd}
-	r.slots, err = unix.Mmap(-1, 0, MaxMessages*slotStride, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
+	r := &Receiver{fd: fd, port: c.Port}
+	if with != nil {
+		r.room, r.shared = with.room, true
+	} else if r.room, err = newRoom(); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("underlay: mmap %d bytes for %d receive slots: %w",
-			MaxMessages*slotStride, MaxMessages, err)
+		return nil, err
 	}
 	r.buffer = setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, c.ReceiveBuffer)
 	switch {
@@ -100,34 +138,19 @@ func openReceiver(c *Config, index int) (*Receiver, error) {
 			r.gro = true
 		}
 	}
-	for i := range r.headers {
-		r.iovecs[i].Base = &r.slots[i*slotStride]
-		r.iovecs[i].SetLen(slotSize)
-		h := &r.headers[i].hdr
-		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
-		h.Iov = &r.iovecs[i]
-		h.SetIovlen(1)
-		h.Control = &r.control[i][0]
-		r.rearm(i)
-	}
 	return r, nil
-}
-
-// rearm restores what the kernel wrote into header i.
-func (r *Receiver) rearm(i int) {
-	h := &r.headers[i].hdr
-	h.Namelen = unix.SizeofSockaddrInet6
-	h.SetControllen(controlSize)
-	h.Flags = 0
 }
 
 // FD is the socket, for epoll(7). It is non-blocking and stays the Receiver's.
 func (r *Receiver) FD() int { return r.fd }
 
+// Port is the UDP port that the socket is bound to.
+func (r *Receiver) Port() uint16 { return r.port }
+
 // Recv takes at most limit messages (no more than MaxMessages) with one
 // recvmmsg(2) and never waits. Fewer than limit came exactly when the socket is
 // drained; none is not an error. The messages and their data are valid until
-// the next Recv. An error means that the socket is of no more use.
+// the next Recv of this Receiver or of one that shares its memory. An error means that the socket is of no more use.
 //
 // Errors pending on the socket (ICMP) are counted and stepped over: they belong
 // to something sent earlier, and datagrams may wait behind them.
@@ -136,10 +159,11 @@ func (r *Receiver) Recv(limit int) ([]Message, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
+	m := r.room
 	var n int
 	for try := 0; ; try++ {
 		got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.fd),
-			uintptr(unsafe.Pointer(&r.headers)), uintptr(limit), unix.MSG_DONTWAIT, 0, 0)
+			uintptr(unsafe.Pointer(&m.headers)), uintptr(limit), unix.MSG_DONTWAIT, 0, 0)
 		r.count.calls.Add(1)
 		if errno == 0 {
 			n = int(got)
@@ -160,29 +184,32 @@ func (r *Receiver) Recv(limit int) ([]Message, error) {
 	}
 	r.count.messages.Add(uint64(n))
 	for i := range n {
-		h := &r.headers[i]
-		a := parseAncillary(r.control[i][:min(int(h.hdr.Controllen), controlSize)])
+		h := &m.headers[i]
+		a := parseAncillary(m.control[i][:min(int(h.hdr.Controllen), controlSize)])
 		at, length := i*slotStride, int(h.n)
-		m := &r.out[i]
-		m.Data = r.slots[at : at+length : at+slotSize]
-		m.SegmentSize = 0
+		out := &m.out[i]
+		out.Data = m.slots[at : at+length : at+slotSize]
+		out.SegmentSize = 0
 		if a.segment > 0 && a.segment < length {
-			m.SegmentSize = a.segment
+			out.SegmentSize = a.segment
 		}
-		m.Source = sourceOf(&r.names[i])
-		m.TOS = a.tos
-		m.Truncated = h.hdr.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0
-		if m.Truncated {
+		out.Source = sourceOf(&m.names[i])
+		out.TOS = a.tos
+		out.Truncated = h.hdr.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0
+		if out.Truncated {
 			r.count.truncated.Add(1)
 		}
-		r.rearm(i)
+		m.rearm(i)
 	}
-	return r.out[:n], nil
+	return m.out[:n], nil
 }
 
 func (r *Receiver) close() {
 	unix.Close(r.fd)
+	if r.shared {
+		return
+	}
 	// The slots go with the receiver; a failure to unmap leaves address space
 	// behind that nothing refers to, and there is no way to try again.
-	_ = unix.Munmap(r.slots)
+	_ = unix.Munmap(r.room.slots)
 }

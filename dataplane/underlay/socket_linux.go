@@ -43,11 +43,24 @@ func newSocket(c *Config) (fd int, err error) {
 	return fd, nil
 }
 
-// openReceiveSocket binds Local:Port. The first socket is bound without
-// SO_REUSEPORT: with it, a second vtepd of the same user would silently share
-// the traffic. Only once the port is known to be ours is the option switched on
-// and the port opened to the other workers' sockets.
-func openReceiveSocket(c *Config, index int) (fd int, err error) {
+// sharing says how a receive socket stands to others on its address and port.
+type sharing int
+
+const (
+	// firstOfPort is bound without SO_REUSEPORT: with it, a second vtepd of the
+	// same user would silently share the traffic. Only once the port is known to
+	// be ours is the option switched on.
+	firstOfPort sharing = iota
+	// moreOfPort is another worker's: the kernel gives each flow to one of them.
+	moreOfPort
+	// memberOfGroup is bound to a group. Every member on the host gets its own
+	// copy, so there is nothing to guard; without SO_REUSEADDR the first would
+	// keep the others out.
+	memberOfGroup
+)
+
+// openReceiveSocket binds Local:Port.
+func openReceiveSocket(c *Config, how sharing) (fd int, err error) {
 	if fd, err = newSocket(c); err != nil {
 		return -1, err
 	}
@@ -67,16 +80,20 @@ func openReceiveSocket(c *Config, index int) (fd int, err error) {
 	if err != nil {
 		return fd, err
 	}
-	if index > 0 {
-		if err = set(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT"); err != nil {
-			return fd, err
-		}
+	switch how {
+	case moreOfPort:
+		err = set(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT")
+	case memberOfGroup:
+		err = set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1, "SO_REUSEADDR")
+	}
+	if err != nil {
+		return fd, err
 	}
 	if e := bind(fd, c.Local, c.Port); e != nil {
 		err = fmt.Errorf("underlay: bind %v: %w", netip.AddrPortFrom(c.Local, c.Port), explainBind(e, c.Local, c.Port))
 		return fd, err
 	}
-	if index == 0 {
+	if how == firstOfPort {
 		err = set(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT")
 	}
 	return fd, err
@@ -130,8 +147,9 @@ func transmitOptions(fd int, c *Config, noChecksum bool) error {
 }
 
 // multicastOptions lets a Dest be a group: out of the interface that holds
-// Local, with the same TTL as unicast (the kernel's default is 1), and without
-// a copy to this host, where the frame came from.
+// Local unless the Dest says another, with the TTL of unicast unless the Class
+// says another (the kernel's default is 1), and without a copy to this host,
+// where the frame came from.
 func multicastOptions(fd int, c *Config) error {
 	if c.Local.Is4() {
 		// With net.ipv4.ip_nonlocal_bind the address may not be there yet; groups

@@ -69,7 +69,11 @@ func Open(c Config) (*Sockets, error) {
 
 func (s *Sockets) open() error {
 	for i := range s.cfg.Receivers {
-		r, err := openReceiver(&s.cfg, i)
+		how := firstOfPort
+		if i > 0 {
+			how = moreOfPort
+		}
+		r, err := openReceiver(&s.cfg, how, nil)
 		if err != nil {
 			return err
 		}
@@ -256,7 +260,7 @@ func (s *Sockets) Close() {
 	if s.errors != nil {
 		s.errors.close()
 	}
-	for _, r := range append(s.receivers, s.groups...) {
+	for _, r := range append(s.groups, s.receivers...) {
 		r.close()
 	}
 	if s.checked != nil {

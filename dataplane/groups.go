@@ -1,0 +1,250 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"vtepd/dataplane/underlay"
+)
+
+// group is a multicast group that floods VNIs (RFC 7348 section 4.2): a destination, and a socket that hears it, however many VNIs share it.
+type group struct {
+	addr netip.AddrPort
+	refs int   // VNIs
+	peer *peer // what the flood lists of its VNIs hold
+	slot int
+	// joined is nil while the interface is missing.
+	joined *membership
+	// lost are the drops of sockets that were closed.
+	lost uint64
+}
+
+// membership is a group that is joined, as the workers see it: immutable.
+type membership struct {
+	receiver *underlay.Receiver
+	// serial tells incarnations of the same slot apart in epoll events.
+	serial uint32
+}
+
+// groupLink is the interface that groups are joined on and leave by.
+type groupLink struct {
+	name  string
+	index int // 0: it is not there
+}
+
+// destinations lists where a VNI's frames are flooded to.
+func (r *vniRecord) destinations() []*peer {
+	list := slices.Clone(r.flood)
+	if r.group != nil {
+		list = append(list, r.group.peer)
+	}
+	return list
+}
+
+// checkGroup refuses what cannot be a VNI's group, and completes it.
+func (s *Switch) checkGroup(c *VNIConfig) error {
+	if !c.Group.Addr().IsValid() {
+		c.Group = netip.AddrPort{}
+		return nil
+	}
+	a, port := c.Group.Addr().Unmap(), c.Group.Port()
+	if port == 0 {
+		port = s.config.DstPort
+	}
+	switch {
+	case !a.IsMulticast():
+		return fmt.Errorf("vni %d: group %s: is no multicast address: %w", c.VNI, a, ErrInvalid)
+	case a.Is4() != s.config.Local.Is4():
+		return fmt.Errorf("vni %d: group %s: is not of the same address family as local %s: %w", c.VNI, a, s.config.Local, ErrInvalid)
+	}
+	c.Group = netip.AddrPortFrom(a, port)
+	if len(c.Peers) == 0 && len(c.Allow) == 0 {
+		c.Policy = Learn
+	}
+	return nil
+}
+
+// obtainGroup counts one more VNI of a group, and joins it for the first. Nil for the zero address. Needs mu.
+func (s *Switch) obtainGroup(a netip.AddrPort) (*group, error) {
+	if !a.IsValid() {
+		return nil, nil
+	}
+	if g := s.groups[a]; g != nil {
+		g.refs++
+		return g, nil
+	}
+	if len(s.groups) == MaxGroups {
+		return nil, fmt.Errorf("group %s: the switch is in %d groups already: %w", a.Addr(), MaxGroups, ErrLimit)
+	}
+	if s.groupLink.index == 0 {
+		if err := s.findGroupLink(); err != nil {
+			return nil, fmt.Errorf("group %s: %w", a.Addr(), err)
+		}
+	}
+	p, err := s.peers.obtain(a, 1)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{addr: a, refs: 1, peer: p, slot: s.freeGroupSlot()}
+	if err := s.join(g); err != nil {
+		s.peers.release(p, 1)
+		return nil, err
+	}
+	s.groups[a] = g
+	return g, nil
+}
+
+// releaseGroup counts one VNI of a group less, and leaves it with the last. Needs mu.
+func (s *Switch) releaseGroup(g *group) {
+	if g == nil {
+		return
+	}
+	if g.refs--; g.refs > 0 {
+		return
+	}
+	delete(s.groups, g.addr)
+	s.leave(g)
+	s.peers.release(g.peer, 1)
+}
+
+// freeGroupSlot is the lowest slot that no group has.
+func (s *Switch) freeGroupSlot() int {
+	used := make(map[int]bool, len(s.groups))
+	for _, g := range s.groups {
+		used[g.slot] = true
+	}
+	slot := 0
+	for used[slot] {
+		slot++
+	}
+	return slot
+}
+
+// findGroupLink finds out which interface groups are joined on.
+func (s *Switch) findGroupLink() error {
+	name := s.config.GroupInterface
+	if name == "" {
+		if name, _ = s.underlayLink(); name == "" {
+			return fmt.Errorf("no interface has %s, so there is none to join on: name one with group-interface: %w", s.config.Local, ErrInvalid)
+		}
+	}
+	index := s.sockets.InterfaceIndex(name)
+	if index == 0 {
+		return fmt.Errorf("interface %s is not there: see `ip link`: %w", name, ErrInvalid)
+	}
+	s.groupLink = groupLink{name, index}
+	return nil
+}
+
+// join makes a worker hear a group. What it heard by before goes when the workers have turned to the new one, so that nothing is lost where the old
+// one was still good. Needs mu.
+func (s *Switch) join(g *group) error {
+	w := s.workers[g.slot%len(s.workers)]
+	r, err := s.sockets.Join(g.addr, s.groupLink.index, w.rx[0])
+	if err != nil {
+		return err
+	}
+	g.peer.dest.SetInterface(s.groupLink.index)
+	old := g.joined
+	s.serials++
+	g.joined = &membership{receiver: r, serial: s.serials}
+	s.publishMembership(g.slot, g.joined)
+	if err := w.watch(r.FD(), uint32(firstGroup+g.slot), g.joined.serial); err != nil {
+		s.leave(g)
+		s.hangUp(g, old)
+		return fmt.Errorf("group %s: %w", g.addr.Addr(), err)
+	}
+	s.settle()
+	s.hangUp(g, old)
+	return nil
+}
+
+// leave makes a group unheard. Needs mu.
+func (s *Switch) leave(g *group) {
+	old := g.joined
+	g.joined = nil
+	s.publishMembership(g.slot, nil)
+	s.settle()
+	s.hangUp(g, old)
+}
+
+// hangUp closes a socket that no worker reads any more. Its descriptor leaves the epoll set by being closed.
+func (s *Switch) hangUp(g *group, m *membership) {
+	if m == nil {
+		return
+	}
+	g.lost += m.receiver.KernelDrops()
+	s.sockets.Leave(m.receiver)
+}
+
+// publishMembership makes the workers see what is in a slot. Needs mu.
+func (s *Switch) publishMembership(slot int, m *membership) {
+	next := *s.current.Load()
+	groups := make([]*membership, max(len(next.groups), slot+1))
+	copy(groups, next.groups)
+	groups[slot] = m
+	next.groups = groups
+	s.publish(next)
+}
+
+// refreshGroups joins all groups again when their interface was deleted and made anew: the kernel forgets memberships with the interface. One that only
+// goes down and up keeps them.
+func (s *Switch) refreshGroups() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.groups) == 0 {
+		return
+	}
+	was := s.groupLink
+	index := s.sockets.InterfaceIndex(was.name)
+	if index == 0 && s.config.GroupInterface == "" {
+		// Another interface may have the address by now.
+		if name, _ := s.underlayLink(); name != "" && name != was.name {
+			if i := s.sockets.InterfaceIndex(name); i != 0 {
+				s.groupLink.name, index = name, i
+			}
+		}
+	}
+	if index == 0 {
+		if was.index != 0 {
+			s.groupLink.index = 0
+			s.log.Warn("the interface of the multicast groups has vanished", "interface", was.name, "groups", len(s.groups))
+			for _, g := range s.groups {
+				s.leave(g)
+			}
+		}
+		return
+	}
+	again := s.groupLink.index != index
+	s.groupLink.index = index
+	var failed []error
+	n := 0
+	for _, g := range s.groups {
+		if !again && g.joined != nil {
+			continue
+		}
+		n++
+		if err := s.join(g); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	switch {
+	case n > len(failed):
+		s.log.Info("multicast groups joined", "interface", s.groupLink.name, "groups", n-len(failed))
+	case len(failed) > 0 && again: // once, not at every look
+		s.log.Warn("multicast groups cannot be joined yet", "interface", s.groupLink.name, "error", failed[0])
+	}
+}
+
+// groupDrops sums what the kernel dropped on the sockets of groups. Needs mu.
+func (s *Switch) groupDrops() uint64 {
+	var n uint64
+	for _, g := range s.groups {
+		n += g.lost
+		if g.joined != nil {
+			n += g.joined.receiver.KernelDrops()
+		}
+	}
+	return n
+}

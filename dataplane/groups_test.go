@@ -1,0 +1,444 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
+	"vtepd/encap"
+	"vtepd/encap/encaptest"
+)
+
+// member is a socket on the wire that has joined a group, on a UDP port.
+func (s *scene) member(group netip.AddrPort) *remote {
+	s.t.Helper()
+	r := &remote{t: s.t, addr: group.Addr(), buf: make([]byte, 1<<16)}
+	// The net package would bind to the unspecified address, which the remotes leave no room for.
+	var fd int
+	index := s.wire.Index(s.link.B.Name)
+	err := s.wire.Do(func() (err error) {
+		var to unix.Sockaddr
+		domain := unix.AF_INET
+		if group.Addr().Is6() {
+			domain = unix.AF_INET6
+			to = &unix.SockaddrInet6{Port: int(group.Port()), Addr: group.Addr().As16(), ZoneId: uint32(index)}
+		} else {
+			to = &unix.SockaddrInet4{Port: int(group.Port()), Addr: group.Addr().As4()}
+		}
+		if fd, err = unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+			return err
+		}
+		if err = unix.Bind(fd, to); err != nil {
+			return err
+		}
+		if group.Addr().Is6() {
+			return unix.SetsockoptIPv6Mreq(fd, unix.SOL_IPV6, unix.IPV6_ADD_MEMBERSHIP, &unix.IPv6Mreq{Multiaddr: group.Addr().As16(), Interface: uint32(index)})
+		}
+		return unix.SetsockoptIPMreqn(fd, unix.SOL_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group.Addr().As4(), Ifindex: int32(index)})
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "member")
+	conn, err := net.FilePacketConn(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+	r.conn = conn.(*net.UDPConn)
+	s.t.Cleanup(func() { r.conn.Close() })
+	r.option(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
+	return r
+}
+
+// toGroup is the remote as a sender to a group.
+func (r *remote) toGroup(s *scene, group netip.AddrPort) *remote {
+	r.t.Helper()
+	if group.Addr().Is6() {
+		r.option(unix.SOL_IPV6, unix.IPV6_MULTICAST_IF, s.wire.Index(s.link.B.Name))
+		r.option(unix.SOL_IPV6, unix.IPV6_MULTICAST_LOOP, 0)
+	} else {
+		r.option(unix.SOL_IP, unix.IP_MULTICAST_LOOP, 0)
+	}
+	to := *r
+	to.sw = group
+	return &to
+}
+
+// setGroup declares or changes a VNI with a group.
+func (s *scene) setGroup(vni uint32, group netip.AddrPort, peers ...netip.Addr) {
+	s.t.Helper()
+	s.set(VNIConfig{VNI: vni, Learning: true, Group: group, GroupTTL: 1}, peers...)
+}
+
+// joined says whether the switch's host is in a group on its underlay interface.
+func (s *scene) joined(group netip.Addr) bool {
+	s.t.Helper()
+	out := s.Must("ip", "maddr", "show", "dev", s.link.A.Name)
+	return slices.Contains(strings.Fields(out), group.String())
+}
+
+// A frame is flooded to the group once and to each peer once, a datagram from the group is processed once, whoever sends it obeys the VNI's policy, and
+// what came from a peer or by a group goes to no peer and no group (split horizon).
+//
+//	p0 p1 (VNI 42: group, r0) ──┐                ┌── r0
+//	p9    (VNI 43: group)     ──┴─ switch ═══════┼── r1
+//	                                             └── member of the group
+func TestGroup(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		build   func(*testing.T, int, func(*Config)) *scene
+		group   string
+		offload bool
+	}{
+		{"v4", newScene, "239.1.1.1", true}, {"v4, offload off", newScene, "239.1.1.1", false},
+		{"v6", newScene6, "ff05::100", true}, {"v6, offload off", newScene6, "ff05::100", false},
+		{"v6 link-local", newScene6, "ff02::4242", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.build(t, 2, func(conf *Config) { conf.Offload = c.offload })
+			group := netip.AddrPortFrom(netip.MustParseAddr(c.group), DefaultPort)
+			s.setGroup(42, group, s.remotes[0].addr)
+			s.setGroup(43, group)
+			if policy := s.VNIs()[1].Config.Policy; policy != Learn {
+				t.Errorf("policy %s with a group and nothing else, want learn", policy)
+			}
+			s.port("p0", 42)
+			s.port("p1", 42)
+			s.port("p9", 43)
+			s.remotes = append(s.remotes, s.member(group)) // r2
+			byGroup := []*remote{s.remotes[0].toGroup(s, group), s.remotes[1].toGroup(s, group)}
+
+			for _, dst := range []uint64{broadcast, 0x01005e000101, station(99)} {
+				s.Inject("p0", times(10, frameOf(station(1), dst))...)
+				if got, want := s.counts(), "p1:10 r0:10 r2:10"; got != want {
+					t.Errorf("to %x from p0: %q, want %q", dst, got, want)
+				}
+				byGroup[0].send(42, times(10, frameOf(station(2), dst))...)
+				if got, want := s.counts(), "p0:10 p1:10"; got != want {
+					t.Errorf("to %x from r0 by the group: %q, want %q", dst, got, want)
+				}
+				s.remotes[0].send(42, times(10, frameOf(station(2), dst))...)
+				if got, want := s.counts(), "p0:10 p1:10"; got != want {
+					t.Errorf("to %x from r0: %q, want %q", dst, got, want)
+				}
+				s.Inject("p9", times(10, frameOf(station(9), dst))...)
+				if got, want := s.counts(), "r2:10"; got != want {
+					t.Errorf("to %x from p9: %q, want %q", dst, got, want)
+				}
+				byGroup[1].send(43, times(10, frameOf(station(3), dst))...)
+				if got, want := s.counts(), "p9:10"; got != want {
+					t.Errorf("to %x from r1 by the group: %q, want %q", dst, got, want)
+				}
+			}
+			// Known now: station 2 behind r0 and station 3 behind r1, learned from the group.
+			s.Inject("p0", times(10, frameOf(station(1), station(2)))...)
+			if got, want := s.counts(), "r0:10"; got != want {
+				t.Errorf("known unicast: %q, want %q", got, want)
+			}
+			s.Inject("p9", times(10, frameOf(station(9), station(3)))...)
+			if got, want := s.counts(), "r1:10"; got != want {
+				t.Errorf("known unicast of a learned peer: %q, want %q", got, want)
+			}
+			s.drops(10, SplitHorizon, func() { byGroup[1].send(43, times(10, frameOf(station(4), station(3)))...) })
+			s.drops(10, UnknownPeer, func() { byGroup[1].send(42, times(10, frameOf(station(5), broadcast))...) })
+			if got := s.counts(); got != "" {
+				t.Errorf("dropped frames arrived: %q", got)
+			}
+			// The group is a flood destination like a peer, but no peer.
+			if got, want := s.floodList(42), fmt.Sprintf("%s %s", peerAt(s.remotes[0].addr), group); got != want {
+				t.Errorf("flood list %q, want %q", got, want)
+			}
+			for _, p := range s.Peers() {
+				if p.Addr.Addr().IsMulticast() {
+					t.Errorf("peer %s", p.Addr)
+				}
+			}
+			for _, p := range s.PeerStats() {
+				if p.Peer == group && (p.TxPackets != 60 || p.RxPackets != 0) {
+					t.Errorf("group counts %+v, want 60 sent", p.Counters)
+				}
+			}
+			s.balance()
+		})
+	}
+}
+
+// floodList are the destinations of the all-zero MAC.
+func (s *scene) floodList(vni uint32) string {
+	var list []string
+	for _, e := range s.FDBDump(FDBFilter{VNI: vni}) {
+		if e.Flood {
+			list = append(list, e.Dst.String())
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// A group that several VNIs share is joined once and left with the last of them; a group on another port is another one.
+//
+//	switch ════ wire
+func TestGroupReferences(t *testing.T) {
+	s := newScene(t, 1, nil)
+	one, two := netip.MustParseAddrPort("239.1.1.1:4789"), netip.MustParseAddrPort("239.1.1.2:8472")
+	s.setGroup(42, netip.AddrPortFrom(one.Addr(), 0))
+	s.setGroup(43, one)
+	if len(s.groups) != 1 || !s.joined(one.Addr()) {
+		t.Fatalf("%d groups, joined %t; want one, joined", len(s.groups), s.joined(one.Addr()))
+	}
+	s.setGroup(43, two)
+	if len(s.groups) != 2 || !s.joined(one.Addr()) || !s.joined(two.Addr()) {
+		t.Errorf("%d groups, joined %t %t; want two, both joined", len(s.groups), s.joined(one.Addr()), s.joined(two.Addr()))
+	}
+	if st := s.Status(); st.Peers != 0 {
+		t.Errorf("%d peers, want none: groups are not peers", st.Peers)
+	}
+	s.do(func() error { return s.DelVNI(42) })
+	if s.joined(one.Addr()) || !s.joined(two.Addr()) {
+		t.Errorf("joined %t %t; want the second alone", s.joined(one.Addr()), s.joined(two.Addr()))
+	}
+	s.set(VNIConfig{VNI: 43})
+	if len(s.groups) != 0 || s.joined(two.Addr()) {
+		t.Errorf("%d groups, joined %t; want none", len(s.groups), s.joined(two.Addr()))
+	}
+	for range 3 { // slots and descriptors are used again
+		s.setGroup(43, two)
+		s.setGroup(43, one)
+	}
+	if got := s.VNIs()[0]; got.GroupInterface != s.link.A.Name {
+		t.Errorf("joined on %q, want %q", got.GroupInterface, s.link.A.Name)
+	}
+
+	// Refusals change nothing.
+	for _, c := range []struct {
+		group, want string
+		err         error
+	}{
+		{"192.0.2.9:0", "is no multicast address", ErrInvalid},
+		{"[ff05::1]:0", "address family", ErrInvalid},
+	} {
+		err := s.Do(func() error { return s.SetVNI(VNIConfig{VNI: 43, Group: netip.MustParseAddrPort(c.group)}) })
+		if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("group %s: %v, want %q", c.group, err, c.want)
+		}
+	}
+	if err := s.Sysctl("net/ipv4/igmp_max_memberships", "0"); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Do(func() error {
+		return s.SetVNI(VNIConfig{VNI: 44, Group: two, Peers: []netip.AddrPort{peerAt(s.remotes[0].addr)}})
+	})
+	if err == nil || !strings.Contains(err.Error(), "net.ipv4.igmp_max_memberships") {
+		t.Errorf("a group beyond the kernel's limit: %v", err)
+	}
+	if len(s.groups) != 1 || len(s.VNIs()) != 1 || !s.joined(one.Addr()) {
+		t.Errorf("a refused command changed something: %d groups, %d VNIs", len(s.groups), len(s.VNIs()))
+	}
+}
+
+// The TTL toward a group is its own, and an inherited one where the group has none; toward peers it is the VNI's.
+//
+//	p0 ── switch ──── r0 and the group
+func TestGroupTTL(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		build func(*testing.T, int, func(*Config)) *scene
+		group string
+	}{{"v4", newScene, "239.1.1.1"}, {"v6", newScene6, "ff05::100"}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newWiretap(c.build(t, 1, nil))
+			s.set(VNIConfig{VNI: 42})
+			s.port("p0", 42)
+			for _, ttl := range []struct {
+				group       uint8
+				header      HeaderPolicy
+				toPeer, toG uint8
+			}{
+				{1, HeaderPolicy{}, 64, 1},
+				{5, HeaderPolicy{TTL: 9}, 9, 5},
+				{0, HeaderPolicy{TTL: 9}, 9, 9},
+				{0, HeaderPolicy{InheritTTL: true}, 33, 33},
+				{7, HeaderPolicy{InheritTTL: true}, 33, 7},
+			} {
+				s.set(VNIConfig{VNI: 42, Learning: true, Group: netip.AddrPortFrom(netip.MustParseAddr(c.group), 0), GroupTTL: ttl.group, Header: ttl.header}, s.addrs()...)
+				s.outers()
+				frame := encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, TTL: 33, Proto: encap.ProtoUDP, Payload: encaptest.Payload(40, 1)}.Frame()
+				s.Inject("p0", frame)
+				got := s.outers()
+				if len(got) != 2 || got[0].ttl != ttl.toPeer || got[1].ttl != ttl.toG {
+					t.Errorf("%+v: %+v, want TTL %d toward the peer and %d toward the group", ttl, got, ttl.toPeer, ttl.toG)
+				}
+			}
+		})
+	}
+}
+
+// A datagram whose source is our own address is dropped, whatever the policy: one of ours that came back, or a forged one.
+//
+//	p0 ── switch ════ wire
+func TestOwnSource(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		build func(*testing.T, int, func(*Config)) *scene
+		group string
+		mac   uint64
+	}{{"v4", newScene, "239.1.1.1", 0x01005e010101}, {"v6", newScene6, "ff05::100", 0x333300000100}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.build(t, 1, nil)
+			group := netip.AddrPortFrom(netip.MustParseAddr(c.group), DefaultPort)
+			s.setGroup(42, group)
+			s.port("p0", 42)
+			// The kernel itself drops such packets over IPv4 unless told otherwise.
+			for _, key := range []string{"accept_local", "rp_filter"} {
+				value := map[string]string{"accept_local": "1", "rp_filter": "0"}[key]
+				for _, dev := range []string{"all", s.link.A.Name} {
+					if err := s.Sysctl("net/ipv4/conf/"+dev+"/"+key, value); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			packet := encaptest.Packet{
+				SrcMAC: macOf(s.wire.MAC("eth0")), DstMAC: c.mac, V6: group.Addr().Is6(), Src: s.config.Local, Dst: group.Addr(), Proto: encap.ProtoUDP,
+				SrcPort: 50000, DstPort: DefaultPort, Payload: datagramOf(42, frameOf(station(1), broadcast)),
+			}
+			s.drops(3, OwnSource, func() { s.wire.Inject("eth0", times(3, packet.Frame())...) })
+			packet.Src = s.remotes[0].addr
+			s.drops(0, OwnSource, func() { s.wire.Inject("eth0", packet.Frame()) })
+			if got, want := s.counts(), "p0:1"; got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Groups are joined again when the underlay's interface was deleted and made anew, and are there through a link that goes down and up.
+//
+//	p0 ── switch ── eth0 ══ eth0 ── sender to the group
+func TestGroupInterfaceComesBack(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		build func(*testing.T, int, func(*Config)) *scene
+		group string
+	}{{"v4", newScene, "239.1.1.1"}, {"v6", newScene6, "ff05::100"}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.build(t, 1, nil)
+			group := netip.AddrPortFrom(netip.MustParseAddr(c.group), DefaultPort)
+			s.setGroup(42, group)
+			s.port("p0", 42)
+			hears := func(what string) {
+				t.Helper()
+				eventually(t, 10*time.Second, what, func() bool {
+					r := s.remotes[0].toGroup(s, group)
+					// While the link comes up the kernel may have no address to send from.
+					_, _ = r.conn.WriteToUDPAddrPort(datagramOf(42, frameOf(station(1), broadcast)), group)
+					time.Sleep(20 * time.Millisecond)
+					return len(s.seen("p0")) > 0
+				})
+			}
+			hears("the group is heard")
+			s.Must("ip", "link", "set", s.link.A.Name, "down")
+			s.do(func() error { s.refreshGroups(); return nil })
+			if s.VNIs()[0].GroupInterface != s.link.A.Name {
+				t.Error("a link that is down makes memberships be given up")
+			}
+			s.Must("ip", "link", "set", s.link.A.Name, "up")
+			if group.Addr().Is6() { // the kernel takes them away with the link
+				s.Addr(s.link.A.Name, netip.PrefixFrom(s.config.Local, 64))
+			}
+			hears("the group is heard after down and up")
+
+			s.Must("ip", "link", "del", s.link.A.Name)
+			s.do(func() error { s.refreshGroups(); return nil })
+			if got := s.VNIs()[0].GroupInterface; got != "" {
+				t.Errorf("joined on %q, which is gone", got)
+			}
+			before := s.Totals().Dropped
+			s.Inject("p0", times(2, frameOf(station(9), broadcast))...)
+			s.rest()
+			if got := s.Totals().Dropped - before; got != 2 {
+				t.Errorf("%d frames dropped without an interface, want 2: %v", got, s.Drops())
+			}
+			if err := errors.Join(s.Sysctl("net/ipv6/conf/default/disable_ipv6", "0"), s.wire.Sysctl("net/ipv6/conf/default/disable_ipv6", "0")); err != nil {
+				t.Fatal(err)
+			}
+			s.link = s.l.Link(s.Host, s.wire, lab.LinkOptions{NameA: s.link.A.Name, NameB: s.link.B.Name})
+			s.do(func() error { s.refreshGroups(); return nil })
+			if got := s.VNIs()[0].GroupInterface; got != s.link.A.Name {
+				t.Errorf("joined on %q, want %q again", got, s.link.A.Name)
+			}
+			hears("the group is heard on the new interface")
+			member := s.member(group)
+			eventually(t, 5*time.Second, "the group is sent to on the new interface", func() bool {
+				s.Inject("p0", frameOf(station(9), broadcast))
+				time.Sleep(20 * time.Millisecond)
+				return len(member.received()) > 0
+			})
+			s.balance()
+		})
+	}
+}
+
+// Kernel vxlan devices of a group find each other and us, in both directions, and so does a second switch; each frame arrives once.
+//
+//	vtep0 .1 ── switch ══╗
+//	vtep0 .2 ── switch ══╬══ bridge
+//	      vxlan42 .3   ══╝  (kernel, group, ttl 4)
+func TestGroupWithKernel(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		v6      bool
+		offload bool
+	}{{"v4", false, true}, {"v6", true, true}, {"v4, offload off", false, false}, {"v6, offload off", true, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			l := lab.New(t)
+			ha, hb, hk := l.Host("a"), l.Host("b"), l.Host("kernel")
+			sw := l.Switch("net", lab.LinkOptions{}, ha, hb, hk)
+			local, group, mtu := (*lab.Host).Underlay4, netip.MustParseAddr("239.1.1.1"), 1450
+			if c.v6 {
+				local, group, mtu = (*lab.Host).Underlay6, netip.MustParseAddr("ff05::100"), 1430
+			}
+			var nodes []*node
+			for _, h := range []*lab.Host{ha, hb} {
+				n := startNode(t, h, func(conf *Config) { conf.Local, conf.Offload = local(h), c.offload })
+				n.do(func() error {
+					return n.SetVNI(VNIConfig{VNI: 42, Learning: true, Ageing: time.Minute, Group: netip.AddrPortFrom(group, 0), GroupTTL: 1})
+				})
+				n.tap("vtep0", 42, func(p *PortConfig) { p.Addresses, p.MTU = h.OverlayPrefixes(), mtu })
+				nodes = append(nodes, n)
+			}
+			device := hk.VXLAN(lab.VXLANOptions{VNI: 42, Local: local(hk), Group: group, Device: sw.Links[2].A.Name, MTU: mtu})
+			hk.Addr(device, hk.OverlayPrefixes()...)
+			all := []*lab.Host{ha, hb, hk}
+			for i, from := range all {
+				for j, to := range all {
+					if i == j {
+						continue
+					}
+					eventually(t, 10*time.Second, from.Name()+" reaches "+to.Name(), func() bool {
+						_, err := from.Command("ping", "-n", "-q", "-c", "1", "-W", "1", to.Overlay4().String())
+						return err == nil
+					})
+					if out, err := from.Command("ping", "-n", "-c", "20", "-i", "0.01", "-W", "2", "-s", "1400", to.Overlay4().String()); err != nil || strings.Contains(out, "DUP!") {
+						t.Errorf("%s to %s: %v\n%s", from.Name(), to.Name(), err, out)
+					}
+				}
+			}
+			waitForAddress(t, nodes[0], ha.Overlay6())
+			for _, way := range [][2]*lab.Host{{ha, hk}, {hk, hb}, {ha, hb}} {
+				transfer(t, way[0], way[1], way[1].Overlay4(), 8<<20)
+			}
+			rest(nodes...)
+			for _, n := range nodes {
+				n.balance()
+			}
+		})
+	}
+}
