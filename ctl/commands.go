@@ -61,11 +61,7 @@ func delVNI(m *model.Model, vni uint32) error {
 		}
 	}
 	delete(m.VNIs, vni)
-	for k := range m.Statics {
-		if k.VNI == vni {
-			delete(m.Statics, k)
-		}
-	}
+	deleteStatics(m, func(k model.StaticKey, _ model.Static) bool { return k.VNI == vni })
 	return nil
 }
 
@@ -146,12 +142,21 @@ func delPort(m *model.Model, name string) error {
 		return noPort(m, name)
 	}
 	delete(m.Ports, name)
-	for k, s := range m.Statics {
-		if s.Port == name {
-			delete(m.Statics, k)
+	deleteStatics(m, func(_ model.StaticKey, s model.Static) bool { return s.Port == name })
+	return nil
+}
+
+// deleteStatics removes the static entries that are chosen.
+func deleteStatics(m *model.Model, chosen func(k model.StaticKey, s model.Static) bool) {
+	var doomed []model.StaticKey
+	for k, s := range m.Statics.All() {
+		if chosen(k, s) {
+			doomed = append(doomed, k)
 		}
 	}
-	return nil
+	for _, k := range doomed {
+		m.Statics.Delete(k)
+	}
 }
 
 func noPort(m *model.Model, name string) error {

@@ -30,7 +30,7 @@ func New(sw Switch, m *model.Model, log *slog.Logger) (*Controller, error) {
 	empty := model.New()
 	empty.Global = m.Global
 	c := &Controller{sw: sw, log: log, started: time.Now(), model: empty, file: m}
-	if err := c.moveTo(m, nil); err != nil {
+	if err := c.moveTo(m, m.Since(empty), nil); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -56,16 +56,23 @@ func (c *Controller) change(edit func(m *model.Model) error, exclusive map[model
 	if err := edit(next); err != nil {
 		return err
 	}
-	next.Normalize()
-	if err := next.Check(); err != nil {
+	changes, err := c.settle(next)
+	if err != nil {
 		return err
 	}
-	return c.moveTo(next, exclusive)
+	return c.moveTo(next, changes, exclusive)
+}
+
+// settle brings an edited copy of the model into its normal form, checks it, and says what differs. Needs mu.
+func (c *Controller) settle(next *model.Model) (model.Changes, error) {
+	changes := next.Since(c.model)
+	next.NormalizeSince(changes)
+	return changes, next.CheckSince(c.model, changes)
 }
 
 // moveTo makes the switch follow to a valid model. Needs mu.
-func (c *Controller) moveTo(next *model.Model, exclusive map[model.StaticKey]bool) error {
-	p := planner{sw: c.sw, old: c.model, new: next, exclusive: exclusive}
+func (c *Controller) moveTo(next *model.Model, changes model.Changes, exclusive map[model.StaticKey]bool) error {
+	p := planner{sw: c.sw, old: c.model, new: next, changes: changes, exclusive: exclusive}
 	ops := p.plan()
 	if err := run(ops); err != nil {
 		return err

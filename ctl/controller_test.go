@@ -85,11 +85,11 @@ var edits = []struct {
 		return setPort(m, "tap0", func(p *model.Port) error { p.NetNS = "/proc/self/ns/net"; return nil })
 	}, []string{"del 42 02:00:00:00:00:0a", "del port tap0", "add port tap0", "put 42 02:00:00:00:00:0a"}},
 	{"port to another VNI, static entry to a peer", func(m *model.Model) error {
-		m.Statics[model.StaticKey{VNI: 42, MAC: 0x02000000000a}] = model.Static{Dst: netip.MustParseAddrPort("192.0.2.3:4789"), State: fdb.Static}
+		m.Statics.Put(model.StaticKey{VNI: 42, MAC: 0x02000000000a}, model.Static{Dst: netip.MustParseAddrPort("192.0.2.3:4789"), State: fdb.Static})
 		return setPort(m, "tap0", func(p *model.Port) error { p.VNI = 43; return nil })
 	}, []string{"del 42 02:00:00:00:00:0a", "set port tap0", "put 42 02:00:00:00:00:0a"}},
 	{"port to another VNI without its static entry", func(m *model.Model) error {
-		delete(m.Statics, model.StaticKey{VNI: 42, MAC: 0x02000000000a})
+		m.Statics.Delete(model.StaticKey{VNI: 42, MAC: 0x02000000000a})
 		_ = delVNI(m, 43)
 		_ = addVNI(m, 50, &model.VNI{})
 		return setPort(m, "tap0", func(p *model.Port) error { p.VNI = 50; return nil })
@@ -97,7 +97,7 @@ var edits = []struct {
 	{"port del", func(m *model.Model) error { return delPort(m, "tap0") }, []string{"del 42 02:00:00:00:00:0a", "del port tap0"}},
 	{"static moved off a port that goes", func(m *model.Model) error {
 		_ = delPort(m, "tap0")
-		m.Statics[model.StaticKey{VNI: 42, MAC: 0x02000000000a}] = model.Static{Dst: netip.MustParseAddrPort("192.0.2.3:4789"), State: fdb.Static}
+		m.Statics.Put(model.StaticKey{VNI: 42, MAC: 0x02000000000a}, model.Static{Dst: netip.MustParseAddrPort("192.0.2.3:4789"), State: fdb.Static})
 		return nil
 	}, []string{"put 42 02:00:00:00:00:0a", "del port tap0"}},
 	{"global ageing", func(m *model.Model) error {
@@ -315,7 +315,7 @@ func TestReload(t *testing.T) {
 			replaces: []string{"- {name: tap1, access: 10}\n", ""}, ops: nil},
 		{name: "run-time static does not hold a port of the file", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error {
-				m.Statics[model.StaticKey{VNI: 10010, MAC: 0x0200000000ff}] = model.Static{Port: "tap1", State: fdb.Static}
+				m.Statics.Put(model.StaticKey{VNI: 10010, MAC: 0x0200000000ff}, model.Static{Port: "tap1", State: fdb.Static})
 				return nil
 			},
 		}, replaces: []string{"- {name: tap1, access: 10}\n", ""}, ops: []string{"del 10010 02:00:00:00:00:ff", "del port tap1"}},
@@ -399,14 +399,14 @@ func TestDynamicReplacesStatic(t *testing.T) {
 	if err := c.putEntry(e, fdb.Replace); !errors.Is(err, errTest) {
 		t.Fatal(err)
 	}
-	if _, ok := c.Model().Statics[model.StaticKey{VNI: 42, MAC: mac}]; !ok {
+	if !c.Model().Statics.Has(model.StaticKey{VNI: 42, MAC: mac}) {
 		t.Fatal("a refused replace took the static entry out of the model")
 	}
 	sw.Fail(nil)
 	if err := c.putEntry(e, fdb.Replace); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := c.Model().Statics[model.StaticKey{VNI: 42, MAC: mac}]; ok {
+	if c.Model().Statics.Has(model.StaticKey{VNI: 42, MAC: mac}) {
 		t.Error("the static entry is still in the model")
 	}
 	if got, _ := sw.FDBGet(42, mac); got.State != fdb.Dynamic || got.Port != "tap0" {
@@ -430,7 +430,7 @@ func TestUndoBringsDynamicBack(t *testing.T) {
 	})
 	err := c.Change(func(m *model.Model) error {
 		for mac := fdb.MAC(0x020000000001); mac <= 0x020000000002; mac++ {
-			m.Statics[model.StaticKey{VNI: 42, MAC: mac}] = model.Static{Dst: netip.MustParseAddrPort("192.0.2.2:4789"), State: fdb.Static}
+			m.Statics.Put(model.StaticKey{VNI: 42, MAC: mac}, model.Static{Dst: netip.MustParseAddrPort("192.0.2.2:4789"), State: fdb.Static})
 		}
 		return nil
 	})

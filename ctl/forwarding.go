@@ -40,23 +40,23 @@ func (c *Controller) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 	if e.State == fdb.Dynamic {
 		// The rules for a place are those of a static entry.
 		next := c.model.Clone()
-		next.Statics[k] = model.Static{Dst: e.Dst, Port: e.Port, State: fdb.Static}
-		next.Normalize()
-		if err := next.Check(); err != nil {
+		next.Statics.Put(k, model.Static{Dst: e.Dst, Port: e.Port, State: fdb.Static})
+		if _, err := c.settle(next); err != nil {
 			return err
 		}
-		e.Dst = next.Statics[k].Dst
+		rule, _ := next.Statics.Get(k)
+		e.Dst = rule.Dst
 		if err := c.sw.FDBPut(e, mode); err != nil {
 			return putError(k, err)
 		}
-		if _, ok := c.model.Statics[k]; ok {
-			delete(next.Statics, k)
+		if c.model.Statics.Has(k) {
+			next.Statics.Delete(k)
 			c.model = next
 		}
 		return nil
 	}
 	return putError(k, c.change(func(m *model.Model) error {
-		m.Statics[k] = entry
+		m.Statics.Put(k, entry)
 		return nil
 	}, map[model.StaticKey]bool{k: mode == fdb.Add}))
 }
@@ -99,9 +99,9 @@ func (c *Controller) delEntry(vni uint32, mac fdb.MAC, dst netip.AddrPort) error
 		return model.NotFound("fdb/0/dst", "%s in VNI %d is at %s, not at %s", mac, vni, c.where(e), peerFilterText(dst))
 	}
 	k := model.StaticKey{VNI: vni, MAC: mac}
-	if _, ok := c.model.Statics[k]; ok {
+	if c.model.Statics.Has(k) {
 		return c.change(func(m *model.Model) error {
-			delete(m.Statics, k)
+			m.Statics.Delete(k)
 			return nil
 		}, nil)
 	}
@@ -181,15 +181,13 @@ func (c *Controller) flush(f dataplane.FDBFilter) (int, error) {
 		return n, nil
 	}
 	next := c.model.Clone()
-	for k, s := range c.model.Statics {
-		if f.VNI != 0 && k.VNI != f.VNI || f.HasMAC && k.MAC != f.MAC || f.Port != "" && s.Port != f.Port {
-			continue
+	deleteStatics(next, func(k model.StaticKey, s model.Static) bool {
+		switch {
+		case f.VNI != 0 && k.VNI != f.VNI, f.HasMAC && k.MAC != f.MAC, f.Port != "" && s.Port != f.Port:
+			return false
 		}
-		if f.Dst.IsValid() && !(s.Dst.IsValid() && matchPeer(s.Dst, f.Dst)) {
-			continue
-		}
-		delete(next.Statics, k)
-	}
+		return !f.Dst.IsValid() || s.Dst.IsValid() && matchPeer(s.Dst, f.Dst)
+	})
 	c.model = next
 	return n, nil
 }

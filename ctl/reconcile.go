@@ -25,6 +25,7 @@ type Op struct {
 type planner struct {
 	sw       Switch
 	old, new *model.Model
+	changes  model.Changes // from old to new
 	// exclusive holds the static entries that must not replace anything.
 	exclusive map[model.StaticKey]bool
 	// left are the static entries that an operation deletes.
@@ -53,18 +54,21 @@ func (p *planner) add(text string, do, undo func() error) {
 }
 
 func (p *planner) vnisCome() {
-	sameDefaults := reflect.DeepEqual(p.old.Global, p.new.Global)
+	list := slices.Concat(p.changes.VNIs, p.changes.Named)
+	slices.Sort(list)
+	if p.changes.Global {
+		list = p.new.Declared()
+	}
+	if len(list) == 0 {
+		return
+	}
 	had := p.old.DeclaredSet()
-	for _, n := range p.new.Declared() {
+	for _, n := range list {
 		next := p.new.VNIConfig(n)
 		if _, ok := had[n]; !ok {
 			p.add(fmt.Sprintf("vni add %d", n),
 				func() error { return p.sw.SetVNI(next) },
 				func() error { return p.sw.DelVNI(n) })
-			continue
-		}
-		// The pointer alone says that nothing changed: values are never written into.
-		if sameDefaults && p.old.VNIs[n] == p.new.VNIs[n] {
 			continue
 		}
 		if before := p.old.VNIConfig(n); !reflect.DeepEqual(before, next) {
@@ -76,6 +80,9 @@ func (p *planner) vnisCome() {
 }
 
 func (p *planner) vnisLeave() {
+	if !p.changes.Undeclared {
+		return
+	}
 	has := p.new.DeclaredSet()
 	for _, n := range p.old.Declared() {
 		if _, ok := has[n]; ok {
@@ -98,8 +105,8 @@ func (p *planner) staticsAt(name string) []model.StaticKey {
 	if p.byPort == nil {
 		p.byPort = map[string][]model.StaticKey{}
 		for _, k := range p.old.StaticKeys() {
-			if at := p.old.Statics[k].Port; at != "" {
-				p.byPort[at] = append(p.byPort[at], k)
+			if s, _ := p.old.Statics.Get(k); s.Port != "" {
+				p.byPort[s.Port] = append(p.byPort[s.Port], k)
 			}
 		}
 	}
@@ -109,8 +116,11 @@ func (p *planner) staticsAt(name string) []model.StaticKey {
 // portsCome adds and changes ports. The switch forgets the entries of a VNI that a port leaves, so static ones are deleted before: whatever undoes the change
 // brings them back behind it.
 func (p *planner) portsCome() {
-	sameVLANs := maps.Equal(p.old.VLANs, p.new.VLANs)
-	for _, name := range p.new.PortNames() {
+	names := p.changes.Ports
+	if p.changes.VLANs {
+		names = p.new.PortNames()
+	}
+	for _, name := range names {
 		o, n := p.old.Ports[name], p.new.Ports[name]
 		switch {
 		case o == nil:
@@ -118,7 +128,7 @@ func (p *planner) portsCome() {
 			p.add("port add "+name,
 				func() error { return atPort(name, p.sw.AddPort(next)) },
 				func() error { return p.sw.DelPort(name) })
-		case anew(o, n) || sameVLANs && o == n:
+		case anew(o, n):
 		default:
 			before, next := p.old.PortConfig(name), p.new.PortConfig(name)
 			if !reflect.DeepEqual(before, next) {
@@ -148,7 +158,7 @@ func atPort(name string, err error) error {
 // portsAnew makes ports again whose type or namespace changes. Undoing makes the old port again: with another device, so the likely mistakes, a
 // namespace that does not exist and one where the name is taken, are looked for before anything is taken away.
 func (p *planner) portsAnew() {
-	names := slices.DeleteFunc(p.new.PortNames(), func(name string) bool {
+	names := slices.DeleteFunc(slices.Clone(p.changes.Ports), func(name string) bool {
 		o := p.old.Ports[name]
 		return o == nil || !anew(o, p.new.Ports[name])
 	})
@@ -175,10 +185,7 @@ func (p *planner) portsAnew() {
 }
 
 func (p *planner) portsLeave() {
-	for _, name := range p.old.PortNames() {
-		if p.new.Ports[name] != nil {
-			continue
-		}
+	for _, name := range p.changes.PortsGone {
 		before := p.old.PortConfig(name)
 		p.add("port del "+name,
 			func() error { return p.sw.DelPort(name) },
@@ -188,8 +195,8 @@ func (p *planner) portsLeave() {
 
 // staticsLeave deletes what is not wanted any more.
 func (p *planner) staticsLeave() {
-	for _, k := range p.old.StaticKeys() {
-		if _, stays := p.new.Statics[k]; !stays && !p.left[k] {
+	for _, k := range p.changes.Statics {
+		if !p.new.Statics.Has(k) && !p.left[k] {
 			p.staticLeaves(k)
 		}
 	}
@@ -200,7 +207,7 @@ func (p *planner) staticLeaves(k model.StaticKey) {
 		p.left = map[model.StaticKey]bool{}
 	}
 	p.left[k] = true
-	before := p.old.Statics[k]
+	before, _ := p.old.Statics.Get(k)
 	p.add(fmt.Sprintf("fdb del %s vni %d", k.MAC, k.VNI),
 		func() error {
 			err := p.sw.FDBDel(k.VNI, k.MAC, netip.AddrPort{})
@@ -214,11 +221,13 @@ func (p *planner) staticLeaves(k model.StaticKey) {
 
 // staticsCome puts static entries that are new or different, and those of ports made anew.
 func (p *planner) staticsCome() {
-	for _, k := range p.new.StaticKeys() {
-		next := p.new.Statics[k]
-		before, had := p.old.Statics[k]
+	keys := slices.AppendSeq(slices.Clone(p.changes.Statics), maps.Keys(p.left))
+	slices.SortFunc(keys, model.CompareStatics)
+	for _, k := range slices.Compact(keys) {
+		next, wanted := p.new.Statics.Get(k)
+		before, had := p.old.Statics.Get(k)
 		had = had && !p.left[k]
-		if had && before == next {
+		if !wanted || had && before == next {
 			continue
 		}
 		mode := fdb.Replace

@@ -24,7 +24,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	if problems := next.Validate(); len(problems) > 0 {
 		return nil, fromRuntime(problems[0], file)
 	}
-	p := planner{sw: c.sw, old: c.model, new: next}
+	p := planner{sw: c.sw, old: c.model, new: next, changes: next.Since(c.model)}
 	ops := p.plan()
 	if err := run(ops); err != nil {
 		return nil, err
@@ -112,16 +112,18 @@ func merge(base, target, running *model.Model) *model.Model {
 	mergeMap(base.VLANs, target.VLANs, next.VLANs, pick[uint32])
 	mergeMap(base.VNIs, target.VNIs, next.VNIs, mergeVNI)
 	mergeMap(base.Ports, target.Ports, next.Ports, mergePort)
-	mergeMap(base.Statics, target.Statics, next.Statics, pick[model.Static])
+	mergeStatics(&base.Statics, &target.Statics, &next.Statics)
 	// Static entries from run time do not hold a port or VNI that the file drops, as they do not hold one that a command deletes.
-	for k, s := range next.Statics {
-		if _, ok := target.Statics[k]; ok {
-			continue
+	declared := next.DeclaredSet()
+	deleteStatics(next, func(k model.StaticKey, s model.Static) bool {
+		if _, ok := declared[k.VNI]; ok && s.Port == "" || target.Statics.Has(k) {
+			return false
+		} else if !ok {
+			return true
 		}
-		if !next.HasVNI(k.VNI) || s.Port != "" && (next.Ports[s.Port] == nil || !slices.Contains(next.PortVNIs(next.Ports[s.Port]), k.VNI)) {
-			delete(next.Statics, k)
-		}
-	}
+		p := next.Ports[s.Port]
+		return p == nil || !slices.Contains(next.PortVNIs(p), k.VNI)
+	})
 	return next
 }
 
@@ -142,6 +144,18 @@ func mergeMap[K comparable, V any](base, target, running map[K]V, value func(bas
 		default:
 			running[k] = value(b, t, r)
 		}
+	}
+}
+
+// mergeStatics merges static entries into running, as mergeMap does.
+func mergeStatics(base, target, running *model.StaticSet) {
+	for _, k := range target.Since(base) {
+		t, stays := target.Get(k)
+		if !stays {
+			running.Delete(k)
+			continue
+		}
+		running.Put(k, t)
 	}
 }
 

@@ -33,6 +33,13 @@ func peers(texts ...string) []netip.AddrPort {
 	return list
 }
 
+func statics(entries map[model.StaticKey]model.Static) (set model.StaticSet) {
+	for k, e := range entries {
+		set.Put(k, e)
+	}
+	return set
+}
+
 // TestEveryKey reads a file with every key there is.
 func TestEveryKey(t *testing.T) {
 	f, err := Parse("all.yaml", []byte(`# every key
@@ -138,10 +145,10 @@ static:
 				Group: 65535, GroupDrop: []dataplane.GroupRange{{}, {First: 7, Last: 9}},
 			},
 		},
-		Statics: map[model.StaticKey]model.Static{
+		Statics: statics(map[model.StaticKey]model.Static{
 			{VNI: 42, MAC: 0x020000000009}: {Dst: netip.MustParseAddrPort("192.0.2.9:4790"), State: fdb.Static},
 			{VNI: 42, MAC: 0x02000000000a}: {Port: "tap0", State: fdb.Sticky},
-		},
+		}),
 	}
 	if diff := cmp.Diff(want, f.Model, equal); diff != "" {
 		t.Errorf("model (-want +got):\n%s", diff)

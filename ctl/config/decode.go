@@ -372,7 +372,7 @@ func (d *decoder) statics(n ast.Node, flood *[]floodEntry) error {
 			return nil
 		}
 		d.places[path] = d.at(macNode)
-		d.model.Statics[k] = s
+		d.model.Statics.Put(k, s)
 		return nil
 	})
 }

@@ -40,7 +40,7 @@ type Model struct {
 	VNIs  map[uint32]*VNI
 	Ports map[string]*Port
 	// Statics are the static and sticky forwarding entries.
-	Statics map[StaticKey]Static
+	Statics StaticSet
 }
 
 // Global is what concerns the whole switch. Everything but Settings is fixed when vtepd starts, and so are two of the settings: see Settings.
@@ -90,12 +90,6 @@ type Port struct {
 	// Group marks its frames, GroupDrop lists the groups whose frames it does not get; both in VNIs with group policy.
 	Group     uint16
 	GroupDrop []dataplane.GroupRange
-}
-
-// StaticKey names a forwarding entry.
-type StaticKey struct {
-	VNI uint32
-	MAC fdb.MAC
 }
 
 // Static is a forwarding entry that is not learned. Exactly one of Dst and Port is set.
@@ -175,10 +169,9 @@ func New() *Model {
 			FastPath: FastPathAuto,
 			Offload:  true,
 		},
-		VLANs:   map[uint16]uint32{},
-		VNIs:    map[uint32]*VNI{},
-		Ports:   map[string]*Port{},
-		Statics: map[StaticKey]Static{},
+		VLANs: map[uint16]uint32{},
+		VNIs:  map[uint32]*VNI{},
+		Ports: map[string]*Port{},
 	}
 }
 
@@ -188,35 +181,50 @@ func (m *Model) Clone() *Model {
 	c.VLANs = maps.Clone(m.VLANs)
 	c.VNIs = maps.Clone(m.VNIs)
 	c.Ports = maps.Clone(m.Ports)
-	c.Statics = maps.Clone(m.Statics)
+	c.Statics = m.Statics.clone()
 	return &c
 }
 
 // Normalize brings equal states into one form: peers get the switch's UDP port where they name none, and IPv4-mapped addresses become IPv4.
 // It may be called on a model that is still being built, not on one that was handed on.
 func (m *Model) Normalize() {
-	for n, v := range m.VNIs {
-		if g := v.Group; g.Addr().IsValid() && m.Endpoint(g) != g {
-			c := *v
-			c.Group = m.Endpoint(g)
-			v = &c
-			m.VNIs[n] = v
-		}
-		for i, p := range v.Peers {
-			if q := m.Endpoint(p); q != p {
+	for n := range m.VNIs {
+		m.normalizeVNI(n)
+	}
+	for _, k := range m.Statics.Keys() {
+		m.normalizeStatic(k)
+	}
+}
+
+func (m *Model) normalizeVNI(n uint32) {
+	v := m.VNIs[n]
+	if g := v.Group; g.Addr().IsValid() && m.Endpoint(g) != g {
+		c := *v
+		c.Group = m.Endpoint(g)
+		v = &c
+	}
+	own := false
+	for i, p := range v.Peers {
+		if q := m.Endpoint(p); q != p {
+			if !own {
 				c := *v
 				c.Peers = slices.Clone(v.Peers)
-				c.Peers[i] = q
-				v = &c
-				m.VNIs[n] = v
+				v, own = &c, true
 			}
+			v.Peers[i] = q
 		}
 	}
-	for k, s := range m.Statics {
-		if s.Dst.IsValid() {
-			s.Dst = m.Endpoint(s.Dst)
-			m.Statics[k] = s
-		}
+	m.VNIs[n] = v
+}
+
+func (m *Model) normalizeStatic(k StaticKey) {
+	s, ok := m.Statics.Get(k)
+	if !ok || !s.Dst.IsValid() {
+		return
+	}
+	if dst := m.Endpoint(s.Dst); dst != s.Dst {
+		s.Dst = dst
+		m.Statics.Put(k, s)
 	}
 }
 
@@ -280,11 +288,7 @@ func (m *Model) PortNames() []string {
 }
 
 // StaticKeys lists the static entries by VNI, then MAC.
-func (m *Model) StaticKeys() []StaticKey {
-	return slices.SortedFunc(maps.Keys(m.Statics), func(a, b StaticKey) int {
-		return cmp.Or(cmp.Compare(a.VNI, b.VNI), cmp.Compare(a.MAC, b.MAC))
-	})
-}
+func (m *Model) StaticKeys() []StaticKey { return m.Statics.Keys() }
 
 // CompareNames orders interface names as people count: digits in them compare as numbers.
 func CompareNames(a, b string) int {

@@ -18,13 +18,18 @@ const maxProblems = 1000
 // Validate checks the model as a whole and returns what is wrong with it, nil when nothing is. Every value is assumed to have come from a parser of
 // this package; what is checked is how values go together. The order is fixed: global options, VLANs, VNIs, ports, static entries.
 func (m *Model) Validate() []*Error {
-	v := validation{m: m, declared: m.DeclaredSet()}
+	v := validation{m: m, vniKeys: slices.Sorted(maps.Keys(m.VNIs)), portNames: m.PortNames(), staticKeys: m.StaticKeys()}
+	v.all()
+	return v.problems
+}
+
+// all checks what is to be looked at.
+func (v *validation) all() {
 	v.global()
 	v.vlans()
 	v.vnis()
 	v.ports()
 	v.statics()
-	return v.problems
 }
 
 // Check is the first problem that Validate finds.
@@ -37,8 +42,29 @@ func (m *Model) Check() error {
 
 type validation struct {
 	m        *Model
-	declared map[uint32]struct{}
 	problems []*Error
+	// What is to be looked at, in this order; see Model.CheckSince.
+	vniKeys    []uint32
+	portNames  []string
+	staticKeys []StaticKey
+	// declared holds every VNI; nil until somebody asks.
+	declared map[uint32]struct{}
+}
+
+// declares says whether a VNI is declared.
+func (v *validation) declares(n uint32) bool {
+	if _, ok := v.m.VNIs[n]; ok {
+		return true
+	}
+	_, ok := v.declaredSet()[n]
+	return ok
+}
+
+func (v *validation) declaredSet() map[uint32]struct{} {
+	if v.declared == nil {
+		v.declared = v.m.DeclaredSet()
+	}
+	return v.declared
 }
 
 func (v *validation) add(e *Error) {
@@ -77,8 +103,7 @@ func (v *validation) vlans() {
 
 func (v *validation) vnis() {
 	rx := v.m.Global.Settings.UDP6Zero.V.Rx
-	peers := map[netip.AddrPort]struct{}{}
-	for _, n := range slices.Sorted(maps.Keys(v.m.VNIs)) {
+	for _, n := range v.vniKeys {
 		vni := v.m.VNIs[n]
 		path := fmt.Sprintf("vnis/%d", n)
 		if n < 1 || n > dataplane.MaxVNI {
@@ -90,7 +115,6 @@ func (v *validation) vnis() {
 				v.add(Exists(at, "peer %s is listed twice in VNI %d: leave one away", v.m.PeerText(p), n))
 			}
 			v.remote(at, "peer", p)
-			peers[p] = struct{}{}
 		}
 		v.extension(path, n, vni)
 		if g := vni.Group; g.Addr().IsValid() {
@@ -99,6 +123,24 @@ func (v *validation) vnis() {
 		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
 			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once: write %s here, or change the top level",
 				z.V, ZeroChecksum{Rx: rx, Tx: z.V.Tx}))
+		}
+	}
+	v.peerCount()
+}
+
+// peerCount bounds the peers of all VNIs together.
+func (v *validation) peerCount() {
+	mentions := 0
+	for _, vni := range v.m.VNIs {
+		mentions += len(vni.Peers)
+	}
+	if mentions <= dataplane.MaxPeers {
+		return
+	}
+	peers := map[netip.AddrPort]struct{}{}
+	for _, vni := range v.m.VNIs {
+		for _, p := range vni.Peers {
+			peers[p] = struct{}{}
 		}
 	}
 	if len(peers) > dataplane.MaxPeers {
@@ -149,7 +191,7 @@ func (v *validation) ports() {
 		v.add(&Error{Path: "ports", Msg: fmt.Sprintf("%d ports are more than the %d that a switch takes: split them over several hosts", n, dataplane.MaxPorts), Kind: dataplane.ErrLimit})
 		return
 	}
-	for _, name := range v.m.PortNames() {
+	for _, name := range v.portNames {
 		v.port(name, v.m.Ports[name])
 	}
 }
@@ -181,7 +223,7 @@ func (v *validation) port(name string, p *Port) {
 	case p.Native != 0 && said[0] != "trunk":
 		v.add(Invalid(path+"/native", "port %s: native goes with trunk only: %s says already where untagged frames go", name, said[0]))
 	}
-	if _, ok := v.declared[p.VNI]; p.VNI != 0 && !ok {
+	if p.VNI != 0 && !v.declares(p.VNI) {
 		v.add(NotFound(path+"/vni", "port %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", name, p.VNI, v.nearVNI(p.VNI)))
 	}
 	v.vid(path+"/access", name, p.Access)
@@ -221,11 +263,12 @@ func (v *validation) vid(path, port string, vid uint16) {
 
 // nearVNI names the declared VNIs when they are few: most mistakes are a digit.
 func (v *validation) nearVNI(vni uint32) string {
-	if len(v.declared) > maxNear {
+	declared := v.declaredSet()
+	if len(declared) > maxNear {
 		return ""
 	}
 	var words []string
-	for n := range v.declared {
+	for n := range declared {
 		words = append(words, fmt.Sprint(n))
 	}
 	slices.Sort(words)
@@ -240,8 +283,9 @@ func (v *validation) nearPort(name string) string {
 }
 
 func (v *validation) statics() {
-	for _, k := range v.m.StaticKeys() {
-		v.static(k, v.m.Statics[k])
+	for _, k := range v.staticKeys {
+		s, _ := v.m.Statics.Get(k)
+		v.static(k, s)
 	}
 }
 
@@ -258,7 +302,7 @@ func (v *validation) static(k StaticKey, s Static) {
 	case k.MAC.IsMulticast():
 		v.add(Invalid(path+"/mac", "%s is a group address: groups are flooded, so write a unicast address", k.MAC))
 	}
-	if _, ok := v.declared[k.VNI]; !ok {
+	if !v.declares(k.VNI) {
 		v.add(NotFound(path+"/vni", "static entry %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", k.MAC, k.VNI, v.nearVNI(k.VNI)))
 	}
 	if s.State != fdb.Static && s.State != fdb.Sticky {

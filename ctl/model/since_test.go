@@ -1,0 +1,226 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+// TestCheckSince is a walk of random edits, most of them senseless, from a model of a few objects that name one another a lot: what the check of the difference
+// says is what the check of the whole says, problem by problem, and normalising the difference is normalising the whole.
+func TestCheckSince(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	old := New()
+	old.Global.Local = netip.MustParseAddr("192.0.2.1")
+	valid, kinds := 0, map[string]int{}
+	for range 15000 {
+		next := old.Clone()
+		var edits []string
+		for range 1 + rng.IntN(3) {
+			edits = append(edits, randomEdit(rng, next))
+		}
+		whole := next.Clone()
+		changes := next.Since(old)
+		next.NormalizeSince(changes)
+		whole.Normalize()
+		if diff := cmp.Diff(maps.Collect(whole.Statics.All()), maps.Collect(next.Statics.All()), equalAddresses); diff != "" || !equalVNIs(whole, next) {
+			t.Fatalf("after %v: normalised otherwise (-whole +difference):\n%s", edits, diff)
+		}
+		problems := whole.Validate()
+		want, got := texts(problems), texts(next.validateSince(old, changes))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("after %v (-whole +difference):\n%s", edits, diff)
+		}
+		if len(want) == 0 {
+			valid++
+			old = next
+			continue
+		}
+		for _, p := range problems {
+			parts := strings.Split(p.Path, "/")
+			kind := parts[0]
+			if len(parts) > 2 {
+				kind += "/" + parts[2]
+			}
+			kinds[kind]++
+		}
+	}
+	if valid < 1500 {
+		t.Errorf("only %d steps were valid", valid)
+	}
+	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk",
+		"static/mac", "static/vni", "static/port", "static/dst"} {
+		if kinds[kind] < 20 {
+			t.Errorf("%s was wrong %d times only; see %v", kind, kinds[kind], kinds)
+		}
+	}
+}
+
+var equalAddresses = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+
+func equalVNIs(a, b *Model) bool {
+	return maps.EqualFunc(a.VNIs, b.VNIs, func(v, w *VNI) bool { return slices.Equal(v.Peers, w.Peers) })
+}
+
+func texts(problems []*Error) []string {
+	list := []string{}
+	for _, p := range problems {
+		list = append(list, p.Path+": "+p.Msg)
+	}
+	return list
+}
+
+// randomEdit changes one thing of a model and says which.
+func randomEdit(rng *rand.Rand, m *Model) string {
+	vni := func() uint32 { return uint32(1 + rng.IntN(5)) }
+	vid := func() uint16 { return uint16(10 + rng.IntN(5)) }
+	name := fmt.Sprintf("p%d", rng.IntN(5))
+	addr := func() netip.AddrPort {
+		list := []string{"192.0.2.2:0", "192.0.2.3:4789", "192.0.2.4:8472", "192.0.2.5:0", "192.0.2.6:0", "192.0.2.7:0", "192.0.2.1:0", "127.0.0.1:0", "239.1.1.1:0", "[2001:db8::1]:0"}
+		return netip.MustParseAddrPort(list[min(rng.IntN(40), rng.IntN(len(list)))%len(list)])
+	}
+	flag := func() Opt[bool] {
+		return []Opt[bool]{{}, {}, {}, Some(true), Some(false)}[rng.IntN(5)]
+	}
+	key := StaticKey{VNI: vni(), MAC: fdb.MAC(0x020000000000 + uint64(rng.IntN(8)))}
+	switch rng.IntN(12) {
+	case 0, 1:
+		v := &VNI{}
+		for range rng.IntN(4) {
+			v.Peers = append(v.Peers, addr())
+		}
+		v.Settings.GBP, v.Settings.GPE = flag(), flag()
+		if rng.IntN(5) == 0 {
+			v.Settings.GroupDrop = Some([]dataplane.GroupRange{{First: 5, Last: 5}})
+		}
+		if rng.IntN(8) == 0 {
+			v.Settings.UDP6Zero = Some(ZeroChecksum{Rx: rng.IntN(2) == 0})
+		}
+		n := vni()
+		m.VNIs[n] = v
+		return fmt.Sprintf("vni %d", n)
+	case 2:
+		n := vni()
+		delete(m.VNIs, n)
+		return fmt.Sprintf("no vni %d", n)
+	case 3, 4:
+		v, n := vid(), vni()
+		m.VLANs[v] = n
+		return fmt.Sprintf("vlan %d is %d", v, n)
+	case 5:
+		v := vid()
+		delete(m.VLANs, v)
+		return fmt.Sprintf("no vlan %d", v)
+	case 6, 7:
+		p := &Port{Type: dataplane.PortTAP}
+		switch rng.IntN(4) {
+		case 0:
+			p.VNI = vni()
+		case 1:
+			p.Access = vid()
+		case 2:
+			for v := uint16(10); v < 15; v++ {
+				if rng.IntN(3) == 0 {
+					p.Trunk = append(p.Trunk, v)
+				}
+			}
+			if rng.IntN(3) == 0 {
+				p.Native = vid()
+			}
+		case 3:
+			if rng.IntN(4) == 0 {
+				p.Native = vid()
+			} else {
+				p.VNI = vni()
+			}
+		}
+		m.Ports[name] = p
+		return fmt.Sprintf("port %s %+v", name, *p)
+	case 8:
+		delete(m.Ports, name)
+		return "no port " + name
+	case 9, 10:
+		if rng.IntN(30) == 0 {
+			key.MAC = []fdb.MAC{0, 0x01005e000001}[rng.IntN(2)]
+		}
+		s := Static{State: fdb.Static}
+		if rng.IntN(2) == 0 {
+			s.Dst = addr()
+		} else {
+			s.Port = name
+		}
+		m.Statics.Put(key, s)
+		return fmt.Sprintf("static %v %+v", key, s)
+	default:
+		if rng.IntN(4) == 0 {
+			m.Global.Settings.GBP, m.Global.Settings.GPE = flag(), flag()
+			m.Global.Settings.UDP6Zero = Some(ZeroChecksum{Rx: rng.IntN(2) == 0})
+			return "top level"
+		}
+		m.Statics.Delete(key)
+		return fmt.Sprintf("no static %v", key)
+	}
+}
+
+// FuzzStaticSet holds a family of sets against maps: a set and the one that it was copied from never see each other's changes, and Since tells exactly
+// what differs.
+func FuzzStaticSet(f *testing.F) {
+	f.Add([]byte{1, 1, 2, 1, 3, 0, 1, 2, 2, 4, 9})
+	f.Add([]byte("put and delete, clone, put, clone again and delete"))
+	f.Fuzz(func(t *testing.T, program []byte) {
+		type pair struct {
+			set  StaticSet
+			want map[StaticKey]Static
+		}
+		now := pair{want: map[StaticKey]Static{}}
+		var past []pair
+		for i := 0; i+1 < len(program); i += 2 {
+			op, arg := program[i], program[i+1]
+			k := StaticKey{VNI: uint32(arg >> 6), MAC: fdb.MAC(0x020000000000 + uint64(arg&63)*0x10001)}
+			switch op % 4 {
+			case 0, 1:
+				s := Static{Port: fmt.Sprint(op), State: fdb.Static}
+				now.set.Put(k, s)
+				now.want[k] = s
+			case 2:
+				now.set.Delete(k)
+				delete(now.want, k)
+			case 3:
+				past = append(past, now)
+				now = pair{now.set.clone(), maps.Clone(now.want)}
+			}
+		}
+		for i, p := range append(past, now) {
+			if got := maps.Collect(p.set.All()); !maps.Equal(got, p.want) || p.set.Len() != len(p.want) || !slices.IsSortedFunc(p.set.Keys(), CompareStatics) || len(p.set.Keys()) != len(p.want) {
+				t.Fatalf("copy %d holds %v (%d), want %v", i, got, p.set.Len(), p.want)
+			}
+			var want []StaticKey
+			for k, s := range now.want {
+				if o, ok := p.want[k]; !ok || o != s {
+					want = append(want, k)
+				}
+			}
+			for k := range p.want {
+				if _, ok := now.want[k]; !ok {
+					want = append(want, k)
+				}
+			}
+			slices.SortFunc(want, CompareStatics)
+			if got := now.set.Since(&p.set); !slices.Equal(got, want) {
+				t.Fatalf("since copy %d: %v, want %v", i, got, want)
+			}
+			if p.set.Equal(now.set) != (len(want) == 0) {
+				t.Fatalf("copy %d: equal %t, but %d differ", i, p.set.Equal(now.set), len(want))
+			}
+		}
+	})
+}

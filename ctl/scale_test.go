@@ -1,0 +1,143 @@
+package ctl
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vtepd/ctl/ctltest"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+	"vtepd/fdb"
+)
+
+// putStatic puts the i-th of many entries.
+func putStatic(m *model.Model, i int) {
+	m.Statics.Put(model.StaticKey{VNI: 42, MAC: fdb.MAC(0x020001000000 + uint64(i))}, model.Static{Dst: netip.MustParseAddrPort("192.0.2.2:4789"), State: fdb.Static})
+}
+
+// manyEntries fills a controller with static entries by one reload.
+func manyEntries(tb testing.TB, n int) *Controller {
+	tb.Helper()
+	c, _ := start(tb, baseFile)
+	file := parse(tb, baseFile)
+	for i := range n {
+		putStatic(file, i)
+	}
+	if _, err := c.Reload(file); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// TestManyChanges is a walk of random commands, one or several at a time: what the switch then does is what a switch does that is started with the model.
+func TestManyChanges(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	c, sw := start(t, baseFile)
+	done := map[bool]int{}
+	for range 3000 {
+		err := c.Change(func(m *model.Model) error {
+			for range 1 + rng.IntN(4) {
+				randomCommand(rng, m)
+			}
+			return nil
+		})
+		done[err == nil]++
+		fresh := ctltest.New(c.Model().SwitchConfig())
+		if _, err := New(fresh, c.Model(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(fresh.State(), sw.State()); diff != "" {
+			t.Fatalf("after %v (-started +changed):\n%s", sw.Ops(), diff)
+		}
+		sw.Ops()
+	}
+	if done[true] < 500 || done[false] < 500 {
+		t.Errorf("%d changes were done and %d refused: the walk is too narrow", done[true], done[false])
+	}
+}
+
+// randomCommand edits a model as a command may; what it makes need not be valid.
+func randomCommand(rng *rand.Rand, m *model.Model) {
+	vni, vid, name := uint32(41+rng.IntN(4)), uint16(10*(1+rng.IntN(3))), fmt.Sprintf("tap%d", rng.IntN(4))
+	peer := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + rng.IntN(4))}), 0)
+	key := model.StaticKey{VNI: vni, MAC: fdb.MAC(0x020000000000 + uint64(rng.IntN(6)))}
+	switch rng.IntN(12) {
+	case 0:
+		_ = addVNI(m, vni, &model.VNI{})
+	case 1:
+		_ = delVNI(m, vni)
+	case 2:
+		_ = addPeer(m, vni, peer)
+	case 3:
+		_ = delPeer(m, 0, peer)
+	case 4:
+		_ = addVLAN(m, vid, 10000+uint32(vid))
+	case 5:
+		_ = delVLAN(m, vid)
+	case 6:
+		m.VLANs[vid] = 10000 + 10*uint32(1+rng.IntN(3))
+	case 7:
+		p := &model.Port{Type: dataplane.PortTAP}
+		switch rng.IntN(3) {
+		case 0:
+			p.VNI = vni
+		case 1:
+			p.Access = vid
+		case 2:
+			p.Trunk = []uint16{10, 20}
+			if rng.IntN(2) == 0 {
+				p.Native = vid
+			}
+		}
+		if rng.IntN(4) == 0 {
+			p.NetNS = "blue"
+		}
+		m.Ports[name] = p
+	case 8:
+		_ = delPort(m, name)
+	case 9, 10:
+		s := model.Static{State: fdb.Static}
+		if rng.IntN(2) == 0 {
+			s.Dst = peer
+		} else {
+			s.Port = name
+		}
+		m.Statics.Put(key, s)
+	case 11:
+		m.Statics.Delete(key)
+	}
+}
+
+// BenchmarkCommand is what one command costs beside a number of static entries.
+func BenchmarkCommand(b *testing.B) {
+	for _, n := range []int{10, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("fdb replace/entries=%d", n), func(b *testing.B) {
+			c := manyEntries(b, n)
+			e := dataplane.FDBEntry{VNI: 42, MAC: 0x020000000009, State: fdb.Static}
+			i := 0
+			for b.Loop() {
+				i++
+				e.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + i%2)}), 4789)
+				if err := c.putEntry(e, fdb.Replace); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("peer add and del/entries=%d", n), func(b *testing.B) {
+			c := manyEntries(b, n)
+			p := netip.MustParseAddrPort("192.0.2.77:4789")
+			for b.Loop() {
+				if err := c.putEntry(dataplane.FDBEntry{VNI: 42, Dst: p, State: fdb.Static}, fdb.Add); err != nil {
+					b.Fatal(err)
+				}
+				if err := c.delEntry(42, 0, p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
