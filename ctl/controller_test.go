@@ -327,6 +327,7 @@ func TestReload(t *testing.T) {
 		{name: "top level", replaces: []string{"local: 192.0.2.1", "local: 192.0.2.1\nttl: 5"}, ops: []string{"set vni 42", "set vni 43", "set vni 10010", "set vni 10020"}},
 
 		{name: "local", replaces: []string{"local: 192.0.2.1", "local: 192.0.2.11"}, err: "local changed from 192.0.2.1 to 192.0.2.11, which a running vtepd cannot follow: restart vtepd, or change it back"},
+		{name: "second local", replaces: []string{"local: 192.0.2.1", "local: [192.0.2.1, '2001:db8::1']"}, err: "local changed from 192.0.2.1 to 192.0.2.1 and 2001:db8::1, which"},
 		{name: "dstport", replaces: []string{"\nvlans", "\ndstport: 1\nvlans"}, err: "dstport changed from 4789 to 1, which"},
 		{name: "group-interface", replaces: []string{"\nvlans", "\ngroup-interface: eth9\nvlans"}, err: "group-interface changed from none to eth9, which"},
 		{name: "socket", replaces: []string{"\nvlans", "\nsocket: /x\nvlans"}, err: "socket changed from /run/vtepd/vtepd.sock to /x, which"},

@@ -142,6 +142,7 @@ func (c *Controller) status() api.Status {
 		PID:               os.Getpid(),
 		Uptime:            seconds(time.Since(c.started)),
 		Local:             s.Local.String(),
+		Locals:            make([]string, 0, len(s.Locals)),
 		DstPort:           s.DstPort,
 		Workers:           s.Workers,
 		FastPath:          api.FastPath{Mode: "off", Reason: "this build has no eBPF fast path: all frames pass user space"},
@@ -166,6 +167,9 @@ func (c *Controller) status() api.Status {
 		Frames:         api.Frames{Received: s.Totals.Received, Forwarded: s.Totals.Forwarded, Dropped: s.Totals.Dropped},
 		TooBigAnswered: s.TooBigAnswered,
 		TooBigSilenced: s.TooBigSilenced,
+	}
+	for _, a := range s.Locals {
+		out.Locals = append(out.Locals, a.String())
 	}
 	if m.Global.FastPath == model.FastPathOff {
 		out.FastPath.Reason = "fastpath is off in the configuration"

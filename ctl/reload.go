@@ -57,7 +57,7 @@ func fixed(was, is *model.Global) error {
 		key     string
 		was, is any
 	}{
-		{"local", was.Local, is.Local},
+		{"local", was.LocalsText(), is.LocalsText()},
 		{"dstport", was.DstPort, is.DstPort},
 		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},

@@ -35,6 +35,8 @@ const (
 type Config struct {
 	// Local is the underlay source address, IPv4 or IPv6. Datagrams leave from it and are accepted on it alone.
 	Local netip.Addr
+	// OtherLocal is the underlay address for peers of the other address family; the zero Addr: none, and all peers are of Local's.
+	OtherLocal netip.Addr
 	// DstPort is the UDP port to listen on and to send to where a peer names no other. 0 means DefaultPort.
 	DstPort uint16
 	// Workers is the number of worker threads; 0 is one a CPU, at most MaxWorkers.
@@ -45,7 +47,8 @@ type Config struct {
 	MaxMACs int
 	// UDP6ZeroChecksumRx accepts datagrams without UDP checksum over IPv6 (RFC 6935); off by default.
 	UDP6ZeroChecksumRx bool
-	// GroupInterface is the interface on which multicast groups are joined and sent to; empty: the one that holds Local.
+	// GroupInterface is the interface on which multicast groups are joined and sent to; empty: the one that holds Local or OtherLocal, whichever is of
+	// the group's family.
 	GroupInterface string
 	// Log receives state changes, never a line a frame. Nil discards.
 	Log *slog.Logger

@@ -341,9 +341,11 @@ func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, hea
 	if p.group && f.domain.groupTTL != 0 {
 		class.TTL = f.domain.groupTTL
 	}
-	if !w.tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
+	class.NoChecksum = f.domain.noChecksum[p.family]
+	tx := w.tx[p.family]
+	if !tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
 		w.sendQueued()
-		w.tx.Queue(p.dest, class, hash, header, payload, 0)
+		tx.Queue(p.dest, class, hash, header, payload, 0)
 	}
 	w.work++
 	w.sent = append(w.sent, sent{fate: f.fate, size: uint32(size), peer: uint16(p.index)})
@@ -360,7 +362,11 @@ type sent struct {
 
 // sendQueued sends everything queued for peers. Headers of the frame in hand stay where they are.
 func (w *worker) sendQueued() {
-	w.tx.Flush(w.failed)
+	for _, tx := range w.tx {
+		if tx != nil {
+			tx.Flush(w.failed)
+		}
+	}
 	w.sent = w.sent[:0]
 }
 

@@ -55,7 +55,7 @@ func (s *Switch) checkGroup(c *VNIConfig) error {
 	switch {
 	case !a.IsMulticast():
 		return fmt.Errorf("vni %d: group %s: is no multicast address: %w", c.VNI, a, ErrInvalid)
-	case a.Is4() != s.config.Local.Is4():
+	case s.sockets[familyOf(a)] == nil:
 		return fmt.Errorf("vni %d: group %s: is not of the same address family as local %s: %w", c.VNI, a, s.config.Local, ErrInvalid)
 	}
 	c.Group = netip.AddrPortFrom(a, port)
@@ -77,8 +77,8 @@ func (s *Switch) obtainGroup(a netip.AddrPort) (*group, error) {
 	if len(s.groups) == MaxGroups {
 		return nil, fmt.Errorf("group %s: the switch is in %d groups already: %w", a.Addr(), MaxGroups, ErrLimit)
 	}
-	if s.groupLink.index == 0 {
-		if err := s.findGroupLink(); err != nil {
+	if s.groupLinks[familyOf(a.Addr())].index == 0 {
+		if err := s.findGroupLink(familyOf(a.Addr())); err != nil {
 			return nil, fmt.Errorf("group %s: %w", a.Addr(), err)
 		}
 	}
@@ -121,31 +121,31 @@ func (s *Switch) freeGroupSlot() int {
 	return slot
 }
 
-// findGroupLink finds out which interface groups are joined on.
-func (s *Switch) findGroupLink() error {
-	name := s.config.GroupInterface
+// findGroupLink finds out which interface groups of a family are joined on.
+func (s *Switch) findGroupLink(family int) error {
+	name, local := s.config.GroupInterface, s.config.localOf(family)
 	if name == "" {
-		if name, _ = s.underlayLink(); name == "" {
-			return fmt.Errorf("no interface has %s, so there is none to join on: name one with group-interface: %w", s.config.Local, ErrInvalid)
+		if name, _ = linkOf(local); name == "" {
+			return fmt.Errorf("no interface has %s, so there is none to join on: name one with group-interface: %w", local, ErrInvalid)
 		}
 	}
-	index := s.sockets.InterfaceIndex(name)
+	index := s.sockets[family].InterfaceIndex(name)
 	if index == 0 {
 		return fmt.Errorf("interface %s is not there: see `ip link`: %w", name, ErrInvalid)
 	}
-	s.groupLink = groupLink{name, index}
+	s.groupLinks[family] = groupLink{name, index}
 	return nil
 }
 
 // join makes a worker hear a group. What it heard by before goes when the workers have turned to the new one, so that nothing is lost where the old
 // one was still good. Needs mu.
 func (s *Switch) join(g *group) error {
-	w := s.workers[g.slot%len(s.workers)]
-	r, err := s.sockets.Join(g.addr, s.groupLink.index, w.rx[0])
+	w, u, index := s.workers[g.slot%len(s.workers)], s.sockets[g.peer.family], s.groupLinks[g.peer.family].index
+	r, err := u.Join(g.addr, index, u.Receiver(w.id))
 	if err != nil {
 		return err
 	}
-	g.peer.dest.SetInterface(s.groupLink.index)
+	g.peer.dest.SetInterface(index)
 	old := g.joined
 	s.serials++
 	g.joined = &membership{receiver: r, serial: s.serials}
@@ -175,7 +175,7 @@ func (s *Switch) hangUp(g *group, m *membership) {
 		return
 	}
 	g.lost += m.receiver.KernelDrops()
-	s.sockets.Leave(m.receiver)
+	s.sockets[g.peer.family].Leave(m.receiver)
 }
 
 // publishMembership makes the workers see what is in a slot. Needs mu.
@@ -193,47 +193,60 @@ func (s *Switch) publishMembership(slot int, m *membership) {
 func (s *Switch) refreshGroups() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.groups) == 0 {
+	if s.closed {
 		return
 	}
-	was := s.groupLink
-	index := s.sockets.InterfaceIndex(was.name)
-	if index == 0 && s.config.GroupInterface == "" {
+	var byFamily [families][]*group
+	for _, g := range s.groups {
+		byFamily[g.peer.family] = append(byFamily[g.peer.family], g)
+	}
+	for family, groups := range byFamily {
+		if len(groups) > 0 {
+			s.refreshGroupsOf(family, groups)
+		}
+	}
+}
+
+// refreshGroupsOf is refreshGroups for one family. Needs mu.
+func (s *Switch) refreshGroupsOf(family int, groups []*group) {
+	link, u := &s.groupLinks[family], s.sockets[family]
+	was := *link
+	link.index = u.InterfaceIndex(was.name)
+	if link.index == 0 && s.config.GroupInterface == "" {
 		// Another interface may have the address by now.
-		if name, _ := s.underlayLink(); name != "" && name != was.name {
-			if i := s.sockets.InterfaceIndex(name); i != 0 {
-				s.groupLink.name, index = name, i
+		if name, _ := linkOf(s.config.localOf(family)); name != "" && name != was.name {
+			if i := u.InterfaceIndex(name); i != 0 {
+				*link = groupLink{name, i}
 			}
 		}
 	}
-	if index == 0 {
+	if link.index == 0 {
 		if was.index != 0 {
-			s.groupLink.index = 0
-			s.log.Warn("the interface of the multicast groups has vanished", "interface", was.name, "groups", len(s.groups))
-			for _, g := range s.groups {
+			s.log.Warn("the interface of the multicast groups has vanished", "interface", was.name, "groups", len(groups))
+			for _, g := range groups {
 				s.leave(g)
 			}
 		}
 		return
 	}
-	again := s.groupLink.index != index
-	s.groupLink.index = index
-	var failed []error
-	n := 0
-	for _, g := range s.groups {
+	again := link.index != was.index
+	var failure error
+	joined := 0
+	for _, g := range groups {
 		if !again && g.joined != nil {
 			continue
 		}
-		n++
 		if err := s.join(g); err != nil {
-			failed = append(failed, err)
+			failure = err
+		} else {
+			joined++
 		}
 	}
-	switch {
-	case n > len(failed):
-		s.log.Info("multicast groups joined", "interface", s.groupLink.name, "groups", n-len(failed))
-	case len(failed) > 0 && again: // once, not at every look
-		s.log.Warn("multicast groups cannot be joined yet", "interface", s.groupLink.name, "error", failed[0])
+	if joined > 0 {
+		s.log.Info("multicast groups joined", "interface", link.name, "groups", joined)
+	}
+	if failure != nil && again { // once, not at every look
+		s.log.Warn("multicast groups cannot be joined yet", "interface", link.name, "error", failure)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -178,7 +179,10 @@ func (s *Switch) remakePort(r *portRecord) {
 }
 
 // underlayLink finds the interface that carries the local address: its name and MTU in bytes, or nothing.
-func (s *Switch) underlayLink() (name string, mtu int) {
+func (s *Switch) underlayLink() (name string, mtu int) { return linkOf(s.config.Local) }
+
+// linkOf finds the interface that has an address: its name and MTU in bytes, or nothing.
+func linkOf(local netip.Addr) (name string, mtu int) {
 	links, err := net.Interfaces()
 	if err != nil {
 		return "", 0
@@ -189,7 +193,7 @@ func (s *Switch) underlayLink() (name string, mtu int) {
 			continue
 		}
 		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok && s.config.Local.Compare(addrOf(n.IP)) == 0 {
+			if n, ok := a.(*net.IPNet); ok && local.Compare(addrOf(n.IP)) == 0 {
 				return l.Name, l.MTU
 			}
 		}
@@ -197,15 +201,42 @@ func (s *Switch) underlayLink() (name string, mtu int) {
 	return "", 0
 }
 
-// defaultMTU is what fits the underlay in one piece.
-func (s *Switch) defaultMTU() int {
-	_, mtu := s.underlayLink()
-	if mtu == 0 {
-		mtu = 1500
+// defaultMTU is what fits the underlay in one piece toward every peer of the port's VNIs: of two address families the one that leaves less counts.
+// Where there is no peer it is what Local leaves. Needs mu.
+func (s *Switch) defaultMTU(c *PortConfig) int {
+	left := maxMTU
+	for family, used := range s.familiesOf(c) {
+		if !used {
+			continue
+		}
+		_, mtu := linkOf(s.config.localOf(family))
+		if mtu == 0 {
+			mtu = 1500
+		}
+		left = min(left, mtu-[families]int{overhead4, overhead6}[family])
 	}
-	over := overhead4
-	if s.config.Local.Is6() {
-		over = overhead6
+	return max(left, minMTU)
+}
+
+// familiesOf says which address families the peers and groups of a port's VNIs have; Local's when there are none.
+func (s *Switch) familiesOf(c *PortConfig) (used [families]bool) {
+	for _, vni := range append(vnisTagged(c), c.Untagged) {
+		if r := s.vnis[vni]; r != nil {
+			for _, p := range r.destinations() {
+				used[p.family] = true
+			}
+		}
 	}
-	return min(max(mtu-over, minMTU), maxMTU)
+	if used == [families]bool{} {
+		used[familyOf(s.config.Local)] = true
+	}
+	return used
+}
+
+func vnisTagged(c *PortConfig) []uint32 {
+	var list []uint32
+	for _, m := range c.Tagged {
+		list = append(list, m.VNI)
+	}
+	return list
 }

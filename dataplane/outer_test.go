@@ -111,7 +111,7 @@ func (w *wiretap) one(frame []byte) outer {
 func (n *node) openUnchecked(to netip.Addr) {
 	n.t.Helper()
 	n.do(func() error {
-		tx := n.sockets.NewTransmitter()
+		tx := n.sockets[familyOf(to)].NewTransmitter()
 		tx.Queue(underlay.NewDest(peerAt(to)), underlay.Class{NoChecksum: true}, 0, datagramOf(42, nil), nil, 0)
 		var failure error
 		tx.Flush(func(_ uint32, err error) { failure = err })

@@ -61,9 +61,11 @@ func encapOverhead(to netip.Addr) int {
 // sockets, keeps them for net.ipv4.route.mtu_expires, and knows routes and interfaces. We ask it whenever something may have changed, and tell the workers,
 // so that a frame is judged before it is sent and its sender told at once.
 type paths struct {
-	local   netip.Addr
-	expires time.Duration
-	least   int // bytes: no ICMP error makes a path narrower
+	// By address family. Packets leave from local; expires is how long an ICMP error is believed, and least is the size in bytes below which none makes
+	// a path.
+	local   [families]netip.Addr
+	expires [families]time.Duration
+	least   [families]int
 
 	mu      sync.Mutex
 	netlink *netlink.Handle // nil: the kernel cannot be asked
@@ -81,18 +83,19 @@ const (
 const localExpires = 10 * time.Second
 
 // newPaths is for the network namespace of the calling thread.
-func newPaths(local netip.Addr) (*paths, error) {
-	s := &paths{local: local, expires: defaultExpires, least: encap.IPv6MinMTU}
-	family := "ipv6"
-	if local.Is4() {
-		family = "ipv4"
-		s.least = defaultLeast4
-		if n, ok := sysctl("net/ipv4/route/min_pmtu"); ok {
-			s.least = n
-		}
+func newPaths(locals []netip.Addr) (*paths, error) {
+	s := &paths{least: [families]int{defaultLeast4, encap.IPv6MinMTU}}
+	for _, local := range locals {
+		s.local[familyOf(local)] = local
 	}
-	if n, ok := sysctl("net/" + family + "/route/mtu_expires"); ok {
-		s.expires = time.Duration(n) * time.Second
+	if n, ok := sysctl("net/ipv4/route/min_pmtu"); ok {
+		s.least[0] = n
+	}
+	for i, family := range [families]string{"ipv4", "ipv6"} {
+		s.expires[i] = defaultExpires
+		if n, ok := sysctl("net/" + family + "/route/mtu_expires"); ok {
+			s.expires[i] = time.Duration(n) * time.Second
+		}
 	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -132,7 +135,7 @@ func (s *paths) refreshLocked(peers []*peer) (changes []pathChange) {
 		t := &p.path
 		before, asked := t.current(), t.asked
 		t.asked = true
-		t.mtu, t.base = s.ask(p.addr.Addr())
+		t.mtu, t.base = s.ask(p)
 		if t.heard != 0 && now.After(t.until) {
 			t.heard = 0
 		}
@@ -154,12 +157,13 @@ func (s *paths) publish(p *peer) (mtu int) {
 	return mtu
 }
 
-// ask asks the kernel for the way to an address.
-func (s *paths) ask(to netip.Addr) (mtu, base int) {
+// ask asks the kernel for the way to a peer, or to a group by the interface that it is joined on.
+func (s *paths) ask(p *peer) (mtu, base int) {
 	if s.netlink == nil {
 		return 0, 0
 	}
-	options := netlink.RouteGetOptions{SrcAddr: s.local.AsSlice()}
+	to := p.addr.Addr()
+	options := netlink.RouteGetOptions{SrcAddr: s.local[p.family].AsSlice(), OifIndex: p.dest.Interface()}
 	routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &options)
 	if err != nil || len(routes) == 0 {
 		return 0, 0
@@ -200,8 +204,8 @@ func (s *paths) hear(p *peer, e *underlay.ICMPError) []pathChange {
 	defer s.mu.Unlock()
 	before := p.path.current()
 	s.refreshLocked([]*peer{p})
-	if mtu := max(e.MTU, s.least); e.MTU != 0 && (p.path.mtu == 0 || mtu < p.path.mtu) {
-		keep := s.expires
+	if mtu := max(e.MTU, s.least[p.family]); e.MTU != 0 && (p.path.mtu == 0 || mtu < p.path.mtu) {
+		keep := s.expires[p.family]
 		if e.Local {
 			keep = min(keep, localExpires)
 		}

@@ -53,12 +53,12 @@ func (a *answers) take() map[underlay.ICMPError]uint64 {
 	return list
 }
 
-// watchErrors reads the sockets' error queues as soon as there is something in them.
-func (s *Switch) watchErrors(ctx context.Context) {
-	context.AfterFunc(ctx, s.sockets.EndErrors)
-	for s.sockets.AwaitErrors() {
+// watchErrors reads the error queues of the sockets of one family as soon as there is something in them.
+func (s *Switch) watchErrors(ctx context.Context, u *underlay.Sockets) {
+	context.AfterFunc(ctx, u.EndErrors)
+	for u.AwaitErrors() {
 		narrow := make(map[*peer]underlay.ICMPError)
-		s.sockets.DrainErrors(func(e underlay.ICMPError) {
+		u.DrainErrors(func(e underlay.ICMPError) {
 			s.heard.add(e)
 			if e.Errno != unix.EMSGSIZE {
 				return

@@ -20,12 +20,13 @@ const maxLearnedPeers = MaxPeers / 4 * 3
 
 // peer is a remote VTEP: one underlay address and UDP port. Everything but the links is written once.
 type peer struct {
-	index uint32
-	addr  netip.AddrPort
-	dest  *underlay.Dest
-	stats counterSet // by worker
-	path  path
-	group bool // no VTEP but a multicast group, which datagrams are only sent to
+	index  uint32
+	addr   netip.AddrPort
+	dest   *underlay.Dest
+	stats  counterSet // by worker
+	path   path
+	family int  // of addr
+	group  bool // no VTEP but a multicast group, which datagrams are only sent to
 
 	next atomic.Pointer[peer] // chain of the bucket
 
@@ -99,7 +100,7 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	default:
 		return nil, fmt.Errorf("peer %s: the switch knows %d peers already: %w", a.Addr(), MaxPeers, ErrLimit)
 	}
-	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), group: a.Addr().IsMulticast(), refs: refs}
+	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), family: familyOf(a.Addr()), group: a.Addr().IsMulticast(), refs: refs}
 	r.byIndex[index].Store(p)
 	head := r.bucket(a.Addr())
 	p.next.Store(head.Load())

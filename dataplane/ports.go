@@ -74,17 +74,17 @@ func (s *Switch) logAdded(c *PortConfig, l *link) {
 		log = log.With("without", l.caps.Reason)
 	}
 	log.Info("port added", "queues", l.dev.Queues(), "mtu", c.MTU, "offload", strings.Join(capsWords(l.caps), ","))
-	if most := s.defaultMTU(); c.MTU > most && s.reachesPeers(c) {
+	if most := s.defaultMTU(c); c.MTU > most && s.reachesPeers(c) {
 		log.Warn("port MTU is more than the underlay carries: larger frames to peers will be dropped (too_big)", "mtu", c.MTU, "underlay_carries", most)
 	}
 }
 
 // reachesPeers says whether a VNI of the port has peers.
 func (s *Switch) reachesPeers(c *PortConfig) bool {
-	if r := s.vnis[c.Untagged]; r != nil && len(r.flood) > 0 {
+	if r := s.vnis[c.Untagged]; r != nil && len(r.destinations()) > 0 {
 		return true
 	}
-	return slices.ContainsFunc(c.Tagged, func(m VIDMap) bool { return len(s.vnis[m.VNI].flood) > 0 })
+	return slices.ContainsFunc(c.Tagged, func(m VIDMap) bool { return len(s.vnis[m.VNI].destinations()) > 0 })
 }
 
 // SetPort changes the VLANs, MTU, MAC, addresses and limits of a port in place. Type and namespace cannot change.
@@ -262,7 +262,7 @@ func (s *Switch) checkPort(c *PortConfig) error {
 		}
 	}
 	if c.MTU == 0 {
-		c.MTU = s.defaultMTU()
+		c.MTU = s.defaultMTU(c)
 	}
 	if c.MTU < minMTU || c.MTU > maxMTU {
 		return fail("mtu %d: must be %d..%d bytes", c.MTU, minMTU, maxMTU)

@@ -104,7 +104,9 @@ type Capability struct {
 
 // Status is the switch as a whole.
 type Status struct {
-	Local   netip.Addr
+	Local netip.Addr
+	// Locals are Local and, where there is one, the address of the other family.
+	Locals  []netip.Addr
 	DstPort uint16
 	Workers int
 	// UnderlayInterface and UnderlayMTU are those that carry Local; empty and 0 when it is nowhere now.

@@ -105,6 +105,7 @@ type domain struct {
 	// header is the VXLAN header but for the frame's group; class is the outer header when nothing is inherited; its ECN bits are empty.
 	header      encap.VXLANHeader
 	class       underlay.Class
+	noChecksum  [families]bool // datagrams to peers of a family leave without UDP checksum
 	inheritTTL  bool
 	inheritDSCP bool
 	// groupTTL is that of datagrams to a group; 0: as the others.

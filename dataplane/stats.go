@@ -100,9 +100,10 @@ func (s *Switch) Totals() Totals {
 // Status is the switch as a whole.
 func (s *Switch) Status() Status {
 	name, mtu := s.underlayLink()
-	caps := s.sockets.Caps()
+	caps := s.sockets[familyOf(s.config.Local)].Caps()
 	st := Status{
 		Local:             s.config.Local,
+		Locals:            s.config.Locals(),
 		DstPort:           s.config.DstPort,
 		Workers:           len(s.workers),
 		UnderlayInterface: name,
@@ -112,10 +113,12 @@ func (s *Switch) Status() Status {
 		FDB:               s.fdb.Stats(),
 		Peers:             int(s.peers.count.Load()),
 	}
-	for i, w := range s.workers {
+	for _, w := range s.workers {
 		st.TooBigAnswered += w.answers.sent.Load()
 		st.TooBigSilenced += w.answers.limited.Load()
-		st.KernelDrops += s.sockets.Receiver(i).KernelDrops()
+		for _, r := range w.rx {
+			st.KernelDrops += r.KernelDrops()
+		}
 	}
 	s.mu.Lock()
 	st.KernelDrops += s.groupDrops()

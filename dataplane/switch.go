@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vtepd/dataplane/underlay"
 	"vtepd/fdb"
 )
 
@@ -27,7 +26,7 @@ const sweepBudget = 1 << 15
 type Switch struct {
 	config  Config
 	log     *slog.Logger
-	sockets *underlay.Sockets
+	sockets underlays
 	fdb     *fdb.Table
 	peers   *registry
 	workers []*worker
@@ -53,11 +52,11 @@ type Switch struct {
 	vnis   map[uint32]*vniRecord
 	ports  map[string]*portRecord
 	groups map[netip.AddrPort]*group
-	// groupLink is the interface that groups are joined on.
-	groupLink groupLink
-	serials   uint32
-	stop      context.CancelFunc
-	running   sync.WaitGroup
+	// groupLinks are the interfaces that groups are joined on, by family.
+	groupLinks [families]groupLink
+	serials    uint32
+	stop       context.CancelFunc
+	running    sync.WaitGroup
 }
 
 // vniRecord is what control remembers of a VNI beside its published domain.
@@ -87,19 +86,11 @@ func New(c Config) (*Switch, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	sockets, err := underlay.Open(underlay.Config{
-		Local:         c.Local,
-		Port:          c.DstPort,
-		Receivers:     c.Workers,
-		Offload:       c.Offload,
-		TTL:           DefaultTTL,
-		ZeroChecksum6: c.UDP6ZeroChecksumRx,
-		Refuse:        c.refuseUnderlay,
-	})
+	sockets, err := openUnderlays(&c)
 	if err != nil {
 		return nil, err
 	}
-	paths, err := newPaths(c.Local)
+	paths, err := newPaths(c.Locals())
 	if err != nil {
 		c.Log.Warn("no word of the underlay's routes: path MTUs are learned by sending", "reason", err)
 	}
@@ -148,7 +139,9 @@ func New(c Config) (*Switch, error) {
 	s.running.Go(func() { s.keepHouse(ctx) })
 	s.running.Go(func() { s.watchLinks(ctx) })
 	s.running.Go(func() { s.watchPaths(ctx, told) })
-	s.running.Go(func() { s.watchErrors(ctx) })
+	for _, u := range sockets.open() {
+		s.running.Go(func() { s.watchErrors(ctx, u) })
+	}
 	return s, nil
 }
 
@@ -156,7 +149,10 @@ func (c *Config) complete() error {
 	if !c.Local.IsValid() || c.Local.IsUnspecified() || c.Local.IsMulticast() {
 		return fmt.Errorf("local address %s: needs a unicast address of this host: %w", c.Local, ErrInvalid)
 	}
-	c.Local = c.Local.Unmap()
+	c.Local, c.OtherLocal = c.Local.Unmap(), c.OtherLocal.Unmap()
+	if o := c.OtherLocal; o.IsValid() && (o.IsUnspecified() || o.IsMulticast() || o.Is4() == c.Local.Is4()) {
+		return fmt.Errorf("local addresses %s and %s: need one unicast address of each family: %w", c.Local, o, ErrInvalid)
+	}
 	if c.DstPort == 0 {
 		c.DstPort = DefaultPort
 	}
@@ -210,9 +206,6 @@ func (s *Switch) Close() error {
 	s.hub.close()
 	return first
 }
-
-// isLocal says whether an underlay address is ours. Workers call it.
-func (s *Switch) isLocal(a netip.Addr) bool { return a == s.config.Local }
 
 // now is the table's clock.
 func (s *Switch) now() fdb.Tick { return fdb.Tick(s.tick.Load()) }
@@ -297,12 +290,10 @@ func (s *Switch) reportICMP() {
 
 // logDegraded says once what the kernel took back at run time.
 func (s *Switch) logDegraded() {
-	for {
-		select {
-		case d := <-s.sockets.Degraded():
+	for _, u := range s.sockets.open() {
+		for n := len(u.Degraded()); n > 0; n-- {
+			d := <-u.Degraded()
 			s.log.Warn("underlay offload lost", "what", d.What, "reason", d.Reason)
-		default:
-			return
 		}
 	}
 }

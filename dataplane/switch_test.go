@@ -34,8 +34,8 @@ func TestPingAndTransfer(t *testing.T) {
 			a.balance()
 			b.balance()
 			t.Logf("drops a %v b %v", a.Drops(), b.Drops())
-			t.Logf("underlay a %+v", a.sockets.Counters())
-			t.Logf("underlay b %+v", b.sockets.Counters())
+			t.Logf("underlay a %+v", a.sockets[0].Counters())
+			t.Logf("underlay b %+v", b.sockets[0].Counters())
 		})
 	}
 }

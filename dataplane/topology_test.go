@@ -288,7 +288,12 @@ type remote struct {
 
 func (s *scene) newRemote(i int) *remote {
 	s.t.Helper()
-	local := s.config.Local
+	return s.newRemoteOf(s.config.Local, i)
+}
+
+// newRemoteOf is newRemote for one of the switch's addresses.
+func (s *scene) newRemoteOf(local netip.Addr, i int) *remote {
+	s.t.Helper()
 	addr, bits := s.wire.Underlay4(), 24
 	if local.Is6() {
 		addr, bits = s.wire.Underlay6(), 64

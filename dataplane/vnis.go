@@ -22,9 +22,11 @@ func (s *Switch) SetVNI(c VNIConfig) error {
 	if s.closed {
 		return ErrClosed
 	}
-	if c.Header.withoutChecksum(s.config.Local) {
-		if err := s.sockets.OpenNoChecksum(); err != nil {
-			return fmt.Errorf("vni %d: sockets without UDP checksum: %w", c.VNI, err)
+	for family, without := range c.Header.withoutChecksum() {
+		if u := s.sockets[family]; u != nil && without {
+			if err := u.OpenNoChecksum(); err != nil {
+				return fmt.Errorf("vni %d: sockets without UDP checksum: %w", c.VNI, err)
+			}
 		}
 	}
 	r := s.vnis[c.VNI]
@@ -133,12 +135,9 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	return nil
 }
 
-// withoutChecksum says whether datagrams from local leave without UDP checksum.
-func (h *HeaderPolicy) withoutChecksum(local netip.Addr) bool {
-	if local.Is4() {
-		return h.UDPChecksum == ChecksumOff
-	}
-	return h.UDP6ZeroChecksumTx
+// withoutChecksum says for each family whether datagrams leave without UDP checksum.
+func (h *HeaderPolicy) withoutChecksum() [families]bool {
+	return [families]bool{h.UDPChecksum == ChecksumOff, h.UDP6ZeroChecksumTx}
 }
 
 // peerAddress completes and checks the address of a remote VTEP.
@@ -153,7 +152,7 @@ func (s *Switch) peerAddress(a netip.AddrPort) (netip.AddrPort, error) {
 		return a, fmt.Errorf("peer %s: is the broadcast address, not a host: %w", ip, ErrInvalid)
 	case s.isLocal(ip):
 		return a, fmt.Errorf("peer %s: is our own local address: %w", ip, ErrInvalid)
-	case ip.Is4() != s.config.Local.Is4():
+	case s.sockets[familyOf(ip)] == nil:
 		return a, fmt.Errorf("peer %s: is not of the same address family as local %s: %w", ip, s.config.Local, ErrInvalid)
 	}
 	port := a.Port()
@@ -227,7 +226,8 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),
 		policy:      c.Policy,
 		allow:       c.Allow,
-		class:       underlay.Class{TOS: h.DSCP << 2, NoChecksum: h.withoutChecksum(s.config.Local)},
+		class:       underlay.Class{TOS: h.DSCP << 2},
+		noChecksum:  h.withoutChecksum(),
 		inheritTTL:  h.InheritTTL,
 		inheritDSCP: h.InheritDSCP,
 		config:      *c,
@@ -269,7 +269,7 @@ func (s *Switch) VNIs() []VNIInfo {
 		r := s.vnis[vni]
 		info := VNIInfo{Config: r.config, MACs: s.fdb.Count(vni)}
 		if r.group != nil && r.group.joined != nil {
-			info.GroupInterface = s.groupLink.name
+			info.GroupInterface = s.groupLinks[r.group.peer.family].name
 		}
 		list = append(list, info)
 	}

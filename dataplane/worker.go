@@ -51,8 +51,8 @@ type worker struct {
 	s      *Switch
 	id     int
 	poll   *poller
-	rx     []*underlay.Receiver // its own sockets
-	tx     *underlay.Transmitter
+	rx     []*underlay.Receiver            // its own sockets
+	tx     [families]*underlay.Transmitter // nil where there is no address of the family
 	join   *encap.Coalescer
 	arena  []byte
 	header []byte
@@ -131,15 +131,19 @@ func newWorker(s *Switch, id int) (*worker, error) {
 		s:      s,
 		id:     id,
 		poll:   poll,
-		rx:     []*underlay.Receiver{s.sockets.Receiver(id)},
-		tx:     s.sockets.NewTransmitter(),
 		join:   encap.NewCoalescer(coalesceSlots),
 		arena:  make([]byte, arenaSize),
 		header: make([]byte, headerArena),
 		ready:  make([]source, 0, maxSources),
 		fates:  make([]fate, 0, maxFates),
-		sent:   make([]sent, 0, underlay.MaxDatagrams),
+		sent:   make([]sent, 0, families*underlay.MaxDatagrams),
 		parts:  make([][]byte, 0, 256),
+	}
+	for family, u := range s.sockets {
+		if u != nil {
+			w.rx = append(w.rx, u.Receiver(id))
+			w.tx[family] = u.NewTransmitter()
+		}
 	}
 	w.failed = w.notSent
 	w.rxLimit = underlay.MaxMessages

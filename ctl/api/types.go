@@ -258,8 +258,10 @@ type Status struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	// Uptime is in seconds.
-	Uptime            int64        `json:"uptime"`
-	Local             string       `json:"local"`
+	Uptime int64  `json:"uptime"`
+	Local  string `json:"local"`
+	// Locals are Local and, where there is one, the address of the other family.
+	Locals            []string     `json:"locals"`
 	DstPort           uint16       `json:"dstport"`
 	Workers           int          `json:"workers"`
 	FastPath          FastPath     `json:"fastpath"`

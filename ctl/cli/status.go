@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"vtepd/ctl/api"
 )
@@ -31,7 +32,7 @@ var statusObject = &object{
 func (a *App) statusPage(s api.Status) {
 	t := table{}
 	t.row("vtepd", fmt.Sprintf("%s, pid %d, up %s", s.Version, s.PID, span(s.Uptime)))
-	underlay := fmt.Sprintf("%s port %d", s.Local, s.DstPort)
+	underlay := fmt.Sprintf("%s port %d", strings.Join(s.Locals, " and "), s.DstPort)
 	if s.UnderlayInterface != "" {
 		underlay += fmt.Sprintf(", on %s, MTU %d", s.UnderlayInterface, s.UnderlayMTU)
 	} else {

@@ -204,6 +204,31 @@ static:
 	}
 }
 
+// TestLocals: one address stays what it was; with one of each family, peers and groups of both are taken.
+func TestLocals(t *testing.T) {
+	for text, want := range map[string]string{
+		"local: 192.0.2.1":                   "192.0.2.1",
+		"local: [192.0.2.1]":                 "192.0.2.1",
+		"local: [2001:db8::1, 192.0.2.1]":    "2001:db8::1 and 192.0.2.1",
+		"local:\n- 192.0.2.1\n- 2001:db8::1": "192.0.2.1 and 2001:db8::1",
+	} {
+		f, err := Parse("f", []byte(text+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Model.Global.LocalsText(); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+	f, err := Parse("f", []byte("local: [192.0.2.1, '2001:db8::1']\nvnis:\n- {vni: 1, peers: [192.0.2.2, '2001:db8::2'], group: 'ff05::100'}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := f.Model.SwitchConfig(); c.Local.String() != "192.0.2.1" || c.OtherLocal.String() != "2001:db8::1" {
+		t.Errorf("the switch gets %v and %v", c.Local, c.OtherLocal)
+	}
+}
+
 // TestFlood: what a VNI does not say it takes from the top level, and an empty list is none.
 func TestFlood(t *testing.T) {
 	f, err := Parse("f", []byte("local: 192.0.2.1\nflood: [unknown, broadcast]\nvnis:\n- {vni: 1}\n- {vni: 2, flood: []}\n- {vni: 3, flood: [multicast]}\n"+
@@ -236,7 +261,7 @@ func TestErrors(t *testing.T) {
 		{"null", local + "ageing: ~\n", "2:1: ageing has no value: write one, or remove the key"},
 		{"wrong type", local + "vnis: 42\n", "2:7: vnis is a single value: expected a list"},
 		{"mapping for list", local + "vnis:\n  vni: 42\n", "3:3: vnis is a mapping: expected a list"},
-		{"list for value", "local: [192.0.2.1]\n", "1:8: local is a list: expected one value"},
+		{"list for value", local + "dstport: [4789]\n", "2:10: dstport is a list: expected one value"},
 		{"group too large", local + "vnis: [{vni: 1, gbp: on, gbp-drop: [5, 65536]}]\n", "2:40: gbp-drop: 65536 is out of range: a group policy ID is a number from 0 to 65535"},
 		{"gbp and gpe", local + "gbp: on\ngpe: on\n", "3:6: gbp and gpe exclude each other: set one of them off here, and on in the VNIs that need it"},
 		{"gbp and gpe in a VNI", local + "vnis: [{vni: 1, gpe: on, gbp: on}]\n", "2:22: VNI 1 has both gbp and gpe, which exclude each other: set gbp off"},
@@ -293,16 +318,21 @@ func TestErrors(t *testing.T) {
 		{"VNI without number", local + "vnis:\n- peers: [192.0.2.2]\n", "3:3: a VNI without number: write vni: N"},
 		{"VNI twice", local + "vnis:\n- vni: 42\n- vni: 42\n", "4:8: VNI 42 is declared twice: first on line 3, so merge them"},
 		{"group", local + "vnis: [{vni: 42, group: 192.0.2.9}]\n", `2:25: group: "192.0.2.9" is no multicast group: write one, such as 239.1.1.1 or ff05::100`},
-		{"group of the other family", local + "vnis: [{vni: 42, group: 'ff05::100'}]\n", "2:25: group ff05::100 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family"},
+		{"group of the other family", local + "vnis: [{vni: 42, group: 'ff05::100'}]\n", "2:25: group ff05::100 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local"},
 		{"group of this host", local + "vnis: [{vni: 42, group: 'ff01::100'}]\n", `2:25: group: "ff01::100" never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100`},
 		{"all hosts", local + "vnis: [{vni: 42, group: 224.0.0.1}]\n", `2:25: group: "224.0.0.1" is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100`},
 		{"group twice", local + "vnis: [{vni: 42, group: 239.1.1.1}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2}\n", "4:9: VNI 42 has the group 239.1.1.1 already: it takes one"},
+		{"no local", "local: []\n", "1:8: an empty list: write an address of this host"},
+		{"local of one family", "local: [192.0.2.1, 192.0.2.11]\n", "1:20: 192.0.2.1 and 192.0.2.11 are both IPv4: there is room for one of each family"},
+		{"three locals", "local: [192.0.2.1, '2001:db8::1', 192.0.2.11]\n", "1:35: 3 addresses: there is room for one of each family, IPv4 and IPv6"},
+		{"other local is no host", "local: [192.0.2.1, '::']\n", "1:8: :: is not the address of a host: write an address of this host"},
+		{"other local is a peer", "local: [192.0.2.1, '2001:db8::1']\nvnis: [{vni: 42, peers: ['2001:db8::1']}]\n", "2:26: peer 2001:db8::1 is this host itself: write the address of the other VTEP"},
 		{"flood", local + "vnis: [{vni: 42, flood: [unicast]}]\n", `2:26: flood: "unicast" is not one of unknown, broadcast, multicast, all alone or none alone`},
 		{"flood twice", local + "flood: [unknown, unknown]\n", "2:18: flood: unknown is listed twice: leave one away"},
 		{"flood is no list", local + "flood: unknown\n", "2:8: flood is a single value: expected a list"},
 		{"group-ttl", local + "group-ttl: inherit\n", `2:12: group-ttl: "inherit" is not a TTL: expected a number from 1 to 255`},
 		{"peer twice", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 192.0.2.2:4789\n", "6:5: peer 192.0.2.2 is listed twice: first on line 5, so remove one"},
-		{"peer of the other family", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 2001:db8::1\n", "6:5: peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family"},
+		{"peer of the other family", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 2001:db8::1\n", "6:5: peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local"},
 		{"peer is a group", local + "vnis: [{vni: 42, peers: [239.1.1.1]}]\n", "2:26: peer 239.1.1.1 is a multicast group, not a host: a group stands under group, beside the peers"},
 		{"peer is local", local + "vnis: [{vni: 42, peers: [192.0.2.1]}]\n", "2:26: peer 192.0.2.1 is this host itself: write the address of the other VTEP"},
 		{"empty peer", local + "vnis:\n- vni: 42\n  peers:\n  -\n  - 192.0.2.2\n", "5:4: peers has an empty element: remove it"},
@@ -366,7 +396,7 @@ func TestInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Model.Global.Local = netip.MustParseAddr("2001:db8::1")
-	const want = "f:3:21: peer 192.0.2.2 is IPv4, but local 2001:db8::1 is IPv6: both must be of one family"
+	const want = "f:3:21: peer 192.0.2.2 is IPv4, but local 2001:db8::1 is IPv6: add an address of that family to local"
 	if err := f.Check(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -418,7 +448,7 @@ func TestShipped(t *testing.T) {
 		t.Error(err)
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
-	for _, uncomment := range []string{"interface", "dstport", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -33,7 +34,7 @@ func (d *decoder) document(data []byte) error {
 	}
 	var flood []floodEntry
 	fields := []field{
-		scalar(d, "local", model.ParseAddr, func(v netip.Addr) { g.Local = v }),
+		{"local", d.local},
 		scalar(d, "interface", model.ParsePortName, func(v string) { g.Interface = v }),
 		scalar(d, "dstport", model.ParsePort, func(v uint16) { g.DstPort = v }),
 		scalar(d, "group-interface", model.ParsePortName, func(v string) { g.GroupInterface = v }),
@@ -76,6 +77,35 @@ func (d *decoder) document(data []byte) error {
 		d.places[fmt.Sprintf("vnis/%d/peers/%s", f.vni, m.PeerText(f.dst))] = f.at
 	}
 	return nil
+}
+
+// local takes one address, or a list of one of each family.
+func (d *decoder) local(n ast.Node) error {
+	g := &d.model.Global
+	if n.Type() != ast.SequenceType {
+		return scalar(d, "local", model.ParseAddr, func(v netip.Addr) { g.Local = v }).decode(n)
+	}
+	var list []netip.Addr
+	err := d.list(n, "local", func(n ast.Node) error {
+		a, err := value(d, n, "local", model.ParseAddr)
+		if err == nil {
+			list = append(list, a)
+			d.places["local/"+a.String()] = d.at(n)
+		}
+		return err
+	})
+	if err == nil {
+		err = g.SetLocals(list)
+	}
+	var e *model.Error
+	if errors.As(err, &e) {
+		at, ok := d.places[e.Path]
+		if !ok {
+			at = d.at(n)
+		}
+		return d.errorAt(at, "%s", e.Msg)
+	}
+	return err
 }
 
 // floodEntry is a line under static with the all-zero MAC: a peer of a VNI, or its group, by another name.

@@ -199,7 +199,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		}
 	}()
 	st := sw.Status()
-	d.log.Info("started", "version", ctl.Version, "config", source, "local", m.Global.Local, "dstport", m.Global.DstPort, "socket", socketPath,
+	d.log.Info("started", "version", ctl.Version, "config", source, "local", m.Global.LocalsText(), "dstport", m.Global.DstPort, "socket", socketPath,
 		"workers", st.Workers, "vnis", len(m.Declared()), "ports", len(m.Ports), "offload", offloadText(st))
 	d.notify(daemon.SdNotifyReady)
 	stopWatchdog := d.watchdog()

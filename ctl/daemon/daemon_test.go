@@ -197,6 +197,7 @@ func TestBad(t *testing.T) {
 		"--config " + conf + " --local 192.0.2.1":                             "--local is for a start without a file: write it into " + conf,
 		"--config " + dir + "/none":                                           dir + "/none: no such file or directory: name a readable file with --config",
 		"--vni 42":                                                            "the underlay address is missing: give --local IP or --interface IF",
+		"--local 192.0.2.1 --local 192.0.2.2":                                 "--local: 192.0.2.1 and 192.0.2.2 are both IPv4: there is room for one of each family",
 		"--local 192.0.2.1 --interface lo":                                    "--local and --interface exclude each other: keep one",
 		"--local 192.0.2.1 --peer 192.0.2.2":                                  "--peer needs the VNI that it is in: add --vni N",
 		"--local 192.0.2.1 --tap tap0":                                        "--tap needs the VNI that it is in: add --vni N",
@@ -205,7 +206,7 @@ func TestBad(t *testing.T) {
 		"--local 192.0.2.1 --vni 1 --tap a --tap a":                           "--tap a is given twice: leave one away",
 		"--local 192.0.2.1 --vni 1 --tap a --address 10.0.0.1":                `--address: "10.0.0.1" has no prefix length: write 10.0.0.1/32, or the length of its subnet`,
 		"--local 192.0.2.1 --vni 1 --tap a --tap b --address 198.51.100.1/24": "--address cannot tell which of 2 TAPs it is for: use a file, or vtepctl port set NAME address IP/LEN",
-		"--local 192.0.2.1 --vni 1 --peer 2001:db8::1":                        "peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: both must be of one family",
+		"--local 192.0.2.1 --vni 1 --peer 2001:db8::1":                        "peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local",
 		"--local 192.0.2.1 --offload on":                                      `--offload: "on" is not one of off, auto`,
 		"--local 192.0.2.1 --fastpath on":                                     "--fastpath: this build has no eBPF fast path, and on means to refuse to start without it: write auto or off",
 		"--local 192.0.2.1 --ageing 300":                                      `--ageing: "300" has no unit: write 300s for seconds`,
@@ -279,6 +280,17 @@ func TestQuickStart(t *testing.T) {
 		if p := m.PortConfig(name); p.Untagged != 42 || p.MTU != 1400 || p.NetNS != "blue" {
 			t.Errorf("port: %+v", p)
 		}
+	}
+}
+
+// TestTwoLocals: --local twice is one address of each family.
+func TestTwoLocals(t *testing.T) {
+	s, err := parseFlags(strings.Fields("--local 192.0.2.1 --local 2001:db8::1 --vni 42 --peer 192.0.2.2 --peer 2001:db8::3 --tap a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.quick.Global.LocalsText(); got != "192.0.2.1 and 2001:db8::1" {
+		t.Errorf("local %s", got)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 const helpText = `vtepd - a VXLAN tunnel endpoint and learning switch in user space
 
 usage: vtepd --config FILE [--check]
-       vtepd --local IP --vni N [--peer IP]... [--tap NAME]...
+       vtepd --local IP... --vni N [--peer IP]... [--tap NAME]...
 
 Joins the TAP devices of this host to the same Ethernet segments on other hosts, over VXLAN (RFC 7348).
 vtepctl looks at and changes a running vtepd.
@@ -28,7 +28,7 @@ With a file:
   --check                read and verify FILE, then exit
 
 Quick start, without a file:
-  --local IP             underlay address of this host
+  --local IP             underlay address of this host; once more for the other address family
   --interface IF         or: take the first address of this interface
   --vni N                the VNI that peers and TAPs are in
   --peer IP[:PORT]       another VTEP; may be given several times
@@ -139,9 +139,9 @@ func parseFlags(args []string) (*settings, error) {
 
 // quickFlags are the options of a start without a file.
 type quickFlags struct {
-	local, iface, vni, mtu, netns, dstport     string
+	iface, vni, mtu, netns, dstport            string
 	ageing, policy, workers, offload, fastpath string
-	peers, taps, addresses                     []string
+	locals, peers, taps, addresses             []string
 }
 
 var quickNames = []string{
@@ -149,7 +149,7 @@ var quickNames = []string{
 }
 
 func (q *quickFlags) define(f *pflag.FlagSet) {
-	f.StringVar(&q.local, "local", "", "")
+	f.StringArrayVar(&q.locals, "local", nil, "")
 	f.StringVar(&q.iface, "interface", "", "")
 	f.StringVar(&q.vni, "vni", "", "")
 	f.StringArrayVar(&q.peers, "peer", nil, "")
@@ -191,7 +191,6 @@ func (q *quickFlags) model() (*model.Model, error) {
 	var vni uint32
 	var netns string
 	var mtu int
-	flagValue(&err, "local", q.local, model.ParseAddr, &g.Local)
 	flagValue(&err, "interface", q.iface, model.ParsePortName, &g.Interface)
 	flagValue(&err, "dstport", q.dstport, model.ParsePort, &g.DstPort)
 	flagValue(&err, "fastpath", q.fastpath, config.ParseFastPath, &g.FastPath)
@@ -213,13 +212,24 @@ func (q *quickFlags) model() (*model.Model, error) {
 			}
 		}
 	}
+	if len(q.locals) > 0 && err == nil {
+		locals := make([]netip.Addr, len(q.locals))
+		for i, text := range q.locals {
+			flagValue(&err, "local", text, model.ParseAddr, &locals[i])
+		}
+		if err == nil {
+			if lerr := g.SetLocals(locals); lerr != nil {
+				err = fmt.Errorf("--local: %w", lerr)
+			}
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case q.local != "" && q.iface != "":
+	case len(q.locals) > 0 && q.iface != "":
 		return nil, errors.New("--local and --interface exclude each other: keep one")
-	case q.local == "" && q.iface == "":
+	case len(q.locals) == 0 && q.iface == "":
 		return nil, errors.New("the underlay address is missing: give --local IP or --interface IF")
 	case vni == 0 && len(q.peers) > 0:
 		return nil, errors.New("--peer needs the VNI that it is in: add --vni N")

@@ -12,6 +12,7 @@ import (
 func (m *Model) SwitchConfig() dataplane.Config {
 	return dataplane.Config{
 		Local:              m.Global.Local,
+		OtherLocal:         m.Global.OtherLocal,
 		DstPort:            m.Global.DstPort,
 		GroupInterface:     m.Global.GroupInterface,
 		Workers:            m.Global.Workers,

@@ -45,10 +45,11 @@ type Model struct {
 
 // Global is what concerns the whole switch. Everything but Settings is fixed when vtepd starts, and so are two of the settings: see Settings.
 type Global struct {
-	// Local is the underlay address; Interface, when not empty, is where it was or will be taken from.
-	Local     netip.Addr
-	Interface string
-	DstPort   uint16
+	// Local is the underlay address; Interface, when not empty, is where it was or will be taken from. OtherLocal is that of the other address family,
+	// invalid for none.
+	Local, OtherLocal netip.Addr
+	Interface         string
+	DstPort           uint16
 	// GroupInterface is where multicast groups are joined and sent to; empty is the interface that holds Local.
 	GroupInterface string
 	Socket         string

@@ -75,15 +75,11 @@ func (v *validation) add(e *Error) {
 
 func (v *validation) global() {
 	g := &v.m.Global
-	switch a := g.Local; {
-	case !a.IsValid() && g.Interface == "":
+	if !g.Local.IsValid() && g.Interface == "" { // else the interface has not been asked for its address yet
 		v.add(Invalid("local", "neither local nor interface is set: say which address of this host the underlay uses"))
-	case !a.IsValid():
-		// The interface has not been asked for its address yet.
-	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		v.add(Invalid("local", "%s is not the address of a host: write an address of this host", a))
-	case a.Is6() && a.IsLinkLocalUnicast():
-		v.add(Invalid("local", "%s is link-local, which needs an interface to be unique: write a global or unique local address", a))
+	}
+	for _, a := range g.Locals() {
+		v.local(a)
 	}
 	if g.Settings.GBP.V && g.Settings.GPE.V {
 		v.add(Invalid("gpe", "gbp and gpe exclude each other: set one of them off here, and on in the VNIs that need it"))
@@ -150,7 +146,7 @@ func (v *validation) peerCount() {
 
 // remote checks the underlay address of another VTEP.
 func (v *validation) remote(path, word string, p netip.AddrPort) {
-	a, local := p.Addr(), v.m.Global.Local
+	a, g := p.Addr(), &v.m.Global
 	switch {
 	case a.IsMulticast():
 		v.add(Invalid(path, "%s %s is a multicast group, not a host: a group stands under group, beside the peers", word, a))
@@ -160,10 +156,9 @@ func (v *validation) remote(path, word string, p netip.AddrPort) {
 		v.add(Invalid(path, "%s %s is a loopback address: write the underlay address of the other VTEP", word, a))
 	case a.Is6() && a.IsLinkLocalUnicast():
 		v.add(Invalid(path, "%s %s is link-local, which needs an interface to be unique: write a global or unique local address", word, a))
-	case !local.IsValid():
-	case a.Is4() != local.Is4():
-		v.add(Invalid(path, "%s %s is %s, but local %s is %s: both must be of one family", word, a, family(a), local, family(local)))
-	case a == local:
+	case !g.reaches(a):
+		v.add(Invalid(path, "%s %s is %s, but local %s is %s: add an address of that family to local", word, a, family(a), g.Local, family(g.Local)))
+	case slices.Contains(g.Locals(), a):
 		v.add(Invalid(path, "%s %s is this host itself: write the address of the other VTEP", word, a))
 	}
 }
@@ -174,8 +169,8 @@ func (v *validation) multicast(path string, g netip.AddrPort) {
 	switch {
 	case !a.IsMulticast():
 		v.add(Invalid(path, "group %s is no multicast address: write one, such as 239.1.1.1 or ff05::100", a))
-	case local.IsValid() && a.Is4() != local.Is4():
-		v.add(Invalid(path, "group %s is %s, but local %s is %s: both must be of one family", a, family(a), local, family(local)))
+	case !v.m.Global.reaches(a):
+		v.add(Invalid(path, "group %s is %s, but local %s is %s: add an address of that family to local", a, family(a), local, family(local)))
 	}
 }
 

@@ -62,6 +62,9 @@ func (d *Dest) AddrPort() netip.AddrPort { return d.addr }
 // Safe from any goroutine; a batch that is being flushed may go either way.
 func (d *Dest) SetInterface(ifindex int) { d.ifindex.Store(uint32(ifindex)) }
 
+// Interface is the index that SetInterface was told last; 0: none.
+func (d *Dest) Interface() int { return int(d.ifindex.Load()) }
+
 // networkOrder gives the value whose bytes in memory are p in network order,
 // and back, whatever the machine's order is.
 func networkOrder(p uint16) uint16 {

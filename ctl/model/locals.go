@@ -1,0 +1,64 @@
+package model
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Locals lists the underlay addresses, the first one first; none while they are not known.
+func (g *Global) Locals() []netip.Addr {
+	var list []netip.Addr
+	for _, a := range []netip.Addr{g.Local, g.OtherLocal} {
+		if a.IsValid() {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// LocalsText is Locals in words: "192.0.2.1 and 2001:db8::1".
+func (g *Global) LocalsText() string {
+	var words []string
+	for _, a := range g.Locals() {
+		words = append(words, a.String())
+	}
+	return strings.Join(words, " and ")
+}
+
+// SetLocals takes the addresses in the order given: one, or one of each family.
+func (g *Global) SetLocals(list []netip.Addr) error {
+	switch {
+	case len(list) == 0:
+		return Invalid("local", "an empty list: write an address of this host")
+	case len(list) > 2:
+		return Invalid("local/"+list[2].String(), "%d addresses: there is room for one of each family, IPv4 and IPv6", len(list))
+	case len(list) == 2 && list[0].Is4() == list[1].Is4():
+		return Invalid("local/"+list[1].String(), "%s and %s are both %s: there is room for one of each family", list[0], list[1], family(list[0]))
+	}
+	g.Local, g.OtherLocal = list[0], netip.Addr{}
+	if len(list) == 2 {
+		g.OtherLocal = list[1]
+	}
+	return nil
+}
+
+// local checks one underlay address of this host.
+func (v *validation) local(a netip.Addr) {
+	switch {
+	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		v.add(Invalid("local", "%s is not the address of a host: write an address of this host", a))
+	case a.Is6() && a.IsLinkLocalUnicast():
+		v.add(Invalid("local", "%s is link-local, which needs an interface to be unique: write a global or unique local address", a))
+	}
+}
+
+// reaches says whether there is an underlay address of the family of a, or may be.
+func (g *Global) reaches(a netip.Addr) bool {
+	locals := g.Locals()
+	for _, l := range locals {
+		if l.Is4() == a.Is4() {
+			return true
+		}
+	}
+	return len(locals) == 0
+}
