@@ -11,6 +11,8 @@ var (
 	ErrOption = errors.New("bad option")
 	ErrBusy   = errors.New("device is in use")
 	ErrGone   = errors.New("device has been deleted")
+	// ErrMissing: there is no such interface, and one is to be waited for.
+	ErrMissing = errors.New("no such interface")
 )
 
 // Attr is the state of an interface as the kernel has it now.
@@ -25,6 +27,9 @@ type Attr struct {
 	NetNS string
 	// Away: in another namespace than that of the calling thread.
 	Away bool
+	// Peer is the name of the other end of a veth pair, where NetNS and MAC are
+	// that end's too; "" on devices that have only one.
+	Peer string
 }
 
 // Caps says what was negotiated with the kernel.
@@ -38,6 +43,9 @@ type Caps struct {
 	ECN bool
 	// USO: superframes of UDP datagrams, in both directions.
 	USO bool
+	// Sink: the host's own stack does not see what the interface receives. A TAP
+	// device has no need of it.
+	Sink bool
 	// MultiQueue: the device has, or could have, more than one queue.
 	MultiQueue bool
 	// Reason says why something asked for is not there; "" when all is.

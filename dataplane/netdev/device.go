@@ -1,0 +1,394 @@
+package netdev
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
+)
+
+// Device is an interface that was taken, with its packet sockets.
+type Device struct {
+	name    string
+	ifindex int
+	caps    device.Caps
+	found   found
+	setMTU  bool
+	setMAC  bool
+	pair    *pair // nil: the interface was there before
+	carry   int
+	mtu     atomic.Int32 // what superframes without virtio-net header are cut to, as of the last Attr
+	refuse  Refuse
+
+	mu      sync.Mutex // keeps a descriptor from being closed under a call
+	sockets []int
+	queues  []*Queue
+	claim   int // descriptor; -1: none
+	sink    *sink
+	lost    uint64 // frames, see Drops
+	closed  bool
+}
+
+// Open takes the interface of that name. On failure it is as it was. The error is ErrMissing when there is no such interface, ErrUnfit when it
+// cannot be taken as it is, and ErrBusy when it is taken already.
+func Open(o Options) (*Device, error) {
+	if err := o.normalise(); err != nil {
+		return nil, err
+	}
+	d, err := take(&o, nil)
+	if err != nil {
+		return nil, fmt.Errorf("netdev: take %q: %w", o.Name, err)
+	}
+	return d, nil
+}
+
+// Check says why Open would refuse, as far as that can be told without taking anything. That an interface is not there yet is no reason.
+func Check(o Options) error {
+	if err := o.normalise(); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(o.Name)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return nil
+	case err != nil:
+		return fmt.Errorf("netdev: look for %q: %w", o.Name, err)
+	}
+	if err := mayTake(link); err != nil {
+		return fmt.Errorf("netdev: take %q: %w", o.Name, err)
+	}
+	return nil
+}
+
+// take makes a device of an interface of the calling thread's namespace.
+func take(o *Options, p *pair) (_ *Device, err error) {
+	h, err := device.HandleIn(-1)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	link, err := h.LinkByName(o.Name)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil, fmt.Errorf("%w here; it is taken as soon as there is one", ErrMissing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := mayTake(link); err != nil {
+		return nil, err
+	}
+	a := link.Attrs()
+	d := &Device{
+		name: o.Name, ifindex: a.Index, pair: p, refuse: o.Refuse, claim: -1,
+		setMTU: o.MTU != 0, setMAC: o.MAC != nil, carry: o.Carry,
+		found: found{mtu: a.MTU, mac: a.HardwareAddr, up: a.RawFlags&unix.IFF_UP != 0},
+	}
+	if d.found.addrs, err = device.SettledAddresses(h, link); err != nil {
+		return nil, err
+	}
+	if err := d.claimIt(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.undo(h, link))
+		}
+	}()
+	// The sink comes first: nothing that the interface receives from here on is for the host's stack.
+	d.sinkOn()
+	if err := d.shape(h, link, o); err != nil {
+		return nil, err
+	}
+	d.cutTo(cmp.Or(o.MTU, a.MTU))
+	if err := d.openQueues(o); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// cutTo follows the interface's MTU.
+func (d *Device) cutTo(mtu int) {
+	if d.carry != 0 {
+		mtu = min(mtu, d.carry)
+	}
+	d.mtu.Store(int32(mtu))
+}
+
+// claimIt marks the interface as taken. Who is not root can hold an abstract name too: that is no reason not to take an interface.
+func (d *Device) claimIt() (err error) {
+	if d.refuse.Claim {
+		return nil
+	}
+	d.claim, err = claim(d.ifindex)
+	return err
+}
+
+// sinkOn shuts the host's stack out, as well as that can be had.
+func (d *Device) sinkOn() {
+	s, reason, err := newSink(d.ifindex, d.refuse)
+	if err != nil {
+		d.lack(fmt.Sprintf("the host's own stack sees what arrives too: %v", err))
+		return
+	}
+	d.sink = s
+	d.caps.Sink = true
+	d.lack(reason)
+}
+
+// lack notes a capability that is not there.
+func (d *Device) lack(reason string) {
+	switch {
+	case reason == "":
+	case d.caps.Reason == "":
+		d.caps.Reason = reason
+	default:
+		d.caps.Reason += "; " + reason
+	}
+}
+
+// openQueues opens the packet sockets, as many as asked for, or one, and lets them hear all at once when everything stands.
+func (d *Device) openQueues(o *Options) error {
+	fd, err := d.openSocket(o)
+	if err != nil {
+		return err
+	}
+	vnet, uso := false, false
+	if !o.Offload {
+		d.lack("switched off by configuration")
+	} else if err := setVnetHdr(fd, o.Refuse); err != nil {
+		d.lack("no virtio-net header: " + err.Error())
+	} else {
+		vnet = true
+		if uso = knowsUSO(fd, o.Refuse); !uso {
+			d.lack("no UDP segmentation offload (PACKET_VNET_HDR_SZ, Linux 6.6, stands for it)")
+		}
+	}
+	// A kernel without the option shows what the host sends, and the queue leaves that out.
+	own := ignoreOutgoing(fd, o.Refuse) != nil
+	if err := bindSocket(fd, d.ifindex); err != nil {
+		return err
+	}
+	if o.Queues > 1 {
+		if own, err = d.fanOut(o, fd, vnet); err != nil {
+			d.closeSockets(1)
+			own = ignoreOutgoing(fd, o.Refuse) != nil
+			d.lack("one queue only: " + err.Error())
+		}
+	}
+	d.caps.VnetHdr, d.caps.TSO4, d.caps.TSO6, d.caps.ECN, d.caps.USO = vnet, vnet, vnet, vnet, uso
+	d.caps.MultiQueue = len(d.sockets) > 1
+	if own {
+		d.lack("what the host itself sends on the interface is copied here and left out: no PACKET_IGNORE_OUTGOING (Linux 4.20, 6.1 with several queues)")
+	}
+	for _, fd := range d.sockets {
+		d.queues = append(d.queues, newQueue(fd, vnet, own, &d.mtu))
+	}
+	if err := promiscuous(d.sockets[0], d.ifindex); err != nil {
+		return err
+	}
+	for _, fd := range d.sockets {
+		if err := listen(fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Device) openSocket(o *Options) (int, error) {
+	fd, err := openSocket(o.Buffer)
+	if err == nil {
+		d.sockets = append(d.sockets, fd)
+	}
+	return fd, err
+}
+
+// fanOut gives every further queue a socket of its own and spreads the flows over them.
+func (d *Device) fanOut(o *Options, first int, vnet bool) (own bool, err error) {
+	group, own, err := newFanout(first, o.Refuse)
+	if err != nil {
+		return false, err
+	}
+	for range o.Queues - 1 {
+		fd, err := d.openSocket(o)
+		if err != nil {
+			return own, err
+		}
+		if vnet {
+			if err := setVnetHdr(fd, o.Refuse); err != nil {
+				return own, err
+			}
+		}
+		if err := errors.Join(bindSocket(fd, d.ifindex), joinFanout(fd, group)); err != nil {
+			return own, err
+		}
+	}
+	return own, nil
+}
+
+// closeSockets closes all sockets from the i-th on.
+func (d *Device) closeSockets(from int) {
+	for _, fd := range d.sockets[from:] {
+		unix.Close(fd)
+	}
+	d.sockets = d.sockets[:from]
+}
+
+// Name is the name that Open was given. See Attr for the present one.
+func (d *Device) Name() string { return d.name }
+
+// Caps is what was negotiated.
+func (d *Device) Caps() device.Caps { return d.caps }
+
+// Queues is the number of queues to be read: as many as asked for, or one.
+func (d *Device) Queues() int { return len(d.queues) }
+
+// Handle is what the i-th worker writes to: its own queue, or, where the device has fewer queues than there are workers, one more Queue on a
+// descriptor it shares. The kernel takes writes from several threads on one descriptor; the Queue around it is for one.
+func (d *Device) Handle(i int) *Queue {
+	if i < len(d.queues) {
+		return d.queues[i]
+	}
+	shared := d.queues[i%len(d.queues)]
+	return newQueue(shared.fd, shared.vnet, shared.checkOwn, &d.mtu)
+}
+
+// Drops counts the frames that the kernel threw away because a queue was full.
+func (d *Device) Drops() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		for _, fd := range d.sockets {
+			d.lost += lostFrames(fd) // the kernel's count starts anew with every question
+		}
+	}
+	return d.lost
+}
+
+// SetFilter has an eBPF program of type socket filter decide which frames the queues get: as many bytes as it returns, 0 for none. -1 takes the
+// filter away. A new program replaces the one before without a gap.
+func (d *Device) SetFilter(progFD int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("netdev: %q: filter: %w", d.name, ErrGone)
+	}
+	for _, fd := range d.sockets {
+		if err := setFilter(fd, progFD); err != nil {
+			return fmt.Errorf("netdev: %q: %w", d.name, err)
+		}
+	}
+	return nil
+}
+
+// SetSink says whether the sink drops what has been given to the queues. Who switches it off has a program at the ingress hook that does the same.
+func (d *Device) SetSink(on bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || on == (d.sink != nil) {
+		return nil
+	}
+	err := d.inNetNS(func() (err error) {
+		if on {
+			d.sink, _, err = newSink(d.ifindex, d.refuse)
+			return err
+		}
+		s := d.sink
+		d.sink = nil
+		return s.close()
+	})
+	if err != nil {
+		return fmt.Errorf("netdev: %q: sink: %w", d.name, err)
+	}
+	return nil
+}
+
+// Shut says whether the sink is on.
+func (d *Device) Shut() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sink != nil
+}
+
+// inNetNS runs f on a thread in the namespace of the device. The caller holds the lock.
+func (d *Device) inNetNS(f func() error) error {
+	ns, err := socketNetNS(d.sockets[0])
+	if err != nil {
+		return err
+	}
+	defer unix.Close(ns)
+	if device.IsOwnNetNS(ns) {
+		return f()
+	}
+	return device.Within(ns, f)
+}
+
+// Close gives the interface back as it was found, or removes a pair. No Queue may be in use any more. An interface that is gone already is no error.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	err := d.inNetNS(func() error {
+		h, link, err := d.linkIn(-1)
+		if errors.Is(err, ErrGone) || err == nil && d.elsewhere() {
+			if err == nil {
+				h.Close()
+			}
+			return d.letGo()
+		}
+		if err != nil {
+			return errors.Join(err, d.letGo())
+		}
+		defer h.Close()
+		return d.undo(h, link)
+	})
+	d.closed = true
+	if err != nil {
+		return fmt.Errorf("netdev: close %q: %w", d.name, err)
+	}
+	return nil
+}
+
+// elsewhere says whether the sockets lost their interface: one of the same index would be another.
+func (d *Device) elsewhere() bool {
+	_, err := boundTo(d.sockets[0])
+	return err != nil
+}
+
+// undo gives the interface back. The sink goes last: until then nothing that arrives is the host's.
+func (d *Device) undo(h *netlink.Handle, link netlink.Link) error {
+	for _, fd := range d.sockets {
+		unix.Close(fd)
+	}
+	d.sockets = nil
+	var err error
+	if d.pair != nil && d.pair.made {
+		err = h.LinkDel(link)
+	} else if d.pair == nil {
+		err = d.giveBack(h, link)
+	}
+	return errors.Join(err, d.letGo())
+}
+
+// letGo closes everything that holds the interface.
+func (d *Device) letGo() (err error) {
+	d.closeSockets(0)
+	if d.sink != nil {
+		err = d.sink.close()
+		d.sink = nil
+	}
+	if d.claim >= 0 {
+		unix.Close(d.claim)
+		d.claim = -1
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
+)
+
+// found is how the interface was when it was taken, to give it back so.
+type found struct {
+	mtu      int
+	mac      net.HardwareAddr
+	up       bool
+	addrs    []netlink.Addr  // set by somebody, not by the kernel or a router
+	features map[string]bool // what had to be switched
+}
+
+// mayTake says why an interface cannot be a port.
+func mayTake(link netlink.Link) error {
+	a := link.Attrs()
+	unfit := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s", ErrUnfit, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case a.Flags&net.FlagLoopback != 0:
+		return unfit("it is the loopback interface")
+	case a.EncapType != "ether":
+		return unfit("it carries no Ethernet frames (link type %q)", a.EncapType)
+	case a.MasterIndex != 0:
+		master := fmt.Sprintf("interface %d", a.MasterIndex)
+		if m, err := netlink.LinkByIndex(a.MasterIndex); err == nil {
+			master = fmt.Sprintf("the %s %q", m.Type(), m.Attrs().Name)
+		}
+		return unfit("it belongs to %s: `ip link set %s nomaster` first", master, a.Name)
+	}
+	return nil
+}
+
+// handle opens rtnetlink in the namespace of the device, and finds the interface. The caller holds the lock and closes the handle.
+func (d *Device) handle() (*netlink.Handle, netlink.Link, error) {
+	if d.closed {
+		return nil, nil, ErrGone
+	}
+	if _, err := boundTo(d.sockets[0]); err != nil {
+		return nil, nil, err
+	}
+	ns, err := socketNetNS(d.sockets[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unix.Close(ns)
+	if device.IsOwnNetNS(ns) {
+		h, link, err := d.linkIn(-1)
+		return h, link, err
+	}
+	return d.linkIn(ns)
+}
+
+// linkIn finds the interface in a namespace; -1 is that of the calling thread.
+func (d *Device) linkIn(ns int) (*netlink.Handle, netlink.Link, error) {
+	h, err := device.HandleIn(ns)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := h.LinkByIndex(d.ifindex)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
+		err = ErrGone // between the question to the socket and this one
+	}
+	if err != nil {
+		h.Close()
+		return nil, nil, err
+	}
+	return h, link, nil
+}
+
+// change does something to the interface.
+func (d *Device) change(what string, f func(h *netlink.Handle, link netlink.Link) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h, link, err := d.handle()
+	if err == nil {
+		err = f(h, link)
+		h.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("netdev: %q: %s: %w", d.name, what, err)
+	}
+	return nil
+}
+
+// Attr asks the kernel. The error is ErrGone when the interface was deleted or moved to another namespace.
+func (d *Device) Attr() (device.Attr, error) {
+	var attr device.Attr
+	err := d.change("ask", func(h *netlink.Handle, link netlink.Link) error {
+		a := link.Attrs()
+		d.cutTo(a.MTU)
+		attr = device.Attr{
+			Name: a.Name, Ifindex: a.Index, MTU: a.MTU, MAC: a.HardwareAddr, Up: a.Flags&net.FlagUp != 0,
+		}
+		if d.pair == nil {
+			return nil
+		}
+		// Without its other end up a pair carries nothing.
+		attr.Up = attr.Up && a.RawFlags&unix.IFF_LOWER_UP != 0
+		d.pair.describe(h, link, &attr)
+		return nil
+	})
+	return attr, err
+}
+
+// SetMTU sets the MTU in bytes, Ethernet header not counted; 0 is that found. Both ends of a pair get it.
+func (d *Device) SetMTU(mtu int) error {
+	return d.change(fmt.Sprintf("mtu %d", mtu), func(h *netlink.Handle, link netlink.Link) error {
+		if mtu == 0 {
+			mtu = d.found.mtu
+		}
+		if err := h.LinkSetMTU(link, mtu); err != nil {
+			return err
+		}
+		d.setMTU = true
+		d.cutTo(mtu)
+		if d.pair == nil {
+			return nil
+		}
+		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return h.LinkSetMTU(peer, mtu) })
+	})
+}
+
+// SetMAC sets the interface's own address, or that of the pair's peer end.
+func (d *Device) SetMAC(mac net.HardwareAddr) error {
+	if err := device.CheckMAC(mac); err != nil {
+		return fmt.Errorf("netdev: %q: %w: %w", d.name, ErrOption, err)
+	}
+	return d.change(fmt.Sprintf("mac %v", mac), func(h *netlink.Handle, link netlink.Link) error {
+		if d.pair == nil {
+			d.setMAC = true
+			return h.LinkSetHardwareAddr(link, mac)
+		}
+		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return h.LinkSetHardwareAddr(peer, mac) })
+	})
+}
+
+// SetAddresses adds what is in new and not in old to the pair's peer end, then removes what is in old and not in new. An interface that was found
+// takes none: the host would not hear who answers.
+func (d *Device) SetAddresses(old, new []netip.Prefix) error {
+	return d.change("addresses", func(h *netlink.Handle, link netlink.Link) error {
+		if d.pair == nil {
+			return fmt.Errorf("%w: the host does not hear what arrives here", ErrOption)
+		}
+		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error {
+			added, err := device.AddAddresses(h, peer, device.Without(new, old))
+			if err != nil {
+				return errors.Join(err, device.RemoveAddresses(h, peer, added))
+			}
+			return device.RemoveAddresses(h, peer, device.Without(old, new))
+		})
+	})
+}
+
+// shape gives the interface what the options ask for, and what receiving whole frames takes.
+func (d *Device) shape(h *netlink.Handle, link netlink.Link, o *Options) error {
+	// Frames that the hardware joined (LRO) cannot be cut again; dev_disable_lro does the same for bridges.
+	features, err := switchFeatures(link.Attrs().Name, map[string]bool{"rx-lro": false})
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return err
+	}
+	d.found.features = features
+	if o.MTU != 0 && o.MTU != d.found.mtu {
+		if err := h.LinkSetMTU(link, o.MTU); err != nil {
+			return fmt.Errorf("mtu %d: %w", o.MTU, err)
+		}
+	}
+	if o.MAC != nil {
+		if err := h.LinkSetHardwareAddr(link, o.MAC); err != nil {
+			return fmt.Errorf("mac %v: %w", o.MAC, err)
+		}
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	return nil
+}
+
+// giveBack makes the interface what it was. The caller holds the lock, or is alone with the device.
+func (d *Device) giveBack(h *netlink.Handle, link netlink.Link) error {
+	f, now := &d.found, link.Attrs()
+	var errs []error
+	if len(f.features) > 0 {
+		_, err := switchFeatures(now.Name, f.features)
+		errs = append(errs, err)
+	}
+	if !f.up && now.Flags&net.FlagUp != 0 {
+		errs = append(errs, h.LinkSetDown(link))
+	}
+	if d.setMTU && now.MTU != f.mtu {
+		errs = append(errs, h.LinkSetMTU(link, f.mtu))
+	}
+	if d.setMAC {
+		errs = append(errs, h.LinkSetHardwareAddr(link, f.mac))
+	}
+	// IPv6 addresses go with LinkSetDown, and with an MTU below 1280.
+	for _, a := range f.addrs {
+		if err := h.AddrAdd(link, &a); err != nil && !errors.Is(err, unix.EEXIST) {
+			errs = append(errs, fmt.Errorf("restore %v: %w", a.IPNet, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,95 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"vtepd/dataplane/device"
+)
+
+// Errors that this package wraps. The text around them names the device and the
+// way out.
+var (
+	ErrOption  = device.ErrOption
+	ErrBusy    = device.ErrBusy
+	ErrGone    = device.ErrGone
+	ErrMissing = device.ErrMissing
+	// ErrUnfit: an interface of that name exists, and cannot be taken as it is.
+	ErrUnfit = errors.New("interface cannot be a port")
+)
+
+// Bounds and defaults of Options.
+const (
+	// DefaultBuffer in bytes bounds what the kernel holds for one queue. The kernel
+	// counts a small frame as 768 bytes and a superframe as some 68 KiB: 10,000
+	// small frames, 40 ms of what one core reads, or 120 superframes.
+	DefaultBuffer = 8 << 20
+	// MaxQueues is PACKET_FANOUT_MAX before Linux 5.12.
+	MaxQueues = 256
+)
+
+// Options say which interface is wanted, and how.
+type Options struct {
+	// Name of the interface, at most 15 bytes. Required.
+	Name string
+	// Queues wanted, one a worker. 0: one. See Device.Queues for what was got.
+	Queues int
+	// Offload asks for the virtio-net header. Without it superframes from the
+	// interface are told by their length and unfinished checksum, and frames to it
+	// have to be finished and no longer than its MTU.
+	Offload bool
+	// MTU in bytes, Ethernet header not counted. 0: as found.
+	MTU int
+	// Carry is an MTU in bytes: without virtio-net header a superframe does not say
+	// what it is to be cut to, and is cut to this, or the interface's MTU when that is
+	// less. 0: the interface's MTU.
+	Carry int
+	// MAC of the interface. nil: as found.
+	MAC net.HardwareAddr
+	// Buffer of each queue in bytes. 0: DefaultBuffer.
+	Buffer int
+	// Refuse is for tests.
+	Refuse Refuse
+}
+
+// Refuse makes Open behave as on a kernel that lacks something, so that every
+// rung of the ladder can be tested everywhere.
+type Refuse struct {
+	VnetHdr        bool // PACKET_VNET_HDR
+	USO            bool // superframes of UDP datagrams (before Linux 6.2)
+	Fanout         bool // PACKET_FANOUT
+	IgnoreOutgoing bool // PACKET_IGNORE_OUTGOING and its PACKET_FANOUT flag (before Linux 4.20 and 6.1)
+	TCX            bool // the tcx hook (before Linux 6.6)
+	ClsBPF         bool // cls_bpf at a clsact qdisc
+	Claim          bool // the abstract socket that marks an interface as taken
+}
+
+func (o *Options) normalise() error {
+	if o.Queues == 0 {
+		o.Queues = 1
+	}
+	if o.Buffer == 0 {
+		o.Buffer = DefaultBuffer
+	}
+	if err := device.CheckName(o.Name); err != nil {
+		return fmt.Errorf("netdev: %w", err)
+	}
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("netdev: %q: %w: %s", o.Name, ErrOption, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case o.Queues < 0 || o.Queues > MaxQueues:
+		return bad("%d queues: must be 1 to %d", o.Queues, MaxQueues)
+	case o.MTU < 0:
+		return bad("mtu %d must not be negative", o.MTU)
+	case o.Buffer < 0:
+		return bad("buffer %d must not be negative", o.Buffer)
+	}
+	if o.MAC != nil {
+		if err := device.CheckMAC(o.MAC); err != nil {
+			return bad("%v", err)
+		}
+	}
+	return nil
+}

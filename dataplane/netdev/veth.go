@@ -1,0 +1,310 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
+)
+
+// VethOptions say which veth pair is wanted. Options.Name is its host end, which becomes the device; Options.MTU is that of both ends (0: the kernel's
+// choice), Options.MAC that of the peer end.
+type VethOptions struct {
+	Options
+	// NetNS is where the peer end goes: a name under /run/netns or an absolute path. Empty: the present namespace.
+	NetNS string
+	// IfName is the name of the peer end. "": DefaultIfName where NetNS is given.
+	IfName string
+	// Addresses to give to the peer end.
+	Addresses []netip.Prefix
+}
+
+// DefaultIfName is what a workload in a namespace of its own expects its interface to be called.
+const DefaultIfName = "eth0"
+
+// pairAlias marks the host end of a pair that vtepd made (IFLA_IFALIAS): one that a process left which did not end well is taken up again.
+const pairAlias = "made by vtepd"
+
+// pair is the other end of a device.
+type pair struct {
+	netns string // as in VethOptions
+	made  bool   // to be removed with the device
+}
+
+// tunnels are the features of a veth end that make its namespace's stack leave frames to us that a virtio-net header cannot tell: tunnels with a
+// superframe inside, and SCTP.
+var tunnels = []string{
+	"tx-gre-segmentation", "tx-gre-csum-segmentation", "tx-ipxip4-segmentation", "tx-ipxip6-segmentation",
+	"tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation", "tx-tunnel-remcsum-segmentation", "tx-sctp-segmentation",
+	"tx-esp-segmentation", "tx-gso-list",
+}
+
+// unfinished are those that make it leave checksums and superframes to us.
+var unfinished = []string{
+	"tx-checksum-ip-generic", "tx-checksum-sctp", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-udp-segmentation",
+}
+
+func (o *VethOptions) normalise() error {
+	if err := o.Options.normalise(); err != nil {
+		return err
+	}
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("netdev: %q: %w: %s", o.Name, ErrOption, fmt.Sprintf(format, args...))
+	}
+	if o.IfName == "" && o.NetNS != "" {
+		o.IfName = DefaultIfName
+	}
+	switch {
+	case o.IfName == "":
+		return bad("ifname is required without netns: the name of the workload's end")
+	case o.NetNS == "" && o.IfName == o.Name:
+		return bad("both ends cannot be called %q in one namespace: choose another ifname", o.Name)
+	case o.NetNS != "" && !filepath.IsAbs(o.NetNS) && (strings.Contains(o.NetNS, "/") || o.NetNS == "." || o.NetNS == ".."):
+		return bad("netns %q is neither a name nor an absolute path", o.NetNS)
+	}
+	if err := device.CheckName(o.IfName); err != nil {
+		return fmt.Errorf("netdev: %q: ifname: %w", o.Name, err)
+	}
+	for _, p := range o.Addresses {
+		if !p.IsValid() {
+			return bad("address %v is not an address with a prefix length", p)
+		}
+	}
+	return nil
+}
+
+// OpenVeth makes the pair, or takes up one that an earlier vtepd made under that name, whose peer end then keeps its addresses and connections. On
+// failure nothing remains of a pair that was made.
+func OpenVeth(o VethOptions) (*Device, error) {
+	d, err := openVeth(&o, false)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// CheckVeth says why OpenVeth would refuse, as far as that can be told without making anything.
+func CheckVeth(o VethOptions) error {
+	_, err := openVeth(&o, true)
+	return err
+}
+
+func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
+	if err := o.normalise(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("netdev: veth %q: %w", o.Name, err)
+		}
+	}()
+	target := -1
+	if o.NetNS != "" {
+		if target, err = device.OpenNetNS(o.NetNS); err != nil {
+			return nil, err
+		}
+		defer unix.Close(target)
+	}
+	here, err := device.HandleIn(-1)
+	if err != nil {
+		return nil, err
+	}
+	defer here.Close()
+	there, err := device.HandleIn(target)
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+
+	host, peer, err := findPair(here, there, o)
+	if err != nil || check {
+		return nil, err
+	}
+	p := &pair{netns: o.NetNS, made: peer == nil}
+	if peer == nil {
+		if host, peer, err = makePair(here, there, host, target, o); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.shape(there, peer, target, o); err != nil {
+		return nil, errors.Join(err, p.remove(here, host))
+	}
+	hostOptions := o.Options
+	hostOptions.MAC = nil // it is for the peer
+	d, err := take(&hostOptions, p)
+	if err != nil {
+		return nil, errors.Join(err, p.remove(here, host))
+	}
+	p.made = true
+	return d, nil
+}
+
+// findPair looks for what has the names. host alone is a pair of ours whose peer is not where it should be.
+func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.Link, err error) {
+	var missing netlink.LinkNotFoundError
+	host, err = here.LinkByName(o.Name)
+	switch {
+	case errors.As(err, &missing):
+		host = nil
+	case err != nil:
+		return nil, nil, err
+	case host.Type() != "veth" || host.Attrs().Alias != pairAlias:
+		return nil, nil, fmt.Errorf("%w: an interface of kind %q has that name, and vtepd did not make it: choose another name, or give the port type netdev to take that interface",
+			ErrUnfit, host.Type())
+	default:
+		if peer, err = peerOf(there, host); peer != nil {
+			return host, peer, err
+		}
+	}
+	if _, err := there.LinkByName(o.IfName); err == nil {
+		return nil, nil, fmt.Errorf("%w: there is an interface %q in the namespace of the workload already: choose another ifname", ErrUnfit, o.IfName)
+	} else if !errors.As(err, &missing) {
+		return nil, nil, err
+	}
+	return host, nil, nil
+}
+
+// peerOf finds the other end of a pair in a namespace; nil when it is not there.
+func peerOf(there *netlink.Handle, host netlink.Link) (netlink.Link, error) {
+	a := host.Attrs()
+	peer, err := there.LinkByIndex(a.ParentIndex)
+	if err != nil || peer.Type() != "veth" || peer.Attrs().ParentIndex != a.Index {
+		return nil, err
+	}
+	return peer, nil
+}
+
+// makePair makes both ends, the peer end right where it belongs. stale is the host end of an older pair of ours, to be replaced.
+func makePair(here, there *netlink.Handle, stale netlink.Link, target int, o *VethOptions) (host, peer netlink.Link, err error) {
+	if stale != nil {
+		if err := here.LinkDel(stale); err != nil {
+			return nil, nil, fmt.Errorf("remove the pair of an earlier vtepd: %w", err)
+		}
+	}
+	want := netlink.NewVeth(netlink.LinkAttrs{Name: o.Name, MTU: o.MTU, TxQLen: -1})
+	want.PeerName, want.PeerHardwareAddr, want.PeerMTU = o.IfName, o.MAC, uint32(o.MTU)
+	if target >= 0 {
+		want.PeerNamespace = netlink.NsFd(target)
+	}
+	if err := here.LinkAdd(want); err != nil {
+		return nil, nil, fmt.Errorf("make the pair: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, here.LinkDel(want))
+		}
+	}()
+	if host, err = here.LinkByName(o.Name); err != nil {
+		return nil, nil, err
+	}
+	if err = here.LinkSetAlias(host, pairAlias); err != nil {
+		return nil, nil, fmt.Errorf("mark the pair: %w", err)
+	}
+	// The host has no business on the workload's wire. Without IPv6 there is nothing to switch off.
+	_ = here.LinkSetIP6AddrGenMode(host, addrGenNone)
+	if peer, err = there.LinkByName(o.IfName); err != nil {
+		return nil, nil, err
+	}
+	return host, peer, nil
+}
+
+// addrGenNone is IN6_ADDR_GEN_MODE_NONE: no link-local address.
+const addrGenNone = 1
+
+// shape gives the peer end what the options ask for, and sets it up.
+func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *VethOptions) error {
+	off := make(map[string]bool)
+	for _, f := range tunnels {
+		off[f] = false
+	}
+	if !o.Offload || o.Refuse.VnetHdr {
+		for _, f := range unfinished {
+			off[f] = false
+		}
+	}
+	if o.Refuse.USO {
+		off["tx-udp-segmentation"] = false
+	}
+	err := device.Within(target, func() error {
+		_, err := switchFeatures(peer.Attrs().Name, off)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !p.made { // an older pair may differ from what is asked for now
+		if o.MTU != 0 && peer.Attrs().MTU != o.MTU {
+			if err := there.LinkSetMTU(peer, o.MTU); err != nil {
+				return fmt.Errorf("mtu %d: %w", o.MTU, err)
+			}
+		}
+		if o.MAC != nil {
+			if err := there.LinkSetHardwareAddr(peer, o.MAC); err != nil {
+				return fmt.Errorf("mac %v: %w", o.MAC, err)
+			}
+		}
+	}
+	if _, err := device.AddAddresses(there, peer, o.Addresses); err != nil {
+		return err
+	}
+	if err := there.LinkSetUp(peer); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	return nil
+}
+
+// remove takes away what was made.
+func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
+	if !p.made {
+		return nil
+	}
+	err := here.LinkDel(host)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
+		return nil // undo has done it
+	}
+	return err
+}
+
+// peer calls f with the peer end, in whatever namespace it was put. here is the host end's.
+func (p *pair) peer(here *netlink.Handle, host netlink.Link, f func(h *netlink.Handle, peer netlink.Link) error) error {
+	h := here
+	if p.netns != "" {
+		fd, err := device.OpenNetNS(p.netns)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if h, err = device.HandleIn(fd); err != nil {
+			return err
+		}
+		defer h.Close()
+	}
+	peer, err := peerOf(h, host)
+	if err != nil {
+		return err
+	}
+	if peer == nil {
+		return fmt.Errorf("%w: the other end is not in its namespace any more", ErrUnfit)
+	}
+	return f(h, peer)
+}
+
+// describe fills in what of a pair is seen at the peer end. It stays empty when that end was moved away.
+func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.Attr) {
+	attr.MAC = nil
+	_ = p.peer(here, host, func(_ *netlink.Handle, peer netlink.Link) error {
+		attr.MAC = peer.Attrs().HardwareAddr
+		attr.Peer = peer.Attrs().Name
+		if p.netns != "" {
+			attr.NetNS = filepath.Base(p.netns)
+		}
+		return nil
+	})
+}
