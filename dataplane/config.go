@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
@@ -55,6 +56,7 @@ type Config struct {
 
 	// What tests have the kernel refuse, so that the ways without it are walked everywhere.
 	refuseTAP      tap.Refuse
+	refuseNetdev   netdev.Refuse
 	refuseUnderlay underlay.Refuse
 }
 
@@ -152,8 +154,12 @@ type VNIConfig struct {
 // PortType says what kind of device a port is.
 type PortType string
 
-// PortTAP is a TAP device that vtepd creates and owns.
-const PortTAP PortType = "tap"
+// The kinds of device.
+const (
+	PortTAP    PortType = "tap"    // a TAP device that vtepd creates and owns
+	PortNetdev PortType = "netdev" // an interface that exists, or will: taken over, and given back as it was found
+	PortVeth   PortType = "veth"   // a veth pair that vtepd creates: the host end is the port, the other end the workload's
+)
 
 // VIDMap names a VNI by a VLAN ID on one port's wire.
 type VIDMap struct {
@@ -175,13 +181,15 @@ type PortConfig struct {
 	NativeVID uint16
 	// Tagged maps VIDs to VNIs: a trunk. Empty on access ports. No VID and no VNI twice; neither NativeVID nor Untagged among them.
 	Tagged []VIDMap
-	// MTU is the interface's MTU in bytes of Ethernet payload; 0 is the underlay's less the overhead.
+	// MTU is the interface's MTU in bytes of Ethernet payload; 0 is the underlay's less the overhead, and on a netdev whatever the interface has.
 	MTU int
-	// MAC is the interface's address; nil leaves the kernel's choice.
+	// MAC is the interface's address, that of the workload's end on a veth; nil leaves what there is, or the kernel's choice.
 	MAC net.HardwareAddr
-	// NetNS names the network namespace that the interface is moved into; empty stays.
+	// NetNS names the network namespace that the interface, or the workload's end, is moved into; empty stays.
 	NetNS string
-	// Addresses are put on the interface.
+	// IfName is the name of the workload's end of a veth; empty is netdev.DefaultIfName in a namespace.
+	IfName string
+	// Addresses are put on the interface, or on the workload's end. A netdev has none.
 	Addresses []netip.Prefix
 	// MaxMACs bounds the dynamic entries of the port; 0 leaves the other bounds alone.
 	MaxMACs int

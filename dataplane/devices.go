@@ -1,11 +1,15 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 
+	"github.com/vishvananda/netlink"
+
 	"vtepd/dataplane/device"
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
 	"vtepd/encap"
 )
@@ -28,7 +32,8 @@ type portDevice interface {
 	Close() error
 }
 
-// portQueue is what one worker reads a device from and writes to it by. It belongs to that worker.
+// portQueue is what one worker reads a device from and writes to it by, frame by frame. It belongs to that worker. Packet sockets, which take batches,
+// are served apart (posts.go).
 type portQueue interface {
 	// FD is the descriptor, for epoll.
 	FD() int
@@ -38,27 +43,156 @@ type portQueue interface {
 	Write(off encap.Offload, parts [][]byte) error
 }
 
-// openDevice makes or takes the device of a port, and gives one queue for each worker: where the device has fewer queues than there are workers,
-// several share a descriptor.
-func (s *Switch) openDevice(c *PortConfig) (portDevice, []portQueue, error) {
-	switch c.Type {
-	case PortTAP:
-		dev, err := tap.Open(s.tapOptions(c))
-		if err != nil {
-			return nil, nil, err
+// openLink makes or takes the device of a port, with one queue for each worker: where the device has fewer queues than there are workers, several share
+// a descriptor. The error is device.ErrMissing where an interface is to be waited for.
+func (s *Switch) openLink(c *PortConfig) (l *link, err error) {
+	l = &link{}
+	err = s.atHome(func() error {
+		switch c.Type {
+		case PortTAP:
+			return l.openTAP(s.tapOptions(c), len(s.workers))
+		case PortNetdev:
+			dev, err := netdev.Open(s.netdevOptions(c))
+			return l.openPackets(dev, err, len(s.workers))
+		case PortVeth:
+			dev, err := netdev.OpenVeth(s.vethOptions(c))
+			return l.openPackets(dev, err, len(s.workers))
 		}
-		queues := make([]portQueue, len(s.workers))
-		for i := range queues {
-			queues[i] = dev.Handle(i)
-		}
-		return dev, queues, nil
+		return fmt.Errorf("type %q: %w", c.Type, ErrInvalid)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, nil, fmt.Errorf("type %q: %w", c.Type, ErrInvalid)
+	l.caps = l.dev.Caps()
+	s.serials++
+	l.serial = s.serials
+	l.coalesce = encap.Caps{TCP4: l.caps.TSO4, TCP6: l.caps.TSO6, UDP: l.caps.USO, ECN: l.caps.ECN}
+	if a, err := l.dev.Attr(); err == nil {
+		l.mtu = a.MTU
+	}
+	return l, nil
 }
 
-// checkDevice says why openDevice would refuse, as far as that can be told without making anything.
+func (l *link) openTAP(o tap.Options, workers int) error {
+	dev, err := tap.Open(o)
+	if err != nil {
+		return err
+	}
+	l.dev = dev
+	for i := range workers {
+		l.queues = append(l.queues, dev.Handle(i))
+	}
+	return nil
+}
+
+func (l *link) openPackets(dev *netdev.Device, err error, workers int) error {
+	if err != nil {
+		return err
+	}
+	l.dev = dev
+	for i := range workers {
+		l.packets = append(l.packets, dev.Handle(i))
+	}
+	return nil
+}
+
+// checkDevice says why openLink would refuse, as far as that can be told without making anything.
 func (s *Switch) checkDevice(c *PortConfig) error {
-	return tap.Check(s.tapOptions(c))
+	return s.atHome(func() error {
+		switch c.Type {
+		case PortNetdev:
+			return netdev.Check(s.netdevOptions(c))
+		case PortVeth:
+			return netdev.CheckVeth(s.vethOptions(c))
+		}
+		return tap.Check(s.tapOptions(c))
+	})
+}
+
+// checkKind refuses what a kind of port does not have, and fills in what it has by default.
+func (s *Switch) checkKind(c *PortConfig) error {
+	switch c.Type {
+	case PortTAP:
+		if c.IfName != "" {
+			return errors.New("ifname: a TAP has one end only, called as the port; type veth has two")
+		}
+	case PortNetdev:
+		switch {
+		case c.IfName != "":
+			return errors.New("ifname: the port is called as the interface it takes; type veth has two ends")
+		case c.NetNS != "":
+			return errors.New("netns: an interface is taken where vtepd runs; type veth puts one end elsewhere")
+		case len(c.Addresses) > 0:
+			return errors.New("addresses: the host does not hear what arrives at an interface that is a port; give them to the workload")
+		}
+		return s.checkUnderlay(c.Name)
+	case PortVeth:
+		if c.IfName == "" && c.NetNS != "" {
+			c.IfName = netdev.DefaultIfName
+		}
+		if c.IfName == "" {
+			return errors.New("ifname: required without netns: the name of the workload's end")
+		}
+	default:
+		return fmt.Errorf("type %q: this switch has %q, %q and %q", c.Type, PortTAP, PortNetdev, PortVeth)
+	}
+	return nil
+}
+
+// checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more.
+func (s *Switch) checkUnderlay(name string) error {
+	return s.atHome(func() error {
+		for family := range families {
+			local := s.config.localOf(family)
+			carrier, _ := linkOf(local)
+			link, err := netlink.LinkByName(carrier)
+			for err == nil {
+				a := link.Attrs()
+				if a.Name == name {
+					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
+				}
+				if link.Type() != "vlan" {
+					break
+				}
+				link, err = netlink.LinkByIndex(a.ParentIndex)
+			}
+		}
+		return nil // an underlay that is nowhere now is no reason
+	})
+}
+
+// kernelDrops counts frames that the kernel had no room for on their way to us, where the device can tell.
+func (l *link) kernelDrops() uint64 {
+	if d, ok := l.dev.(*netdev.Device); ok {
+		return d.Drops()
+	}
+	return 0
+}
+
+// atHome runs f on a thread in the switch's own network namespace. Interfaces are named there, whichever namespace the caller's thread is in.
+func (s *Switch) atHome(f func() error) error {
+	if device.IsOwnNetNS(s.home) {
+		return f()
+	}
+	return device.Within(s.home, f)
+}
+
+// netdevOptions is what a netdev port wants of the interface.
+func (s *Switch) netdevOptions(c *PortConfig) netdev.Options {
+	return netdev.Options{
+		Name:    c.Name,
+		Queues:  len(s.workers),
+		Offload: s.config.Offload,
+		MTU:     c.MTU,
+		Carry:   s.defaultMTU(c),
+		MAC:     c.MAC,
+		Refuse:  s.config.refuseNetdev,
+	}
+}
+
+// vethOptions is what a veth port wants of the kernel.
+func (s *Switch) vethOptions(c *PortConfig) netdev.VethOptions {
+	return netdev.VethOptions{Options: s.netdevOptions(c), NetNS: c.NetNS, IfName: c.IfName, Addresses: c.Addresses}
 }
 
 // tapOptions is what a TAP port wants of the kernel.

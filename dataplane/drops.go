@@ -75,6 +75,8 @@ const (
 	PortDown
 	// PortGone: the interface has vanished.
 	PortGone
+	// PortBusy: the interface's queue is full, or what is at the other end of it took no more.
+	PortBusy
 	// PortRefused: the kernel refused the frame for another reason.
 	PortRefused
 	// NoRoute: the underlay has no route to the peer (ENETUNREACH, EHOSTUNREACH).
@@ -115,6 +117,7 @@ var reasonWords = [numReasons]string{
 	TooBig:             "too_big",
 	PortDown:           "port_down",
 	PortGone:           "port_gone",
+	PortBusy:           "port_busy",
 	PortRefused:        "port_refused",
 	NoRoute:            "no_route",
 	UnderlayBusy:       "underlay_busy",

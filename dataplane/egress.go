@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 )
@@ -75,7 +76,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if !l.takes(f.off) {
 		return w.toPlainPort(f, p, vid)
 	}
-	if err := w.writeFrame(l, f.bytes(), f.off, vid); err != nil {
+	if err := w.writeFrame(f, p, vid); err != nil {
 		return w.refuse(f, p, portReason(err))
 	}
 	w.sentToPort(f, p)
@@ -91,6 +92,18 @@ func (f *frame) largest() int {
 		}
 	}
 	return n
+}
+
+// finishChecksum does in the frame what its sender left to us.
+func (w *worker) finishChecksum(f *frame) error {
+	if !netdev.Covers(f.off) {
+		w.flushPosts() // a copy that waits there is not finished, and would see the change
+	}
+	err := encap.FinishChecksum(f.bytes(), f.off)
+	if err == nil {
+		f.off = encap.Offload{}
+	}
+	return err
 }
 
 // takes says whether the device understands the offload state.
@@ -115,14 +128,17 @@ func (l *link) takes(o encap.Offload) bool {
 // writeWork is what a write to a TAP counts for in worker.work: it enters the kernel's stack, which takes as long as sending a few datagrams.
 const writeWork = 4
 
-// writeFrame writes one frame or superframe to the worker's queue of a device, with a tag (TCI) in front unless that is 0.
-func (w *worker) writeFrame(l *link, b []byte, off encap.Offload, tci uint16) error {
-	w.parts = append(w.parts[:0], b)
-	return w.writeParts(l, off, tci)
+// writeFrame writes the frame or superframe to the worker's queue of a port's device, with a tag (TCI) in front unless that is 0.
+func (w *worker) writeFrame(f *frame, p *port, tci uint16) error {
+	fate := &w.fates[f.fate]
+	w.parts = append(w.parts[:0], f.bytes())
+	return w.writeParts(f.off, tci, post{port: p, vni: f.domain.vni, packets: fate.packets, bytes: fate.bytes, fate: f.fate})
 }
 
-// writeParts writes w.parts as one frame; the first part holds all headers.
-func (w *worker) writeParts(l *link, off encap.Offload, tci uint16) error {
+// writeParts writes w.parts as one frame; the first part holds all headers. A device that takes frames one by one answers at once; one that takes them
+// in batches does so when the batch is flushed, and account says what is taken back then.
+func (w *worker) writeParts(off encap.Offload, tci uint16, account post) error {
+	l := account.port.link
 	if tci != 0 {
 		first := w.parts[0]
 		encap.PushTagHeader(w.tagged[:], first, tci)
@@ -133,17 +149,19 @@ func (w *worker) writeParts(l *link, off encap.Offload, tci uint16) error {
 		off = off.Shift(encap.VLANTagLen)
 	}
 	w.work += writeWork
+	if l.packets != nil {
+		return w.post(l.packets[w.id], off, account)
+	}
 	return l.queues[w.id].Write(off, w.parts)
 }
 
 // toPlainPort serves a device that does not take the frame's offload state: the work is done here instead.
 func (w *worker) toPlainPort(f *frame, p *port, tci uint16) Reason {
 	if !f.off.IsGSO() {
-		if err := encap.FinishChecksum(f.bytes(), f.off); err != nil {
+		if err := w.finishChecksum(f); err != nil {
 			return w.refuse(f, p, BadOffload)
 		}
-		f.off = encap.Offload{}
-		if err := w.writeFrame(p.link, f.bytes(), f.off, tci); err != nil {
+		if err := w.writeFrame(f, p, tci); err != nil {
 			return w.refuse(f, p, portReason(err))
 		}
 		w.sentToPort(f, p)
@@ -158,13 +176,15 @@ func (w *worker) toPlainPort(f *frame, p *port, tci uint16) Reason {
 	for i := range w.cutter.Count() {
 		payload := w.cutter.Segment(i, header)
 		w.parts = append(w.parts[:0], header, payload)
-		if err := w.writeParts(p.link, encap.Offload{}, tci); err != nil {
+		size := uint64(len(header) + len(payload))
+		account := post{port: p, vni: f.domain.vni, packets: 1, bytes: uint32(size), fate: f.fate}
+		if err := w.writeParts(encap.Offload{}, tci, account); err != nil {
 			fate.fail(1, portReason(err))
 			p.stats[w.id].txDropped.Add(1)
 			f.domain.stats[w.id].txDropped.Add(1)
 			continue
 		}
-		w.countToPort(f, p, 1, uint64(len(header)+len(payload)))
+		w.countToPort(f, p, 1, size)
 	}
 	return ReasonNone
 }
@@ -225,7 +245,12 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 	p := w.snap.port(s.Dest >> 16)
 	packets := uint64(len(s.Tags))
 	w.parts = append(w.parts[:0], s.Parts...)
-	err := w.writeParts(p.link, s.Off, uint16(s.Dest))
+	vni := w.fates[s.Tags[0]].vni
+	var bytes uint64
+	for _, tag := range s.Tags {
+		bytes += uint64(w.fates[tag].bytes)
+	}
+	err := w.writeParts(s.Off, uint16(s.Dest), post{port: p, vni: vni, packets: uint32(packets), bytes: uint32(bytes), fates: s.Tags})
 	if err != nil {
 		reason := portReason(err)
 		p.stats[w.id].txDropped.Add(packets)
@@ -236,10 +261,6 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 			w.fates[tag].fail(1, reason)
 		}
 		return
-	}
-	var bytes uint64
-	for _, tag := range s.Tags {
-		bytes += uint64(w.fates[tag].bytes)
 	}
 	w.portTx.add(&p.stats[w.id], packets, bytes)
 	if d := w.domain(w.fates[s.Tags[0]].vni); d != nil {
@@ -258,10 +279,9 @@ func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 		return w.superframeToPeers(f, peers, class, hash)
 	}
 	if f.off.NeedsChecksum() {
-		if err := encap.FinishChecksum(f.bytes(), f.off); err != nil {
+		if err := w.finishChecksum(f); err != nil {
 			return BadOffload
 		}
-		f.off = encap.Offload{}
 	}
 	// The VXLAN header goes right in front of the frame, where the virtio-net header or a tag was.
 	datagram := f.buf[f.start-encap.VXLANLen:]
@@ -385,18 +405,18 @@ func (w *worker) notSent(tag uint32, err error) {
 	fate.fail(1, underlayReason(err))
 	bytes := uint64(d.size - encap.VXLANLen)
 	if p := w.s.peers.at(uint32(d.peer)); p != nil {
-		uncount(&p.stats[w.id], bytes)
+		uncount(&p.stats[w.id], 1, bytes)
 	}
 	if vni := w.snap.vnis.get(fate.vni); vni != nil {
-		uncount(&vni.stats[w.id], bytes)
+		uncount(&vni.stats[w.id], 1, bytes)
 	}
 }
 
-// uncount turns one packet that was counted as sent into one dropped.
-func uncount(c *counters, bytes uint64) {
-	c.txPackets.Add(^uint64(0))
+// uncount turns packets that were counted as sent into dropped ones.
+func uncount(c *counters, packets, bytes uint64) {
+	c.txPackets.Add(-packets)
 	c.txBytes.Add(-bytes)
-	c.txDropped.Add(1)
+	c.txDropped.Add(packets)
 }
 
 // underlayReason names what the underlay answered.
@@ -418,6 +438,7 @@ func (w *worker) flush() {
 	if w.join.Len() > 0 {
 		w.flushJoined()
 	}
+	w.flushPosts()
 	w.flushTx()
 	w.portRx.flush()
 	w.peerRx.flush()

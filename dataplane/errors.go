@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"vtepd/dataplane/device"
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
 )
 
@@ -23,6 +24,8 @@ var (
 	ErrBusy = device.ErrBusy
 	// ErrNotTAP: an interface that is no TAP has the name of a port.
 	ErrNotTAP = tap.ErrNotTAP
+	// ErrUnfit: an interface has the name of a port and cannot be taken as it is.
+	ErrUnfit = netdev.ErrUnfit
 	// ErrOption: a device cannot be as it is asked for.
 	ErrOption = device.ErrOption
 	// ErrClosed: the switch has been closed.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 
 	"vtepd/dataplane/device"
 )
@@ -39,7 +40,7 @@ func (s *Switch) watchLinks(ctx context.Context) {
 	t := time.NewTicker(linkPoll)
 	defer t.Stop()
 	for {
-		var changed map[int]bool
+		var changed *linkChanges
 		select {
 		case <-ctx.Done():
 			return
@@ -48,11 +49,10 @@ func (s *Switch) watchLinks(ctx context.Context) {
 				updates = nil // the kernel had more to tell than there was room for
 				continue
 			}
-			changed = map[int]bool{int(u.Index): true}
+			changed = newLinkChanges(u)
 			time.Sleep(linkSettle)
 			for len(updates) > 0 {
-				u := <-updates
-				changed[int(u.Index)] = true
+				changed.add(<-updates)
 			}
 		case <-t.C:
 			if updates == nil {
@@ -67,7 +67,12 @@ func (s *Switch) watchLinks(ctx context.Context) {
 // subscribeLinks asks the kernel to announce changes of interfaces. The channel is closed when announcements were lost, and after done.
 func (s *Switch) subscribeLinks(ctx context.Context, done <-chan struct{}) (<-chan netlink.LinkUpdate, error) {
 	updates := make(chan netlink.LinkUpdate, 64)
+	var at *netns.NsHandle // nil: the thread's, which needs no right to enter namespaces
+	if !device.IsOwnNetNS(s.home) {
+		at = new(netns.NsHandle(s.home))
+	}
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
+		Namespace: at,
 		ErrorCallback: func(err error) {
 			if ctx.Err() == nil {
 				s.log.Debug("link announcements", "error", err)
@@ -80,15 +85,52 @@ func (s *Switch) subscribeLinks(ctx context.Context, done <-chan struct{}) (<-ch
 	return updates, nil
 }
 
-// refreshPorts looks at the ports whose interface has one of these indices, and at missing ones; nil is all.
-func (s *Switch) refreshPorts(changed map[int]bool) {
+// linkChanges are the interfaces that a burst of announcements was about.
+type linkChanges struct {
+	indices map[int]bool
+	names   map[string]bool
+}
+
+func newLinkChanges(u netlink.LinkUpdate) *linkChanges {
+	c := &linkChanges{make(map[int]bool), make(map[string]bool)}
+	c.add(u)
+	return c
+}
+
+func (c *linkChanges) add(u netlink.LinkUpdate) {
+	c.indices[int(u.Index)] = true
+	if u.Link != nil {
+		c.names[u.Attrs().Name] = true
+	}
+}
+
+// concern says whether a port is to be looked at. A missing interface is looked for by name, and at once; a missing device of our own making is
+// tried at every occasion, as far as its wait allows.
+func (c *linkChanges) concern(r *portRecord) bool {
+	p := r.published
+	switch {
+	case c == nil:
+		return true
+	case p.link != nil:
+		return c.indices[r.attr.Ifindex]
+	case p.config.Type != PortNetdev:
+		return true
+	case c.names[p.config.Name]:
+		r.retry = time.Time{}
+		return true
+	}
+	return false
+}
+
+// refreshPorts looks at the ports that announcements concern; nil is all.
+func (s *Switch) refreshPorts(changed *linkChanges) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	for _, r := range s.ports {
-		if changed == nil || changed[r.attr.Ifindex] || r.published.link == nil {
+		if changed.concern(r) {
 			s.refreshPort(r)
 		}
 	}
@@ -113,7 +155,8 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.log.Debug("asking for a port's state", "port", p.config.Name, "error", err)
 		return
 	}
-	r.attr = PortInfo{Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS}
+	r.attr = PortInfo{Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
+	s.followMTU(r, a.MTU)
 	state := PortIsDown
 	if a.Up {
 		state = PortUp
@@ -134,17 +177,36 @@ func (s *Switch) setPortState(r *portRecord, state PortState) {
 // losePort lets go of a device that was deleted under us. Its entries are forgotten; the port stays and is made again.
 func (s *Switch) losePort(r *portRecord) {
 	old := r.published
-	p := newPort(old.index, old.config, old.stats)
+	p := newPort(old.index, old.config, nil, old.stats)
 	r.published = p
 	s.publishPort(r, nil)
 	s.settle()
 	s.flushPortDynamic(p)
+	r.kernelDrops += old.link.kernelDrops()
 	s.closeLink(old.link)
-	r.lastMAC = r.attr.MAC
+	if p.config.Type != PortNetdev {
+		r.lastMAC = r.attr.MAC
+	}
 	r.attr = PortInfo{}
+	r.why = "the interface has been deleted, or moved to another namespace"
 	r.wait = retryFirst
 	r.retry = time.Now().Add(r.wait)
+	if p.config.Type == PortNetdev {
+		r.retry = time.Time{} // who makes the interface again decides when
+	}
 	s.setPortState(r, PortMissing)
+}
+
+// followMTU judges frames by the MTU that somebody gave to an interface whose MTU is not ours to say. Needs mu.
+func (s *Switch) followMTU(r *portRecord, mtu int) {
+	old := r.published
+	if old.config.MTU != 0 || old.link.mtu == mtu {
+		return
+	}
+	s.log.Info("port MTU follows its interface", "port", old.config.Name, "from", old.link.mtu, "to", mtu)
+	old.link.mtu = mtu
+	r.published = newPort(old.index, old.config, old.link, old.stats)
+	s.publishPort(r, nil)
 }
 
 // remakePort makes a missing device again once its wait is over.
@@ -158,20 +220,24 @@ func (s *Switch) remakePort(r *portRecord) {
 		c.MAC = r.lastMAC // the one its neighbours know
 	}
 	l, err := s.openLink(&c)
+	if errors.Is(err, device.ErrMissing) {
+		r.why = err.Error() // the announcement, or the poll, that it is there again asks anew
+		return
+	}
 	if err != nil {
-		if r.wait == retryFirst {
-			s.log.Warn("a vanished port cannot be made again yet", "port", old.config.Name, "error", err, "retry_most_every", retryMost)
+		if err.Error() != r.why {
+			s.log.Warn("a missing port cannot be had yet", "port", old.config.Name, "error", err, "retry_most_every", retryMost)
 		}
+		r.why = err.Error()
 		r.wait = min(2*r.wait, retryMost)
 		r.retry = time.Now().Add(r.wait)
 		return
 	}
-	p := newPort(old.index, old.config, old.stats)
-	p.link = l
-	r.published = p
+	p := newPort(old.index, old.config, l, old.stats)
+	r.published, r.why = p, ""
 	s.publishPort(r, nil)
 	if err := s.watchQueues(p); err != nil {
-		s.log.Warn("a vanished port cannot be made again yet", "port", p.config.Name, "error", err)
+		s.log.Warn("a missing port cannot be had yet", "port", p.config.Name, "error", err)
 		s.losePort(r)
 		return
 	}

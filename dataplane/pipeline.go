@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"vtepd/dataplane/tap"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 	"vtepd/fdb"
@@ -57,10 +56,10 @@ const (
 	vidMask      = 0x0fff
 )
 
-// fromPort carries a frame that a port's device handed to us: buf[:tap.Headroom] is free, the frame follows.
-func (w *worker) fromPort(p *port, buf []byte, off encap.Offload) {
+// fromPort carries a frame that a port's device handed to us: buf[:start] is free, tap.Headroom bytes or more, and the frame follows.
+func (w *worker) fromPort(p *port, buf []byte, start int, off encap.Offload) {
 	f := &w.frame
-	f.reset(buf, tap.Headroom, off)
+	f.reset(buf, start, off)
 	f.port = p
 	packets, bytes := f.extent()
 	w.open(uint16(p.index), noIndex, packets, bytes)

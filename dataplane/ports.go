@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -29,7 +30,8 @@ const (
 // maxVID is the largest VLAN ID; 4095 is reserved (802.1Q-2018 table 9-2).
 const maxVID = 4094
 
-// AddPort makes the port's device and connects it. On failure nothing of it remains.
+// AddPort makes the port's device, or takes the interface, and connects it. On failure nothing of it remains. An interface that is to be taken and is not
+// there makes a port that is missing, and no failure.
 func (s *Switch) AddPort(c PortConfig) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,13 +49,16 @@ func (s *Switch) AddPort(c PortConfig) error {
 	if err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
+	r := &portRecord{state: PortUp}
 	l, err := s.openLink(&c)
+	if errors.Is(err, device.ErrMissing) {
+		r.state, r.why, err = PortMissing, err.Error(), nil
+	}
 	if err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
-	p := newPort(index, c, newCounterSet(len(s.workers)))
-	p.link = l
-	r := &portRecord{published: p, state: PortUp}
+	p := newPort(index, c, l, newCounterSet(len(s.workers)))
+	r.published = p
 	s.ports[c.Name] = r
 	s.fdb.SetDestLimit(p.place(), c.MaxMACs)
 	s.publishPort(r, nil)
@@ -61,8 +66,8 @@ func (s *Switch) AddPort(c PortConfig) error {
 		s.removePort(r)
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
-	s.refreshPort(r)
 	s.logAdded(&c, l)
+	s.refreshPort(r)
 	s.event(Event{Object: "port", Action: "add", Port: c.Name})
 	return nil
 }
@@ -70,12 +75,16 @@ func (s *Switch) AddPort(c PortConfig) error {
 // logAdded says what came of a new port, and warns of an MTU that the underlay cannot carry: TCP would stall on it.
 func (s *Switch) logAdded(c *PortConfig, l *link) {
 	log := s.log.With("port", c.Name)
+	if l == nil {
+		log.Info("port added, its interface is missing: it is taken as soon as it is there")
+		return
+	}
 	if l.caps.Reason != "" {
 		log = log.With("without", l.caps.Reason)
 	}
-	log.Info("port added", "queues", l.dev.Queues(), "mtu", c.MTU, "offload", strings.Join(capsWords(l.caps), ","))
-	if most := s.defaultMTU(c); c.MTU > most && s.reachesPeers(c) {
-		log.Warn("port MTU is more than the underlay carries: larger frames to peers will be dropped (too_big)", "mtu", c.MTU, "underlay_carries", most)
+	log.Info("port added", "queues", l.dev.Queues(), "mtu", l.mtu, "offload", strings.Join(capsWords(l.caps), ","))
+	if most := s.defaultMTU(c); l.mtu > most && s.reachesPeers(c) {
+		log.Warn("port MTU is more than the underlay carries: larger frames to peers will be dropped (too_big)", "mtu", l.mtu, "underlay_carries", most)
 	}
 }
 
@@ -103,16 +112,20 @@ func (s *Switch) SetPort(c PortConfig) error {
 	if err := s.checkPort(&c); err != nil {
 		return err
 	}
-	if c.Type != old.config.Type || c.NetNS != old.config.NetNS {
-		return fmt.Errorf("port %s: type and netns cannot be changed in place, delete and add it: %w", c.Name, ErrInvalid)
+	if c.Type != old.config.Type || c.NetNS != old.config.NetNS || c.IfName != old.config.IfName {
+		return fmt.Errorf("port %s: type, netns and ifname cannot be changed in place, delete and add it: %w", c.Name, ErrInvalid)
 	}
 	if old.link != nil {
 		if err := reconfigure(old.link.dev, &old.config, &c); err != nil {
 			return fmt.Errorf("port %s: %w", c.Name, err)
 		}
 	}
-	p := newPort(old.index, c, old.stats)
-	p.link = old.link
+	if old.link != nil && c.MTU != old.config.MTU {
+		if a, err := old.link.dev.Attr(); err == nil {
+			old.link.mtu = a.MTU
+		}
+	}
+	p := newPort(old.index, c, old.link, old.stats)
 	r.published = p
 	s.fdb.SetDestLimit(p.place(), c.MaxMACs)
 	s.publishPort(r, old)
@@ -215,8 +228,8 @@ func (s *Switch) checkPort(c *PortConfig) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("port %s: %w: %w", c.Name, fmt.Errorf(format, args...), ErrInvalid)
 	}
-	if c.Type != PortTAP {
-		return fail("type %q: this switch has %q", c.Type, PortTAP)
+	if err := s.checkKind(c); err != nil {
+		return fail("%w", err)
 	}
 	if c.Untagged == 0 && len(c.Tagged) == 0 {
 		return fail("carries no VNI")
@@ -261,10 +274,10 @@ func (s *Switch) checkPort(c *PortConfig) error {
 			return err
 		}
 	}
-	if c.MTU == 0 {
+	if c.MTU == 0 && c.Type != PortNetdev {
 		c.MTU = s.defaultMTU(c)
 	}
-	if c.MTU < minMTU || c.MTU > maxMTU {
+	if c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU) {
 		return fail("mtu %d: must be %d..%d bytes", c.MTU, minMTU, maxMTU)
 	}
 	if c.MAC != nil && (len(c.MAC) != 6 || c.MAC[0]&1 != 0 || slices.Equal(c.MAC, make(net.HardwareAddr, 6))) {
@@ -289,13 +302,19 @@ func (s *Switch) freePortIndex() (uint32, error) {
 	return uint32(len(ports)), nil
 }
 
-func newPort(index uint32, c PortConfig, stats counterSet) *port {
+// newPort is a port as the workers see it. l is nil while there is no device.
+func newPort(index uint32, c PortConfig, l *link, stats counterSet) *port {
+	mtu := c.MTU
+	if mtu == 0 && l != nil {
+		mtu = l.mtu
+	}
 	p := &port{
 		index:     index,
+		link:      l,
 		stats:     stats,
 		untagged:  c.Untagged,
 		nativeVID: c.NativeVID,
-		maxFrame:  c.MTU + encap.EthernetLen,
+		maxFrame:  mtu + encap.EthernetLen,
 		group:     encap.NewGroup(c.Group),
 		groupDrop: newGroupSet(c.GroupDrop),
 		config:    c,
@@ -371,32 +390,13 @@ func (s *Switch) CheckPort(c PortConfig) error {
 	return nil
 }
 
-// openLink makes the device of a port.
-func (s *Switch) openLink(c *PortConfig) (*link, error) {
-	dev, queues, err := s.openDevice(c)
-	if err != nil {
-		return nil, err
-	}
-	caps := dev.Caps()
-	s.serials++
-	return &link{
-		dev:    dev,
-		queues: queues,
-		caps:   caps,
-		serial: s.serials,
-		coalesce: encap.Caps{
-			TCP4: caps.TSO4,
-			TCP6: caps.TSO6,
-			UDP:  caps.USO,
-			ECN:  caps.ECN,
-		},
-	}, nil
-}
-
 // watchQueues lets each worker that has a queue of its own read it.
 func (s *Switch) watchQueues(p *port) error {
+	if p.link == nil {
+		return nil
+	}
 	for i := range p.link.dev.Queues() {
-		if err := s.workers[i].watch(p.link.queues[i].FD(), p.index, p.link.serial); err != nil {
+		if err := s.workers[i].watch(p.link.fd(i), p.index, p.link.serial); err != nil {
 			return err
 		}
 	}
@@ -415,7 +415,9 @@ func (s *Switch) Ports() []PortInfo {
 		info := r.attr
 		info.Config, info.State = p.config, r.state
 		info.MACs = s.fdb.CountDest(p.place())
+		info.Reason, info.KernelDrops = r.why, r.kernelDrops
 		if p.link != nil {
+			info.KernelDrops += p.link.kernelDrops()
 			info.Queues = p.link.dev.Queues()
 			info.Offload = capsWords(p.link.caps)
 			info.OffloadReason = p.link.caps.Reason
@@ -430,7 +432,7 @@ func capsWords(c device.Caps) []string {
 	for _, w := range []struct {
 		on   bool
 		word string
-	}{{c.VnetHdr, "vnet-hdr"}, {c.TSO4, "tso4"}, {c.TSO6, "tso6"}, {c.ECN, "tso-ecn"}, {c.USO, "uso"}, {c.MultiQueue, "multi-queue"}} {
+	}{{c.VnetHdr, "vnet-hdr"}, {c.TSO4, "tso4"}, {c.TSO6, "tso6"}, {c.ECN, "tso-ecn"}, {c.USO, "uso"}, {c.Sink, "sink"}, {c.MultiQueue, "multi-queue"}} {
 		if w.on {
 			words = append(words, w.word)
 		}

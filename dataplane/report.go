@@ -15,7 +15,7 @@ type PortState string
 const (
 	PortUp      PortState = "up"      // administratively up
 	PortIsDown  PortState = "down"    // there, but down
-	PortMissing PortState = "missing" // the interface has vanished; it is made again as soon as that is possible
+	PortMissing PortState = "missing" // there is no such interface, or no more; it is made again, or taken, as soon as that is possible
 )
 
 // PortInfo is a port as configured and as it is now.
@@ -27,8 +27,14 @@ type PortInfo struct {
 	Ifindex int
 	MTU     int
 	MAC     net.HardwareAddr
-	// NetNS is the name of the namespace that the interface is in now; empty: vtepd's own.
+	// NetNS is the name of the namespace that the interface, or the workload's end of a veth, is in now; empty: vtepd's own.
 	NetNS string
+	// Peer is the name of the workload's end of a veth; MAC is that end's then.
+	Peer string
+	// Reason says why a port is missing.
+	Reason string
+	// KernelDrops counts frames from the interface that the kernel dropped because the port's queue was full.
+	KernelDrops uint64
 	// Queues is the number of TAP queues; Offload says what was negotiated, and OffloadReason why not the rest.
 	Queues        int
 	Offload       []string
@@ -118,7 +124,9 @@ type Status struct {
 	ReceiveBuffer int
 	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
 	KernelDrops uint64
-	Totals      Totals
+	// PortKernelDrops counts frames that the kernel dropped because the queue of a netdev or veth port was full.
+	PortKernelDrops uint64
+	Totals          Totals
 	// TooBigAnswered counts the ICMP messages sent about frames that were too big, TooBigSilenced those that were not because there were too many.
 	TooBigAnswered, TooBigSilenced uint64
 	FDB                            fdb.Stats

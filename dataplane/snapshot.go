@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vtepd/dataplane/device"
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 	"vtepd/fdb"
@@ -61,11 +62,23 @@ type link struct {
 	dev portDevice
 	// queues holds one handle a worker: where the device has fewer queues than there are workers, several handles share a descriptor.
 	queues []portQueue
+	// packets holds the packet sockets where the device has such; queues is nil then.
+	packets []*netdev.Queue
+	// mtu of the interface, as it was last seen; bytes. For control alone.
+	mtu int
 	// coalesce is what the device takes joined from us; caps what it negotiated.
 	coalesce encap.Caps
 	caps     device.Caps
 	// serial tells incarnations of the same port index apart in epoll events.
 	serial uint32
+}
+
+// fd is the descriptor that a worker reads the device by.
+func (l *link) fd(worker int) int {
+	if l.packets != nil {
+		return l.packets[worker].FD()
+	}
+	return l.queues[worker].FD()
 }
 
 func (p *port) place() fdb.Dest { return fdb.PortDest(p.index) }

@@ -128,9 +128,17 @@ func (s *Switch) Status() Status {
 		{Name: "udp-gso", On: caps.GSO, Reason: whyOff(caps.GSO, caps.Reason)},
 		{Name: "udp-gro", On: caps.GRO, Reason: whyOff(caps.GRO, caps.Reason)},
 	}
-	st.Offload = append(st.Offload, s.tapCapabilities()...)
+	superframes := []string{"vnet-hdr", "tso4", "tso6", "tso-ecn", "uso", "multi-queue"}
+	st.Offload = append(st.Offload, s.portCapabilities("tap-", superframes, PortTAP)...)
+	st.Offload = append(st.Offload, s.portCapabilities("packet-", append(superframes, "sink"), PortNetdev, PortVeth)...)
 	s.mu.Lock()
 	st.Ports, st.VNIs = len(s.ports), len(s.vnis)
+	for _, r := range s.ports {
+		st.PortKernelDrops += r.kernelDrops
+		if l := r.published.link; l != nil {
+			st.PortKernelDrops += l.kernelDrops()
+		}
+	}
 	s.mu.Unlock()
 	return st
 }
@@ -142,26 +150,25 @@ func whyOff(on bool, reason string) string {
 	return reason
 }
 
-// tapCapabilities says what every TAP port negotiated: a capability is on when all of them have it.
-func (s *Switch) tapCapabilities() []Capability {
-	names := []string{"vnet-hdr", "tso4", "tso6", "tso-ecn", "uso", "multi-queue"}
+// portCapabilities says what the ports of some kinds negotiated: a capability is on when all of them have it. prefix names the kinds.
+func (s *Switch) portCapabilities(prefix string, names []string, kinds ...PortType) []Capability {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Capability
 	for _, name := range names {
-		c := Capability{Name: "tap-" + name, On: true}
+		c := Capability{Name: prefix + name, On: true}
 		known := false
 		for _, portName := range slices.Sorted(maps.Keys(s.ports)) {
-			l := s.ports[portName].published.link
-			if l == nil {
+			p := s.ports[portName].published
+			if p.link == nil || !slices.Contains(kinds, p.config.Type) {
 				continue
 			}
 			known = true
-			if !slices.Contains(capsWords(l.caps), name) {
+			if !slices.Contains(capsWords(p.link.caps), name) {
 				c.On = false
 				c.Reason = "port " + portName
-				if l.caps.Reason != "" {
-					c.Reason += ": " + l.caps.Reason
+				if p.link.caps.Reason != "" {
+					c.Reason += ": " + p.link.caps.Reason
 				}
 				break
 			}

@@ -12,6 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 	"vtepd/fdb"
 )
 
@@ -32,6 +35,7 @@ type Switch struct {
 	workers []*worker
 	hub     hub
 	started time.Time
+	home    int    // descriptor of the network namespace that the switch was made in
 	seed    uint64 // of the inner flow hash
 
 	// tick is the table's clock: seconds since started.
@@ -79,6 +83,10 @@ type portRecord struct {
 	attr  PortInfo // what the kernel last said
 	// lastMAC is that of a device that vanished.
 	lastMAC net.HardwareAddr
+	// why a device is missing.
+	why string
+	// kernelDrops are those of the devices before the present one.
+	kernelDrops uint64
 }
 
 // New opens the underlay and starts the workers. The switch has no VNI and no port yet.
@@ -113,6 +121,12 @@ func New(c Config) (*Switch, error) {
 	s.peers.dports.add(c.DstPort)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
+	if s.home, err = device.OpenNetNS(device.OwnNetNS); err != nil {
+		sockets.Close()
+		paths.close()
+		told.close()
+		return nil, err
+	}
 
 	// Workers hold a processor each while they run; control must find one too.
 	if n := c.Workers + 2; runtime.GOMAXPROCS(0) < n {
@@ -127,6 +141,7 @@ func New(c Config) (*Switch, error) {
 			sockets.Close()
 			paths.close()
 			told.close()
+			unix.Close(s.home)
 			return nil, fmt.Errorf("worker %d: %w", i, err)
 		}
 		s.workers = append(s.workers, w)
@@ -203,6 +218,7 @@ func (s *Switch) Close() error {
 	}
 	s.sockets.Close()
 	s.paths.close()
+	unix.Close(s.home)
 	s.hub.close()
 	return first
 }

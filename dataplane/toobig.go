@@ -89,9 +89,12 @@ func (w *worker) answerTooBig(f *frame) {
 	if vid != 0 {
 		vid |= f.priority
 	}
-	if w.writeFrame(f.port.link, room[encap.VXLANLen:encap.VXLANLen+n], encap.Offload{}, vid) == nil {
+	w.parts = append(w.parts[:0], room[encap.VXLANLen:encap.VXLANLen+n])
+	account := post{port: f.port, vni: f.domain.vni, packets: 1, bytes: uint32(n), fates: noFates}
+	if w.writeParts(encap.Offload{}, vid, account) == nil {
 		w.countToPort(f, f.port, 1, uint64(n))
 	}
+	w.flushPosts() // the answer lies in the header arena, which others use next
 }
 
 // answerRoom is what an answer takes of the worker's header arena, in bytes.
@@ -115,9 +118,8 @@ func (w *worker) quotation(f *frame, l *encap.Layout) (head, rest []byte, ok boo
 		head = w.segment[:w.cutter.HeaderLen()]
 		return head, w.cutter.Segment(0, head), true
 	}
-	if encap.FinishChecksum(f.bytes(), f.off) != nil {
+	if w.finishChecksum(f) != nil {
 		return nil, nil, false
 	}
-	f.off = encap.Offload{}
 	return f.bytes()[:l.End], nil, true
 }

@@ -209,7 +209,7 @@ func TestTooBigAnswersAreLimited(t *testing.T) {
 	send := func(port string, n int) {
 		w.snap, w.now = s.current.Load(), s.now()
 		for range n {
-			w.fromPort(s.ports[port].published, buf, encap.Offload{})
+			w.fromPort(s.ports[port].published, buf, tap.Headroom, encap.Offload{})
 		}
 		w.flush()
 	}

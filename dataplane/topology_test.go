@@ -158,8 +158,8 @@ func (n *node) busy() bool {
 	}
 	for _, r := range n.ports {
 		if l := r.published.link; l != nil && r.state == PortUp {
-			for _, q := range l.queues {
-				waiting = append(waiting, unix.PollFd{Fd: int32(q.FD()), Events: unix.POLLIN})
+			for i := range l.dev.Queues() {
+				waiting = append(waiting, unix.PollFd{Fd: int32(l.fd(i)), Events: unix.POLLIN})
 			}
 		}
 	}

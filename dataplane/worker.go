@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
@@ -75,9 +76,14 @@ type worker struct {
 	sent       []sent
 	parts      [][]byte
 	one        [1]*peer
-	tagged     [encap.PushedLen]byte
-	segment    [encap.MaxHeaderLen]byte
-	seen       recent
+	packets    *netdev.Receiver
+	posting    posting
+
+	packetLimit int // frames to ask a packet socket for next
+
+	tagged  [encap.PushedLen]byte
+	segment [encap.MaxHeaderLen]byte
+	seen    recent
 
 	portRx, peerRx, vniRx tally
 	portTx, peerTx, vniTx tally
@@ -127,6 +133,11 @@ func newWorker(s *Switch, id int) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	packets, err := netdev.NewReceiver()
+	if err != nil {
+		poll.close()
+		return nil, err
+	}
 	w := &worker{
 		s:      s,
 		id:     id,
@@ -138,6 +149,9 @@ func newWorker(s *Switch, id int) (*worker, error) {
 		fates:  make([]fate, 0, maxFates),
 		sent:   make([]sent, 0, families*underlay.MaxDatagrams),
 		parts:  make([][]byte, 0, 256),
+
+		packets:     packets,
+		packetLimit: netdev.MaxFrames,
 	}
 	for family, u := range s.sockets {
 		if u != nil {
@@ -146,11 +160,12 @@ func newWorker(s *Switch, id int) (*worker, error) {
 		}
 	}
 	w.failed = w.notSent
+	w.posting = newPosting(w)
 	w.rxLimit = underlay.MaxMessages
 	w.portTx.dir, w.peerTx.dir, w.vniTx.dir = tx, tx, tx
 	for i, r := range w.rx {
 		if err := poll.add(r.FD(), int32(firstSocket+i), 0); err != nil {
-			poll.close()
+			w.close()
 			return nil, err
 		}
 	}
@@ -164,13 +179,17 @@ func (w *worker) watch(fd int, index, serial uint32) error {
 
 // unwatch makes the worker forget the queues of a link. Any goroutine may call it.
 func (w *worker) unwatch(l *link) {
-	for _, q := range l.queues {
-		w.poll.remove(q.FD())
+	for i := range l.dev.Queues() {
+		w.poll.remove(l.fd(i))
 	}
 }
 
-func (w *worker) wake()  { w.poll.wake() }
-func (w *worker) close() { w.poll.close() }
+func (w *worker) wake() { w.poll.wake() }
+
+func (w *worker) close() {
+	w.poll.close()
+	w.packets.Close()
+}
 
 // run is the worker: it serves what is ready, one batch each in turn, and sleeps when nothing is.
 func (w *worker) run() {
@@ -230,7 +249,11 @@ func (w *worker) serve(src source) (more bool) {
 			more = w.serveUnderlay(r)
 		}
 	} else if p := w.snap.port(uint32(src.index)); p != nil && p.link != nil && p.link.serial == src.serial {
-		more = w.serveTAP(p)
+		if p.link.packets != nil {
+			more = w.servePackets(p)
+		} else {
+			more = w.serveTAP(p)
+		}
 	}
 	w.flush()
 	w.load = max(w.work, w.load-(w.load+7)/8)
@@ -261,7 +284,7 @@ func (w *worker) serveTAP(p *port) (more bool) {
 			return false
 		}
 		end := tap.Headroom + n
-		w.fromPort(p, slot[:end], off)
+		w.fromPort(p, slot[:end], tap.Headroom, off)
 		used += (end + arenaAlign - 1) &^ (arenaAlign - 1)
 		if w.work >= batchWork {
 			break
