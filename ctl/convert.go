@@ -112,8 +112,15 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		Queues:        i.Queues,
 		Offload:       append([]string{}, i.Offload...),
 		OffloadReason: i.OffloadReason,
+		Reason:        i.Reason,
+		KernelDrops:   i.KernelDrops,
 	}
-	if i.Ifname != i.Config.Name {
+	switch {
+	case i.Peer != "":
+		out.Ifname = i.Peer
+	case i.Config.Type == dataplane.PortVeth:
+		out.Ifname = i.Config.IfName
+	case i.Ifname != i.Config.Name:
 		out.Ifname = i.Ifname
 	}
 	if p := m.Ports[i.Config.Name]; p != nil {
@@ -151,6 +158,7 @@ func (c *Controller) status() api.Status {
 		UnderlayMTU:       s.UnderlayMTU,
 		ReceiveBuffer:     s.ReceiveBuffer,
 		KernelDrops:       s.KernelDrops,
+		PortKernelDrops:   s.PortKernelDrops,
 		Ports:             s.Ports,
 		VNIs:              s.VNIs,
 		Peers:             s.Peers,

@@ -95,9 +95,9 @@ func (p *planner) vnisLeave() {
 	}
 }
 
-// anew says that a port's device must be made again: its type or namespace changes.
+// anew says that a port's device must be made again: its type, its namespace or the name of its other end changes.
 func anew(before, next *model.Port) bool {
-	return before.Type != next.Type || before.NetNS != next.NetNS
+	return before.Type != next.Type || before.NetNS != next.NetNS || before.IfName != next.IfName
 }
 
 // staticsAt lists the old static entries at a port.

@@ -225,6 +225,7 @@ func mergePort(b, t, r *model.Port) *model.Port {
 	}
 	next.MTU = pick(b.MTU, t.MTU, r.MTU)
 	next.NetNS = pick(b.NetNS, t.NetNS, r.NetNS)
+	next.IfName = pick(b.IfName, t.IfName, r.IfName)
 	next.MAC = pick(b.MAC, t.MAC, r.MAC)
 	next.Addresses = mergeList(b.Addresses, t.Addresses, r.Addresses)
 	next.MaxMACs = pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)

@@ -150,6 +150,9 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("netns", spec.NetNS, model.ParseNetNS, &p.NetNS); err != nil {
 		return err
 	}
+	if err := optional("ifname", spec.IfName, model.ParseIfName, &p.IfName); err != nil {
+		return err
+	}
 	if err := optional("max_macs", spec.MaxMACs, model.ParseMaxMACs, &p.MaxMACs); err != nil {
 		return err
 	}

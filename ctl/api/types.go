@@ -151,8 +151,10 @@ type Port struct {
 	Access  uint16   `json:"access,omitempty"`
 	Trunk   []uint16 `json:"trunk,omitempty"`
 	Native  uint16   `json:"native,omitempty"`
-	// Ifname is the present name of the interface where it is not the port's.
-	Ifname    string   `json:"ifname,omitempty"`
+	// Ifname is the name of the workload's end of a veth, and on other ports the present name of the interface where it is not the port's.
+	Ifname string `json:"ifname,omitempty"`
+	// Reason says why a port is missing.
+	Reason    string   `json:"reason,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	// MACs counts its dynamic entries.
 	MACs    int `json:"macs"`
@@ -161,6 +163,8 @@ type Port struct {
 	GBPID   uint16   `json:"gbp_id,omitempty"`
 	GBPDrop []string `json:"gbp_drop,omitempty"`
 	Queues  int      `json:"queues"`
+	// KernelDrops counts frames from the interface that the kernel dropped because the queue of a netdev or veth port was full.
+	KernelDrops uint64 `json:"kernel_drops,omitempty"`
 	// Offload is what was negotiated with the interface, OffloadReason why not the rest.
 	Offload       []string  `json:"offload"`
 	OffloadReason string    `json:"offload_reason,omitempty"`
@@ -171,7 +175,7 @@ type Port struct {
 // Trunk replaces the others.
 type PortSpec struct {
 	Port string `json:"port,omitempty"`
-	// Type is tap when empty.
+	// Type is tap, netdev or veth; tap when empty.
 	Type   string `json:"type,omitempty"`
 	VNI    Value  `json:"vni,omitzero"`
 	Access Value  `json:"access,omitzero"`
@@ -179,12 +183,14 @@ type PortSpec struct {
 	Trunk string `json:"trunk,omitempty"`
 	// Native is a VLAN ID; default means none.
 	Native Value `json:"native,omitzero"`
-	// MTU is a number; default follows the underlay.
+	// MTU is a number; default follows the underlay, and on a netdev the interface.
 	MTU Value `json:"mtu,omitzero"`
 	// MAC of the interface; default leaves it to the kernel when the interface is made.
 	MAC Value `json:"mac,omitzero"`
 	// NetNS is the name of a network namespace; default is vtepd's own.
 	NetNS Value `json:"netns,omitzero"`
+	// IfName is the name of the workload's end of a veth; default is eth0 where netns is given.
+	IfName Value `json:"ifname,omitzero"`
 	// Addresses, when present, is the whole list.
 	Addresses *[]string `json:"addresses,omitempty"`
 	// MaxMACs is a number; default is no bound of the port's own.
@@ -271,12 +277,14 @@ type Status struct {
 	// ReceiveBuffer is what the kernel granted each underlay socket, in bytes.
 	ReceiveBuffer int `json:"receive_buffer"`
 	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
-	KernelDrops uint64    `json:"kernel_drops"`
-	Ports       int       `json:"ports"`
-	VNIs        int       `json:"vnis"`
-	Peers       int       `json:"peers"`
-	FDB         FDBTotals `json:"fdb"`
-	Frames      Frames    `json:"frames"`
+	KernelDrops uint64 `json:"kernel_drops"`
+	// PortKernelDrops counts frames from netdev and veth ports that the kernel dropped because a queue was full.
+	PortKernelDrops uint64    `json:"port_kernel_drops"`
+	Ports           int       `json:"ports"`
+	VNIs            int       `json:"vnis"`
+	Peers           int       `json:"peers"`
+	FDB             FDBTotals `json:"fdb"`
+	Frames          Frames    `json:"frames"`
 	// TooBigAnswered counts the ICMP messages sent about frames that were too big, TooBigSilenced those that were not because there were too many.
 	TooBigAnswered uint64 `json:"too_big_answered"`
 	TooBigSilenced uint64 `json:"too_big_silenced"`

@@ -337,6 +337,23 @@ port set tap4 native 10
 port set tap4 trunk 20 native 10
 port show tap4
 port set tap5 vni 42
+port add veth1 type veth vni 42 netns blue address 198.51.100.9/24
+port add veth2 type veth vni 42 ifname inside
+port add eth7 type netdev vni 42
+port show veth1
+-d port show veth2
+port show eth7
+-j port show eth7
+port set veth2 ifname net0
+port show veth2
+port add eth8 type netdev vni 42 netns blue
+port add eth8 type netdev vni 42 address 198.51.100.9/24
+port add tap8 vni 42 ifname inside
+port add veth8 type veth vni 42
+port set eth7 mtu 1400 mac 02:00:00:00:00:07
+port del veth1
+port del veth2
+port del eth7
 port del tap10
 port del tap10
 port show
@@ -410,7 +427,7 @@ port add
 port add tap0
 port add tap0 vni 42 access 10
 port add tap0 trunk 20-10
-port add tap0 vni 42 type netdev
+port add tap0 vni 42 type bridge
 port add averyveryverylongname vni 42
 port add tap0 vni 42 netns a/b
 port set tap0

@@ -47,8 +47,18 @@ func (a *App) portTable(ports []api.Port) {
 	t := table{header: []string{"PORT", "TYPE", "STATE", "CARRIES", ">MTU", "MAC", ">MACS", "NETNS"}}
 	for _, p := range ports {
 		t.row(p.Port, p.Type, p.State, carries(p), fmt.Sprint(p.MTU), dash(p.MAC), fmt.Sprint(p.MACs), dash(p.NetNS))
-		if p.Ifname != "" {
+		switch {
+		case p.Ifname == "":
+		case p.Type == "veth":
+			t.note("the workload's end is %s", p.Ifname)
+		default:
 			t.note("now called %s", p.Ifname)
+		}
+		if p.Reason != "" {
+			t.note("missing: %s", p.Reason)
+		}
+		if p.KernelDrops > 0 {
+			t.note("%d frames dropped by the kernel before they were read", p.KernelDrops)
 		}
 		if a.details {
 			line := fmt.Sprintf("ifindex %d, %s", p.Ifindex, plural(p.Queues, "queue"))
@@ -107,17 +117,18 @@ func carries(p api.Port) string {
 func portChange(name string) *verb {
 	v := &verb{
 		name:     name,
-		synopsis: "NAME [type tap] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]",
+		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]",
 		subject:  portSubject(true),
 		words: []word{
-			{name: "type", values: "tap", help: "kind of port", parse: valid(model.ParsePortType)},
+			{name: "type", values: "tap|netdev|veth", help: "tap and veth make an interface, netdev takes one", parse: valid(model.ParsePortType)},
 			vniWord("untagged, straight into this VNI"),
 			{name: "access", values: "V", help: "untagged, in this VLAN", parse: valid(model.ParseVID), complete: knownVLANs},
 			{name: "trunk", values: "V,V-V", help: "tagged, these VLANs", parse: valid(model.ParseVIDs), complete: knownVLANs},
 			{name: "native", values: "V", help: "the VLAN of a trunk's untagged frames", parse: orDefault(valid(model.ParseVID)), complete: knownVLANs},
-			{name: "mtu", values: "N", help: "default: what the underlay leaves", parse: orDefault(valid(model.ParseMTU))},
-			{name: "mac", values: "MAC", help: "address of the interface", parse: orDefault(valid(model.ParsePortMAC))},
-			{name: "netns", values: "NAME", help: "move the interface into this network namespace", parse: orDefault(valid(model.ParseNetNS))},
+			{name: "mtu", values: "N", help: "default: what the underlay leaves; on a netdev, as found", parse: orDefault(valid(model.ParseMTU))},
+			{name: "mac", values: "MAC", help: "address of the interface, of the workload's end on a veth", parse: orDefault(valid(model.ParsePortMAC))},
+			{name: "netns", values: "NAME", help: "move the interface, or a veth's other end, into this network namespace", parse: orDefault(valid(model.ParseNetNS))},
+			{name: "ifname", values: "NAME", help: "name of a veth's other end; default eth0 with netns", parse: orDefault(valid(model.ParseIfName))},
 			{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
 			{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
 			{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGroup))},
@@ -127,6 +138,7 @@ func portChange(name string) *verb {
 			s := api.PortSpec{
 				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: a.get("trunk"),
 				Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
+				IfName:  api.Value(a.get("ifname")),
 				MaxMACs: api.Value(a.get("max-macs")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
 			}
 			if a.has("address") {
@@ -157,12 +169,14 @@ func portChange(name string) *verb {
 			"vtepctl port add tap0 vni 42",
 			"vtepctl port add tap1 trunk 10,20-30 native 10 mtu 1450",
 			"vtepctl port add tap2 access 10 netns blue address 198.51.100.1/24",
+			"vtepctl port add web type veth vni 42 netns web address 198.51.100.1/24",
+			"vtepctl port add eth1 type netdev trunk 10,20",
 		}
 	case "set":
 		v.short = "change a port; what is not named stays"
-		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]"
+		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]"
 		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
-			"mtu, mac, netns, address, max-macs, gbp-id and gbp-drop back. Another netns makes the interface anew there."
+			"mtu, mac, netns, ifname, address, max-macs, gbp-id and gbp-drop back. Another netns or ifname makes the interface anew there."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
 	}
 	v.check = func(a *args) error {
@@ -191,7 +205,7 @@ func portChange(name string) *verb {
 var portDel = &verb{
 	name: "del", aliases: []string{"delete", "remove"},
 	synopsis: "NAME",
-	short:    "remove a port with its interface and its entries",
+	short:    "remove a port with its entries, and its interface unless it was taken",
 	examples: []string{"vtepctl port del tap0"},
 	subject:  portSubject(true),
 	run: func(ctx context.Context, app *App, a *args) error {

@@ -294,6 +294,7 @@ func (d *decoder) ports(n ast.Node) error {
 			scalar(d, "native", model.ParseVID, func(v uint16) { p.Native = v }),
 			scalar(d, "mtu", model.ParseMTU, func(v int) { p.MTU = v }),
 			scalar(d, "netns", model.ParseNetNS, func(v string) { p.NetNS = v }),
+			scalar(d, "ifname", model.ParseIfName, func(v string) { p.IfName = v }),
 			scalar(d, "mac", model.ParsePortMAC, func(v net.HardwareAddr) { p.MAC = v }),
 			{"addresses", func(n ast.Node) error {
 				return d.list(n, "addresses", func(n ast.Node) error {

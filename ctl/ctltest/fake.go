@@ -224,7 +224,7 @@ func (s *Switch) SetPort(c dataplane.PortConfig) error {
 	if !ok {
 		return dataplane.ErrNotFound
 	}
-	if old.NetNS != c.NetNS || old.Type != c.Type {
+	if old.NetNS != c.NetNS || old.Type != c.Type || old.IfName != c.IfName {
 		return dataplane.ErrInvalid
 	}
 	if err := s.known(c); err != nil {
@@ -381,7 +381,7 @@ func (s *Switch) VNIs() []dataplane.VNIInfo {
 	return list
 }
 
-// Ports lists the ports, all of them up.
+// Ports lists the ports, all of them up but for netdevs, whose interfaces are missing.
 func (s *Switch) Ports() []dataplane.PortInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -392,7 +392,9 @@ func (s *Switch) Ports() []dataplane.PortInfo {
 			Config: c, State: dataplane.PortUp, Ifname: n, Ifindex: 10 + i, MTU: cmp.Or(c.MTU, 1450), MAC: c.MAC, NetNS: c.NetNS, Queues: 2,
 			Offload: []string{"vnet-hdr", "tso4", "tso6"}, OffloadReason: "uso: the kernel is older than 6.2",
 		}
-		if info.MAC == nil {
+		if c.Type == dataplane.PortNetdev {
+			info = dataplane.PortInfo{Config: c, State: dataplane.PortMissing, Reason: "no such interface", KernelDrops: 3}
+		} else if info.MAC == nil {
 			info.MAC = net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}
 		}
 		for _, e := range s.entries {

@@ -89,6 +89,7 @@ func (m *Model) PortConfig(name string) dataplane.PortConfig {
 		MTU:       p.MTU,
 		MAC:       slices.Clone(p.MAC),
 		NetNS:     p.NetNS,
+		IfName:    p.IfName,
 		Addresses: append([]netip.Prefix(nil), p.Addresses...),
 		MaxMACs:   p.MaxMACs,
 		Group:     p.Group,

@@ -80,10 +80,12 @@ type Port struct {
 	Trunk []uint16
 	// Native is the VLAN of a trunk's untagged frames; it need not be in Trunk.
 	Native uint16
-	// MTU in bytes of Ethernet payload; 0 follows the underlay.
+	// MTU in bytes of Ethernet payload; 0 follows the underlay, and on a netdev the interface.
 	MTU   int
 	NetNS string
-	MAC   net.HardwareAddr
+	// IfName is the name of the workload's end of a veth; "" is eth0 where NetNS is given.
+	IfName string
+	MAC    net.HardwareAddr
 	// Addresses are put on the interface.
 	Addresses []netip.Prefix
 	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.

@@ -193,11 +193,7 @@ func (v *validation) ports() {
 
 func (v *validation) port(name string, p *Port) {
 	path := "ports/" + name
-	if p.Type != dataplane.PortTAP {
-		if _, err := ParsePortType(string(p.Type)); err != nil {
-			v.add(Invalid(path+"/type", "port %s: %v", name, err))
-		}
-	}
+	v.portKind(path, name, p)
 	var said []string
 	if p.VNI != 0 {
 		said = append(said, "vni")

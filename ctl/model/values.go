@@ -382,15 +382,21 @@ func ParseNetNS(s string) (string, error) {
 	return s, nil
 }
 
-// ParsePortType reads the type of a port, and refuses those that this build does not have.
+// ParsePortType reads the type of a port.
 func ParsePortType(s string) (dataplane.PortType, error) {
-	switch s {
-	case string(dataplane.PortTAP):
-		return dataplane.PortTAP, nil
-	case "netdev", "veth":
-		return "", fmt.Errorf("port type %s is not in this build: use tap", s)
+	switch t := dataplane.PortType(s); t {
+	case dataplane.PortTAP, dataplane.PortNetdev, dataplane.PortVeth:
+		return t, nil
 	}
-	return "", fmt.Errorf("%s is not a port type: use tap", quote(s))
+	return "", fmt.Errorf("%s is not a port type: use tap, netdev or veth", quote(s))
+}
+
+// ParseIfName reads the name of the workload's end of a veth port.
+func ParseIfName(s string) (string, error) {
+	if s == "" {
+		return "", fmt.Errorf("ifname is empty: write the name of the workload's end, such as eth0")
+	}
+	return ParsePortName(s)
 }
 
 // ErrFastPath refuses fastpath on.
