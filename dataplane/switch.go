@@ -61,6 +61,8 @@ type Switch struct {
 	serials    uint32
 	stop       context.CancelFunc
 	running    sync.WaitGroup
+
+	bulk bulk
 }
 
 // vniRecord is what control remembers of a VNI beside its published domain.

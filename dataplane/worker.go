@@ -70,6 +70,7 @@ type worker struct {
 	cutter     encap.Cutter
 	work       int // copies of the present batch
 	load       int // copies of a batch, the largest of late, fading
+	pace       pace
 	rxLimit    int // messages to ask the underlay for next
 	headerUsed int
 	fates      []fate
@@ -195,7 +196,9 @@ func (w *worker) close() {
 func (w *worker) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	w.pace.begin(&w.s.bulk)
 	for !w.stop {
+		w.pace.note(w.load)
 		w.note(w.poll.wait(len(w.ready) == 0, w.load <= busyPollLoad))
 		again := w.ready[:0]
 		for _, src := range w.ready {
