@@ -61,6 +61,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		Flood:            model.FloodKindWords(dataplane.FloodAll &^ c.NoFlood),
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
+		MSSClamp:         api.Value(c.MSSClamp.String()),
 		SpoofGuard:       c.SpoofGuard,
 		GPE:              h.GPE,
 		GBP:              h.GBP,
@@ -114,6 +115,9 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		OffloadReason: i.OffloadReason,
 		Reason:        i.Reason,
 		KernelDrops:   i.KernelDrops,
+	}
+	if i.Config.MSSClamp != dataplane.MSSDefault {
+		out.MSSClamp = api.Value(i.Config.MSSClamp.String())
 	}
 	switch {
 	case i.Peer != "":
@@ -175,6 +179,7 @@ func (c *Controller) status() api.Status {
 		Frames:         api.Frames{Received: s.Totals.Received, Forwarded: s.Totals.Forwarded, Dropped: s.Totals.Dropped},
 		TooBigAnswered: s.TooBigAnswered,
 		TooBigSilenced: s.TooBigSilenced,
+		MSSClamped:     s.MSSClamped,
 	}
 	for _, a := range s.Locals {
 		out.Locals = append(out.Locals, a.String())

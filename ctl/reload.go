@@ -194,6 +194,7 @@ func mergeSettings(b, t, r model.Settings) model.Settings {
 		UDP6Zero:       pick(b.UDP6Zero, t.UDP6Zero, r.UDP6Zero),
 		StrictReserved: pick(b.StrictReserved, t.StrictReserved, r.StrictReserved),
 		KeepInnerVLAN:  pick(b.KeepInnerVLAN, t.KeepInnerVLAN, r.KeepInnerVLAN),
+		MSSClamp:       pick(b.MSSClamp, t.MSSClamp, r.MSSClamp),
 		SpoofGuard:     pick(b.SpoofGuard, t.SpoofGuard, r.SpoofGuard),
 		GBP:            pick(b.GBP, t.GBP, r.GBP),
 		GPE:            pick(b.GPE, t.GPE, r.GPE),
@@ -229,6 +230,7 @@ func mergePort(b, t, r *model.Port) *model.Port {
 	next.MAC = pick(b.MAC, t.MAC, r.MAC)
 	next.Addresses = mergeList(b.Addresses, t.Addresses, r.Addresses)
 	next.MaxMACs = pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
+	next.MSSClamp = pick(b.MSSClamp, t.MSSClamp, r.MSSClamp)
 	next.Group = pick(b.Group, t.Group, r.Group)
 	next.GroupDrop = pick(b.GroupDrop, t.GroupDrop, r.GroupDrop)
 	return &next

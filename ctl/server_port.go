@@ -156,6 +156,9 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("max_macs", spec.MaxMACs, model.ParseMaxMACs, &p.MaxMACs); err != nil {
 		return err
 	}
+	if err := optional("mss_clamp", spec.MSSClamp, model.ParseMSSClamp, &p.MSSClamp); err != nil {
+		return err
+	}
 	if err := optional("gbp_id", spec.GBPID, model.ParseGroup, &p.Group); err != nil {
 		return err
 	}

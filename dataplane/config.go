@@ -142,6 +142,8 @@ type VNIConfig struct {
 	Policy Policy
 	// Allow widens Strict by prefixes.
 	Allow []netip.Prefix
+	// MSSClamp lowers the MSS of TCP connections; MSSDefault is MSSAuto.
+	MSSClamp MSSClamp
 	// SpoofGuard drops what ports send as VXLAN to a VTEP.
 	SpoofGuard bool
 	// GroupDrop are the groups whose frames may not enter the VNI, from ports and from peers that have not applied policy themselves. Needs
@@ -195,6 +197,8 @@ type PortConfig struct {
 	MaxMACs int
 	// Group marks the frames from the port, in VNIs with HeaderPolicy.GBP; 0 is no group.
 	Group uint16
+	// MSSClamp replaces the VNI's for the frames from the port and to it.
+	MSSClamp MSSClamp
 	// GroupDrop are the groups whose frames are not delivered to the port, in VNIs with HeaderPolicy.GBP.
 	GroupDrop []GroupRange
 }

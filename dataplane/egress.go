@@ -39,7 +39,7 @@ func (w *worker) flood(f *frame) Reason {
 }
 
 // toPort hands a copy of the frame to a port, tagged with vid unless that is 0. A shared frame has other destinations too, and its bytes
-// stay as they are.
+// stay as they are, but for an MSS that is lowered.
 func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	l := p.link
 	if l == nil {
@@ -51,6 +51,9 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if f.wire {
 		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there.
 		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), p.maxFrame)
+	}
+	if f.domain.clamp {
+		w.clampToPort(f, p)
 	}
 	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
 	if n := f.largest(); n > p.maxFrame {
@@ -272,6 +275,9 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 	d := f.domain
 	layout := f.parse()
+	if d.clamp {
+		w.clampToPeers(f, peers)
+	}
 	class := d.class
 	w.outerFields(f, layout, &class)
 	hash := encap.FlowHash(f.bytes(), layout, w.s.seed)

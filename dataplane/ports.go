@@ -234,6 +234,9 @@ func (s *Switch) checkPort(c *PortConfig) error {
 	if c.Untagged == 0 && len(c.Tagged) == 0 {
 		return fail("carries no VNI")
 	}
+	if err := c.MSSClamp.check(); err != nil {
+		return fmt.Errorf("port %s: %w", c.Name, err)
+	}
 	if err := checkGroups(c.GroupDrop); err != nil {
 		return fail("%w", err)
 	}
@@ -317,6 +320,7 @@ func newPort(index uint32, c PortConfig, l *link, stats counterSet) *port {
 		maxFrame:  mtu + encap.EthernetLen,
 		group:     encap.NewGroup(c.Group),
 		groupDrop: newGroupSet(c.GroupDrop),
+		mss:       c.MSSClamp,
 		config:    c,
 	}
 	if len(c.Tagged) > 0 {

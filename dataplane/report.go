@@ -129,10 +129,12 @@ type Status struct {
 	Totals          Totals
 	// TooBigAnswered counts the ICMP messages sent about frames that were too big, TooBigSilenced those that were not because there were too many.
 	TooBigAnswered, TooBigSilenced uint64
-	FDB                            fdb.Stats
-	Ports                          int
-	VNIs                           int
-	Peers                          int
+	// MSSClamped counts the frames whose MSS was lowered.
+	MSSClamped uint64
+	FDB        fdb.Stats
+	Ports      int
+	VNIs       int
+	Peers      int
 }
 
 // FDBEntry is one forwarding entry in the words of the outside. Exactly one of Dst and Port is set. The all-zero MAC with Flood set is a

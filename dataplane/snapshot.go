@@ -51,6 +51,7 @@ type port struct {
 	vids      *[4096]uint32     // VID to VNI; nil on ports that are no trunk
 	tags      map[uint32]uint16 // VNI to VID, for egress; nil on ports that are no trunk
 	maxFrame  int               // bytes of the largest frame it takes, untagged: MTU and Ethernet header
+	mss       MSSClamp          // MSSDefault: as the VNI says
 	group     encap.Group       // of its frames
 	groupDrop *groupSet         // what it does not get; nil: gets all
 
@@ -101,6 +102,8 @@ type domain struct {
 	keepTags   bool
 	strictBits bool
 	spoofGuard bool
+	clamp      bool // frames that open TCP connections may have their MSS lowered
+	mss        MSSClamp
 	gbp        bool
 	gpe        bool
 	groupDrop  *groupSet // what may not enter; nil: all may

@@ -116,6 +116,7 @@ func (s *Switch) Status() Status {
 	for _, w := range s.workers {
 		st.TooBigAnswered += w.answers.sent.Load()
 		st.TooBigSilenced += w.answers.limited.Load()
+		st.MSSClamped += w.answers.clamped.Load()
 		for _, r := range w.rx {
 			st.KernelDrops += r.KernelDrops()
 		}

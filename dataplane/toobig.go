@@ -10,10 +10,11 @@ import (
 // destination and lowers its packets for ten minutes; a thousand serve a host that begins a thousand connections a second.
 const answersPerSecond = 1000
 
-// answerCounters count a worker's ICMP messages about frames that are too big.
+// answerCounters count what a worker did about MTUs.
 type answerCounters struct {
 	sent    atomic.Uint64
 	limited atomic.Uint64 // not sent, because there were answersPerSecond already
+	clamped atomic.Uint64 // frames whose MSS was lowered
 }
 
 // answerBudget is what one worker may still say in one VNI. Only that worker uses it.

@@ -120,6 +120,9 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	if c.Ageing < 0 {
 		return fmt.Errorf("vni %d: ageing %s: must not be negative: %w", c.VNI, c.Ageing, ErrInvalid)
 	}
+	if err := c.MSSClamp.check(); err != nil {
+		return fmt.Errorf("vni %d: %w", c.VNI, err)
+	}
 	if c.MaxMACs < 0 {
 		return fmt.Errorf("vni %d: max-macs %d: must not be negative: %w", c.VNI, c.MaxMACs, ErrInvalid)
 	}
@@ -215,6 +218,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		keepTags:    h.KeepInnerVLAN,
 		strictBits:  h.StrictReserved,
 		spoofGuard:  c.SpoofGuard,
+		mss:         c.MSSClamp,
 		gbp:         h.GBP,
 		gpe:         h.GPE,
 		groupDrop:   newGroupSet(c.GroupDrop),
@@ -242,11 +246,17 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 	for _, p := range r.flood {
 		d.members[p.addr.Addr()] = p
 	}
+	var ports []*port
 	for _, p := range s.portsInOrder() {
 		if vid, ok := p.tagFor(c.VNI); ok {
 			d.floodPorts = append(d.floodPorts, member{p.index, vid})
+			ports = append(ports, p)
 		}
 	}
+	if d.mss == MSSDefault {
+		d.mss = MSSAuto
+	}
+	d.clamp = clampsMSS(d.mss, ports)
 	return d
 }
 

@@ -85,7 +85,9 @@ type VNI struct {
 	UDP6ZeroChecksum string `json:"udp6_zero_checksum"`
 	ReservedBits     string `json:"reserved_bits"`
 	InnerVLAN        string `json:"inner_vlan"`
-	SpoofGuard       bool   `json:"spoof_guard"`
+	// MSSClamp is auto, off or a number of bytes.
+	MSSClamp   Value `json:"mss_clamp"`
+	SpoofGuard bool  `json:"spoof_guard"`
 	// GPE is the generic protocol extension.
 	GPE bool `json:"gpe"`
 	// GBP is the group policy extension; GBPDrop lists the groups that may not enter, as "5" and "10-20".
@@ -115,6 +117,7 @@ type VNISpec struct {
 	UDP6ZeroChecksum Value     `json:"udp6_zero_checksum,omitzero"`
 	ReservedBits     Value     `json:"reserved_bits,omitzero"`
 	InnerVLAN        Value     `json:"inner_vlan,omitzero"`
+	MSSClamp         Value     `json:"mss_clamp,omitzero"`
 	SpoofGuard       Value     `json:"spoof_guard,omitzero"`
 	GBP              Value     `json:"gbp,omitzero"`
 	GPE              Value     `json:"gpe,omitzero"`
@@ -127,7 +130,7 @@ func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
 		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"group-ttl", &s.GroupTTL}, {"flood", &s.Flood}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
-		{"inner-vlan", &s.InnerVLAN}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gpe", &s.GPE}, {"gbp-drop", &s.GBPDrop},
+		{"inner-vlan", &s.InnerVLAN}, {"mss-clamp", &s.MSSClamp}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gpe", &s.GPE}, {"gbp-drop", &s.GBPDrop},
 	}
 }
 
@@ -159,6 +162,8 @@ type Port struct {
 	// MACs counts its dynamic entries.
 	MACs    int `json:"macs"`
 	MaxMACs int `json:"max_macs,omitempty"`
+	// MSSClamp is auto, off or a number of bytes where the port has its own.
+	MSSClamp Value `json:"mss_clamp,omitzero"`
 	// GBPID is the group of its frames, GBPDrop the groups whose frames it does not get, as "5" and "10-20".
 	GBPID   uint16   `json:"gbp_id,omitempty"`
 	GBPDrop []string `json:"gbp_drop,omitempty"`
@@ -195,6 +200,8 @@ type PortSpec struct {
 	Addresses *[]string `json:"addresses,omitempty"`
 	// MaxMACs is a number; default is no bound of the port's own.
 	MaxMACs Value `json:"max_macs,omitzero"`
+	// MSSClamp is auto, off or a number of bytes; default is the VNI's.
+	MSSClamp Value `json:"mss_clamp,omitzero"`
 	// GBPID is the group policy ID of its frames; default is 0, no group.
 	GBPID Value `json:"gbp_id,omitzero"`
 	// GBPDrop lists group policy IDs and ranges: 5,10-20; default is none.
@@ -288,6 +295,8 @@ type Status struct {
 	// TooBigAnswered counts the ICMP messages sent about frames that were too big, TooBigSilenced those that were not because there were too many.
 	TooBigAnswered uint64 `json:"too_big_answered"`
 	TooBigSilenced uint64 `json:"too_big_silenced"`
+	// MSSClamped counts the frames whose MSS was lowered.
+	MSSClamped uint64 `json:"mss_clamped"`
 }
 
 // FastPath says whether frames pass the eBPF fast path, and why not.

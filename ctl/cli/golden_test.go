@@ -327,6 +327,8 @@ port add tap4 trunk 10,20-22 native 10 mtu 1400 mac 02:00:00:00:00:01 netns blue
 port set tap4 gbp-id 100 gbp-drop 300-399,200
 -d port show tap4
 -j port show tap4
+port set tap4 mss-clamp 1300
+port set tap4 mss-clamp 9
 port set tap4 gbp-id 65536
 port set tap4 gbp-drop none
 port set tap4 gbp-id default gbp-drop default

@@ -65,6 +65,9 @@ func (a *App) portTable(ports []api.Port) {
 			if p.MaxMACs != 0 {
 				line += fmt.Sprintf(", max-macs %d", p.MaxMACs)
 			}
+			if p.MSSClamp != "" {
+				line += fmt.Sprintf(", mss-clamp %s", p.MSSClamp)
+			}
 			if p.GBPID != 0 {
 				line += fmt.Sprintf(", gbp-id %d", p.GBPID)
 			}
@@ -117,7 +120,7 @@ func carries(p api.Port) string {
 func portChange(name string) *verb {
 	v := &verb{
 		name:     name,
-		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]",
+		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]",
 		subject:  portSubject(true),
 		words: []word{
 			{name: "type", values: "tap|netdev|veth", help: "tap and veth make an interface, netdev takes one", parse: valid(model.ParsePortType)},
@@ -131,6 +134,7 @@ func portChange(name string) *verb {
 			{name: "ifname", values: "NAME", help: "name of a veth's other end; default eth0 with netns", parse: orDefault(valid(model.ParseIfName))},
 			{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
 			{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
+			{name: "mss-clamp", values: "auto|off|N", help: "the VNI's mss-clamp for its frames", parse: orDefault(valid(model.ParseMSSClamp))},
 			{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGroup))},
 			{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGroups))},
 		},
@@ -139,7 +143,7 @@ func portChange(name string) *verb {
 				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: a.get("trunk"),
 				Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
 				IfName:  api.Value(a.get("ifname")),
-				MaxMACs: api.Value(a.get("max-macs")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
+				MaxMACs: api.Value(a.get("max-macs")), MSSClamp: api.Value(a.get("mss-clamp")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
 			}
 			if a.has("address") {
 				addresses := a.values["address"]
@@ -174,9 +178,9 @@ func portChange(name string) *verb {
 		}
 	case "set":
 		v.short = "change a port; what is not named stays"
-		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [gbp-id N] [gbp-drop ID,ID-ID]"
+		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]"
 		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
-			"mtu, mac, netns, ifname, address, max-macs, gbp-id and gbp-drop back. Another netns or ifname makes the interface anew there."
+			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, gbp-id and gbp-drop back. Another netns or ifname makes the interface anew there."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
 	}
 	v.check = func(a *args) error {

@@ -47,6 +47,9 @@ func (a *App) statusPage(s api.Status) {
 	if s.TooBigAnswered > 0 {
 		t.row("", fmt.Sprintf("%d answered with ICMP because they were too big, %d more were not", s.TooBigAnswered, s.TooBigSilenced))
 	}
+	if s.MSSClamped > 0 {
+		t.row("", fmt.Sprintf("%d opened a TCP connection with too large an MSS, which was lowered", s.MSSClamped))
+	}
 	if s.PortKernelDrops > 0 {
 		t.row("", fmt.Sprintf("%d frames from ports dropped by the kernel because a queue was full", s.PortKernelDrops))
 	}

@@ -81,7 +81,7 @@ func (a *App) vniTable(vnis []api.VNI) {
 			}
 			groupNote(&t, v)
 			t.note("ttl %s, dscp %s, ecn %s, udp-checksum %s, udp6-zero-checksum %s", v.TTL, v.DSCP, v.ECN, v.UDPChecksum, v.UDP6ZeroChecksum)
-			t.note("reserved-bits %s, inner-vlan %s, spoof-guard %s%s", v.ReservedBits, v.InnerVLAN, onOff(v.SpoofGuard), limit)
+			t.note("reserved-bits %s, inner-vlan %s, mss-clamp %s, spoof-guard %s%s", v.ReservedBits, v.InnerVLAN, v.MSSClamp, onOff(v.SpoofGuard), limit)
 		}
 		counterLines(&t, v.Stats)
 	}

@@ -61,6 +61,7 @@ udp-checksum: off
 udp6-zero-checksum: both
 reserved-bits: strict
 inner-vlan: keep
+mss-clamp: off
 spoof-guard: off
 gbp: on
 gpe: off
@@ -84,6 +85,7 @@ vnis:
   udp6-zero-checksum: rx
   reserved-bits: ignore
   inner-vlan: drop
+  mss-clamp: 900
   spoof-guard: on
   gbp: off
   gpe: on
@@ -99,6 +101,8 @@ ports:
   mac: 02-00-00-00-00-01
   addresses: [198.51.100.1/24, "2001:db8::1/64"]
   max-macs: 5
+
+  mss-clamp: 1300
   gbp-id: 65535
   gbp-drop: [0, 7-9]
 static:
@@ -118,7 +122,7 @@ static:
 				Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.77/32")},
 				TTL:   model.Some(model.HeaderByte{Inherit: true}), DSCP: model.Some(model.HeaderByte{N: 46}), ECN: model.Some(encap.ECNLinux),
 				UDPChecksum: model.Some(dataplane.ChecksumOff), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true, Tx: true}),
-				StrictReserved: some(true), KeepInnerVLAN: some(true), SpoofGuard: some(false), GBP: some(true), GPE: some(false),
+				StrictReserved: some(true), KeepInnerVLAN: some(true), MSSClamp: model.Some(dataplane.MSSOff), SpoofGuard: some(false), GBP: some(true), GPE: some(false),
 				GroupDrop: model.Some([]dataplane.GroupRange{{First: 5, Last: 6}, {First: 10, Last: 20}}),
 			},
 		},
@@ -131,7 +135,7 @@ static:
 					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
 					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
-					StrictReserved: some(false), KeepInnerVLAN: some(false), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GroupDrop: model.Some([]dataplane.GroupRange{}),
+					StrictReserved: some(false), KeepInnerVLAN: some(false), MSSClamp: model.Some(dataplane.MSSClamp(900)), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GroupDrop: model.Some([]dataplane.GroupRange{}),
 				},
 			},
 			10010: {Peers: peers("192.0.2.5:8472")},
@@ -141,7 +145,7 @@ static:
 			"tap1": {Type: dataplane.PortTAP, Access: 10},
 			"tap2": {
 				Type: dataplane.PortTAP, Trunk: []uint16{10, 20}, Native: 10, MTU: 1400, NetNS: "blue", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
-				Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5,
+				Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5, MSSClamp: 1300,
 				Group: 65535, GroupDrop: []dataplane.GroupRange{{}, {First: 7, Last: 9}},
 			},
 		},
@@ -165,7 +169,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("defaults: %+v", g)
 	}
 	v := f.Model.VNIConfig(1)
-	if !v.Learning || !v.SpoofGuard || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
+	if !v.Learning || !v.SpoofGuard || v.MSSClamp != dataplane.MSSAuto || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
 		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.GBP || v.Header.GPE || len(v.GroupDrop) > 0 || v.Header.UDP6ZeroChecksumTx {
 		t.Errorf("defaults of a VNI: %+v", v)
 	}
@@ -455,8 +459,8 @@ func TestShipped(t *testing.T) {
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
 	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
-		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
-		"  max-macs", "  gbp-id", "  gbp-drop", "- {mac"} {
+		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
+		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
 			t.Errorf("%s is not in the example", uncomment)
 		}

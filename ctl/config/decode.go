@@ -307,6 +307,7 @@ func (d *decoder) ports(n ast.Node) error {
 				})
 			}},
 			scalar(d, "max-macs", model.ParseMaxMACs, func(v int) { p.MaxMACs = v }),
+			scalar(d, "mss-clamp", model.ParseMSSClamp, func(v dataplane.MSSClamp) { p.MSSClamp = v }),
 			scalar(d, "gbp-id", model.ParseGroup, func(v uint16) { p.Group = v }),
 			{"gbp-drop", func(n ast.Node) (err error) { p.GroupDrop, err = d.groups(n); return err }},
 		}); err != nil {

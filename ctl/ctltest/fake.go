@@ -488,7 +488,7 @@ func (s *Switch) Status() dataplane.Status {
 		ReceiveBuffer: 8 << 20, KernelDrops: 5, Totals: dataplane.Totals{Received: 100, Forwarded: 97, Dropped: 3},
 		FDB:   fdb.Stats{Learned: 7, Moved: 1, Expired: 2, Evicted: 3, Refused: 4},
 		Ports: ports, VNIs: vnis, Peers: peers,
-		TooBigAnswered: 2, TooBigSilenced: 1,
+		TooBigAnswered: 2, TooBigSilenced: 1, MSSClamped: 4,
 	}
 	for _, e := range s.entries {
 		if e.State == fdb.Dynamic {

@@ -61,6 +61,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 		MaxMACs:    s.MaxMACs.V,
 		Policy:     s.Policy.or(g.Policy).Or(dataplane.Strict),
 		Allow:      allow,
+		MSSClamp:   s.MSSClamp.or(g.MSSClamp).Or(dataplane.MSSAuto),
 		SpoofGuard: s.SpoofGuard.or(g.SpoofGuard).Or(true),
 		GroupDrop:  slices.Clone(s.GroupDrop.or(g.GroupDrop).V),
 		Header: dataplane.HeaderPolicy{
@@ -92,6 +93,7 @@ func (m *Model) PortConfig(name string) dataplane.PortConfig {
 		IfName:    p.IfName,
 		Addresses: append([]netip.Prefix(nil), p.Addresses...),
 		MaxMACs:   p.MaxMACs,
+		MSSClamp:  p.MSSClamp,
 		Group:     p.Group,
 		GroupDrop: slices.Clone(p.GroupDrop),
 	}

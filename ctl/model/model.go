@@ -88,6 +88,9 @@ type Port struct {
 	MAC    net.HardwareAddr
 	// Addresses are put on the interface.
 	Addresses []netip.Prefix
+
+	// MSSClamp replaces the VNI's for its frames; 0 leaves the VNI's.
+	MSSClamp dataplane.MSSClamp
 	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.
 	MaxMACs int
 	// Group marks its frames, GroupDrop lists the groups whose frames it does not get; both in VNIs with group policy.
@@ -119,7 +122,9 @@ type Settings struct {
 	StrictReserved Opt[bool]
 	KeepInnerVLAN  Opt[bool]
 	// Flood are the kinds of frames that are flooded.
-	Flood      Opt[dataplane.FloodKinds]
+	Flood Opt[dataplane.FloodKinds]
+
+	MSSClamp   Opt[dataplane.MSSClamp]
 	SpoofGuard Opt[bool]
 	// GBP speaks the group policy extension, GPE the generic protocol extension; GroupDrop, which needs GBP, keeps groups out of the VNI.
 	GBP       Opt[bool]

@@ -64,6 +64,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
 	setting("flood", "KIND,KIND|all|none", "what is flooded: unknown, broadcast, multicast", ParseFlood,
 		func(s *Settings) *Opt[dataplane.FloodKinds] { return &s.Flood }),
+	setting("mss-clamp", "auto|off|N", "lower the MSS of TCP connections to what the way carries", ParseMSSClamp,
+		func(s *Settings) *Opt[dataplane.MSSClamp] { return &s.MSSClamp }),
 	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool,
 		func(s *Settings) *Opt[bool] { return &s.SpoofGuard }),
 	setting("gbp", "on|off", "speak the VXLAN group policy extension", ParseBool,
