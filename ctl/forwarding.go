@@ -16,24 +16,15 @@ func (c *Controller) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.MAC.IsZero() {
-		switch {
-		case mode == fdb.Replace:
-			return model.Invalid("fdb/0/mac", "the flood list is not replaced by one entry: use fdb append for one more, or vni set N peer IP... for the whole list")
-		case e.Port != "":
-			return model.Invalid("fdb/0/port", "the flood list holds peers: write dst IP")
-		}
-		return c.change(func(m *model.Model) error { return addPeer(m, e.VNI, e.Dst) }, nil)
+		return c.change(putFlood(e, mode), nil)
 	}
-	if err := needVNI(c.model, e.VNI); err != nil {
+	if err := entryNames(c.model, e); err != nil {
 		return err
-	}
-	if e.Port != "" && c.model.Ports[e.Port] == nil {
-		return noPort(c.model, e.Port)
 	}
 	k := model.StaticKey{VNI: e.VNI, MAC: e.MAC}
 	if mode == fdb.Add {
 		if old, err := c.sw.FDBGet(e.VNI, e.MAC); err == nil {
-			return model.Exists("fdb/0/mac", "%s is in VNI %d already, %s at %s: use fdb replace", e.MAC, e.VNI, old.State, c.where(old))
+			return entryExists(c.model, k, old)
 		}
 	}
 	entry := model.Static{Dst: e.Dst, Port: e.Port, State: e.State}
@@ -61,6 +52,48 @@ func (c *Controller) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 	}, map[model.StaticKey]bool{k: mode == fdb.Add}))
 }
 
+// putFlood is the edit for an entry with the all-zero MAC.
+func putFlood(e dataplane.FDBEntry, mode fdb.PutMode) func(m *model.Model) error {
+	return func(m *model.Model) error {
+		switch {
+		case mode == fdb.Replace:
+			return model.Invalid("fdb/0/mac", "the flood list is not replaced by one entry: use fdb append for one more, or vni set N peer IP... for the whole list")
+		case e.Port != "":
+			return model.Invalid("fdb/0/port", "the flood list holds peers: write dst IP")
+		}
+		return addPeer(m, e.VNI, e.Dst)
+	}
+}
+
+// delFlood is the edit that deletes an entry with the all-zero MAC.
+func delFlood(vni uint32, dst netip.AddrPort) func(m *model.Model) error {
+	return func(m *model.Model) error {
+		if !dst.IsValid() {
+			return model.Invalid("fdb/0/dst", "the all-zero MAC stands for every peer of VNI %d: say which one with dst IP", vni)
+		}
+		return delPeer(m, vni, dst)
+	}
+}
+
+// entryNames refuses an entry that names what does not exist.
+func entryNames(m *model.Model, e dataplane.FDBEntry) error {
+	if err := needVNI(m, e.VNI); err != nil {
+		return err
+	}
+	if e.Port != "" && m.Ports[e.Port] == nil {
+		return noPort(m, e.Port)
+	}
+	return nil
+}
+
+func entryExists(m *model.Model, k model.StaticKey, old dataplane.FDBEntry) error {
+	return model.Exists("fdb/0/mac", "%s is in VNI %d already, %s at %s: use fdb replace", k.MAC, k.VNI, old.State, where(m, old))
+}
+
+func entryElsewhere(m *model.Model, k model.StaticKey, e dataplane.FDBEntry, dst netip.AddrPort) error {
+	return model.NotFound("fdb/0/dst", "%s in VNI %d is at %s, not at %s", k.MAC, k.VNI, where(m, e), peerFilterText(dst))
+}
+
 // putError says how to mend that there is no room for an entry.
 func putError(k model.StaticKey, err error) error {
 	if errors.Is(err, fdb.ErrFull) {
@@ -69,11 +102,11 @@ func putError(k model.StaticKey, err error) error {
 	return err
 }
 
-func (c *Controller) where(e dataplane.FDBEntry) string {
+func where(m *model.Model, e dataplane.FDBEntry) string {
 	if e.Port != "" {
 		return e.Port
 	}
-	return c.model.PeerText(e.Dst)
+	return m.PeerText(e.Dst)
 }
 
 // delEntry removes a forwarding entry, with a valid dst only one that points there.
@@ -81,10 +114,7 @@ func (c *Controller) delEntry(vni uint32, mac fdb.MAC, dst netip.AddrPort) error
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if mac.IsZero() {
-		if !dst.IsValid() {
-			return model.Invalid("fdb/0/dst", "the all-zero MAC stands for every peer of VNI %d: say which one with dst IP", vni)
-		}
-		return c.change(func(m *model.Model) error { return delPeer(m, vni, dst) }, nil)
+		return c.change(delFlood(vni, dst), nil)
 	}
 	if err := needVNI(c.model, vni); err != nil {
 		return err
@@ -95,10 +125,10 @@ func (c *Controller) delEntry(vni uint32, mac fdb.MAC, dst netip.AddrPort) error
 	} else if err != nil {
 		return err
 	}
-	if dst.IsValid() && !(e.Dst.IsValid() && matchPeer(e.Dst, dst)) {
-		return model.NotFound("fdb/0/dst", "%s in VNI %d is at %s, not at %s", mac, vni, c.where(e), peerFilterText(dst))
-	}
 	k := model.StaticKey{VNI: vni, MAC: mac}
+	if dst.IsValid() && !(e.Dst.IsValid() && matchPeer(e.Dst, dst)) {
+		return entryElsewhere(c.model, k, e, dst)
+	}
 	if c.model.Statics.Has(k) {
 		return c.change(func(m *model.Model) error {
 			m.Statics.Delete(k)

@@ -18,8 +18,22 @@ type Op struct {
 	// Text says what it does, in the words of vtepctl: "port add tap0".
 	Text string
 
+	// What it is about: a vni, whose number is in key, a port, or an fdb entry.
+	object string
+	key    model.StaticKey
+	port   string
+
 	do, undo func() error
 }
+
+// opError is an operation that failed.
+type opError struct {
+	op  *Op
+	err error
+}
+
+func (e *opError) Error() string { return e.err.Error() }
+func (e *opError) Unwrap() error { return e.err }
 
 // planner works out the operations from one model to another.
 type planner struct {
@@ -49,8 +63,16 @@ func (p *planner) plan() []Op {
 	return p.ops
 }
 
-func (p *planner) add(text string, do, undo func() error) {
-	p.ops = append(p.ops, Op{Text: text, do: do, undo: undo})
+func (p *planner) vniOp(verb string, n uint32, do, undo func() error) {
+	p.ops = append(p.ops, Op{Text: fmt.Sprintf("vni %s %d", verb, n), object: "vni", key: model.StaticKey{VNI: n}, do: do, undo: undo})
+}
+
+func (p *planner) portOp(verb, name string, do, undo func() error) {
+	p.ops = append(p.ops, Op{Text: "port " + verb + " " + name, object: "port", port: name, do: do, undo: undo})
+}
+
+func (p *planner) staticOp(verb string, k model.StaticKey, do, undo func() error) {
+	p.ops = append(p.ops, Op{Text: fmt.Sprintf("fdb %s %s vni %d", verb, k.MAC, k.VNI), object: "fdb", key: k, do: do, undo: undo})
 }
 
 func (p *planner) vnisCome() {
@@ -66,13 +88,13 @@ func (p *planner) vnisCome() {
 	for _, n := range list {
 		next := p.new.VNIConfig(n)
 		if _, ok := had[n]; !ok {
-			p.add(fmt.Sprintf("vni add %d", n),
+			p.vniOp("add", n,
 				func() error { return p.sw.SetVNI(next) },
 				func() error { return p.sw.DelVNI(n) })
 			continue
 		}
 		if before := p.old.VNIConfig(n); !reflect.DeepEqual(before, next) {
-			p.add(fmt.Sprintf("vni set %d", n),
+			p.vniOp("set", n,
 				func() error { return p.sw.SetVNI(next) },
 				func() error { return p.sw.SetVNI(before) })
 		}
@@ -89,7 +111,7 @@ func (p *planner) vnisLeave() {
 			continue
 		}
 		before := p.old.VNIConfig(n)
-		p.add(fmt.Sprintf("vni del %d", n),
+		p.vniOp("del", n,
 			func() error { return p.sw.DelVNI(n) },
 			func() error { return p.sw.SetVNI(before) })
 	}
@@ -125,7 +147,7 @@ func (p *planner) portsCome() {
 		switch {
 		case o == nil:
 			next := p.new.PortConfig(name)
-			p.add("port add "+name,
+			p.portOp("add", name,
 				func() error { return atPort(name, p.sw.AddPort(next)) },
 				func() error { return p.sw.DelPort(name) })
 		case anew(o, n):
@@ -138,7 +160,7 @@ func (p *planner) portsCome() {
 						p.staticLeaves(k)
 					}
 				}
-				p.add("port set "+name,
+				p.portOp("set", name,
 					func() error { return atPort(name, p.sw.SetPort(next)) },
 					func() error { return p.sw.SetPort(before) })
 			}
@@ -164,7 +186,7 @@ func (p *planner) portsAnew() {
 	})
 	for _, name := range names {
 		before, next := p.old.PortConfig(name), p.new.PortConfig(name)
-		p.add("port check "+name,
+		p.portOp("check", name,
 			func() error {
 				if err := checkNetNS(next); err != nil {
 					return err
@@ -175,10 +197,10 @@ func (p *planner) portsAnew() {
 		for _, k := range p.staticsAt(name) {
 			p.staticLeaves(k)
 		}
-		p.add("port del "+name,
+		p.portOp("del", name,
 			func() error { return p.sw.DelPort(name) },
 			func() error { return p.sw.AddPort(before) })
-		p.add("port add "+name,
+		p.portOp("add", name,
 			func() error { return atPort(name, p.sw.AddPort(next)) },
 			func() error { return p.sw.DelPort(name) })
 	}
@@ -187,7 +209,7 @@ func (p *planner) portsAnew() {
 func (p *planner) portsLeave() {
 	for _, name := range p.changes.PortsGone {
 		before := p.old.PortConfig(name)
-		p.add("port del "+name,
+		p.portOp("del", name,
 			func() error { return p.sw.DelPort(name) },
 			func() error { return p.sw.AddPort(before) })
 	}
@@ -208,7 +230,7 @@ func (p *planner) staticLeaves(k model.StaticKey) {
 	}
 	p.left[k] = true
 	before, _ := p.old.Statics.Get(k)
-	p.add(fmt.Sprintf("fdb del %s vni %d", k.MAC, k.VNI),
+	p.staticOp("del", k,
 		func() error {
 			err := p.sw.FDBDel(k.VNI, k.MAC, netip.AddrPort{})
 			if errors.Is(err, dataplane.ErrNotFound) || errors.Is(err, fdb.ErrNotFound) {
@@ -235,7 +257,7 @@ func (p *planner) staticsCome() {
 			mode = fdb.Add
 		}
 		var displaced *dataplane.FDBEntry
-		p.add(fmt.Sprintf("fdb put %s vni %d", k.MAC, k.VNI),
+		p.staticOp("put", k,
 			func() error {
 				if e, err := p.sw.FDBGet(k.VNI, k.MAC); err == nil && e.State == fdb.Dynamic {
 					displaced = &e
@@ -271,7 +293,7 @@ func run(ops []Op) error {
 				err = fmt.Errorf("%w; and %s could not be undone: %w", err, done.Text, uerr)
 			}
 		}
-		return err
+		return &opError{&ops[i], err}
 	}
 	return nil
 }

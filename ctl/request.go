@@ -43,7 +43,11 @@ func malformed(field, format string, args ...any) error {
 
 // body decodes the JSON object of a request. Unknown keys are refused: a misspelt one must not be taken for an absent one.
 func body(w http.ResponseWriter, r *http.Request, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	return decodeBody(w, r, maxBody, into)
+}
+
+func decodeBody(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return bodyError(err)
@@ -239,6 +243,12 @@ func statusOf(err error) int {
 
 // answer is what an error is told as.
 func answer(err error) *api.Error {
+	var b *batchError
+	if errors.As(err, &b) {
+		e := *answer(b.err)
+		e.Request = b.request
+		return &e
+	}
 	var f *failure
 	if errors.As(err, &f) {
 		return &api.Error{Message: f.Error(), Field: f.field, Status: f.status}

@@ -35,25 +35,33 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 // Handler is the control API, version 1.
 func Handler(c *Controller) http.Handler {
-	s := &server{c: c, streams: make(chan struct{}, maxStreams)}
+	s := &server{c: c, edit: c, streams: make(chan struct{}, maxStreams)}
 	mux := http.NewServeMux()
+	changes := s.changes()
 	for path, methods := range map[string]map[string]handler{
 		"/v1/status":          {"GET": s.getStatus},
-		"/v1/fdb":             {"GET": s.listFDB, "POST": s.addFDB, "PUT": s.replaceFDB},
+		"/v1/fdb":             {"GET": s.listFDB},
 		"/v1/fdb/flush":       {"POST": s.flushFDB},
-		"/v1/fdb/{vni}/{mac}": {"GET": s.getFDB, "DELETE": s.deleteFDB},
-		"/v1/vnis":            {"GET": s.listVNIs, "POST": s.addVNI},
-		"/v1/vnis/{vni}":      {"GET": s.getVNI, "PATCH": s.setVNI, "DELETE": s.deleteVNI},
-		"/v1/ports":           {"GET": s.listPorts, "POST": s.addPort},
-		"/v1/ports/{port}":    {"GET": s.getPort, "PATCH": s.setPort, "DELETE": s.deletePort},
-		"/v1/peers":           {"GET": s.listPeers, "POST": s.addPeer},
-		"/v1/peers/{peer}":    {"DELETE": s.deletePeer},
-		"/v1/vlans":           {"GET": s.listVLANs, "POST": s.addVLAN},
-		"/v1/vlans/{vid}":     {"GET": s.getVLAN, "DELETE": s.deleteVLAN},
+		"/v1/fdb/{vni}/{mac}": {"GET": s.getFDB},
+		"/v1/vnis":            {"GET": s.listVNIs},
+		"/v1/vnis/{vni}":      {"GET": s.getVNI},
+		"/v1/ports":           {"GET": s.listPorts},
+		"/v1/ports/{port}":    {"GET": s.getPort},
+		"/v1/peers":           {"GET": s.listPeers},
+		"/v1/vlans":           {"GET": s.listVLANs},
+		"/v1/vlans/{vid}":     {"GET": s.getVLAN},
 		"/v1/stats":           {"GET": s.listStats},
 		"/v1/drops":           {"GET": s.listDrops},
 		"/v1/events":          {"GET": s.events},
+		"/v1/batch":           {"POST": s.postBatch},
 	} {
+		for method, h := range changes[path] {
+			methods[method] = h
+		}
+		delete(changes, path)
+		mux.Handle(path, resource(methods))
+	}
+	for path, methods := range changes {
 		mux.Handle(path, resource(methods))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -62,8 +70,25 @@ func Handler(c *Controller) http.Handler {
 	return mux
 }
 
+// changes are the requests that change the desired state, which a batch may hold.
+func (s *server) changes() map[string]map[string]handler {
+	return map[string]map[string]handler{
+		"/v1/fdb":             {"POST": s.addFDB, "PUT": s.replaceFDB},
+		"/v1/fdb/{vni}/{mac}": {"DELETE": s.deleteFDB},
+		"/v1/vnis":            {"POST": s.addVNI},
+		"/v1/vnis/{vni}":      {"PATCH": s.setVNI, "DELETE": s.deleteVNI},
+		"/v1/ports":           {"POST": s.addPort},
+		"/v1/ports/{port}":    {"PATCH": s.setPort, "DELETE": s.deletePort},
+		"/v1/peers":           {"POST": s.addPeer},
+		"/v1/peers/{peer}":    {"DELETE": s.deletePeer},
+		"/v1/vlans":           {"POST": s.addVLAN},
+		"/v1/vlans/{vid}":     {"DELETE": s.deleteVLAN},
+	}
+}
+
 type server struct {
 	c       *Controller
+	edit    editor        // takes changes
 	streams chan struct{} // holds one element for each event stream
 }
 
@@ -91,7 +116,7 @@ func resource(methods map[string]handler) http.Handler {
 }
 
 func malformedPath(path string) error {
-	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, events", path)}
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, events, batch", path)}
 }
 
 // reply writes one JSON value.
@@ -131,6 +156,10 @@ func noContent(w http.ResponseWriter) error {
 
 // fail writes an error as JSON.
 func fail(w http.ResponseWriter, err error) {
+	if o, ok := w.(*outcome); ok {
+		o.err = err
+		return
+	}
 	e := answer(err)
 	_ = reply(w, e.Status, e)
 }

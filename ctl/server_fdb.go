@@ -79,7 +79,7 @@ func (s *server) putFDB(w http.ResponseWriter, r *http.Request, mode fdb.PutMode
 	case !has && e.Port == "":
 		return malformed("dst", "neither dst nor port: say where %s is", e.MAC)
 	}
-	return s.c.putEntry(e, mode)
+	return s.edit.putEntry(e, mode)
 }
 
 func number[T ~uint16 | ~uint32](n T) string {
@@ -126,7 +126,7 @@ func (s *server) deleteFDB(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.delEntry(vni, mac, dst); err != nil {
+	if err := s.edit.delEntry(vni, mac, dst); err != nil {
 		return err
 	}
 	return noContent(w)

@@ -75,7 +75,7 @@ func (s *server) addPeer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.Change(func(m *model.Model) error { return addPeer(m, vni, p) }); err != nil {
+	if err := s.edit.Change(func(m *model.Model) error { return addPeer(m, vni, p) }); err != nil {
 		return err
 	}
 	return created(w)
@@ -92,7 +92,7 @@ func (s *server) deletePeer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.Change(func(m *model.Model) error { return delPeer(m, vni, p) }); err != nil {
+	if err := s.edit.Change(func(m *model.Model) error { return delPeer(m, vni, p) }); err != nil {
 		return err
 	}
 	return noContent(w)

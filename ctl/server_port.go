@@ -70,7 +70,7 @@ func (s *server) addPort(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = s.c.Change(func(m *model.Model) error {
+	err = s.edit.Change(func(m *model.Model) error {
 		p := &model.Port{Type: dataplane.PortTAP}
 		if err := editPort(p, &spec); err != nil {
 			return err
@@ -92,7 +92,7 @@ func (s *server) setPort(w http.ResponseWriter, r *http.Request) error {
 	if spec.Port != "" && spec.Port != name {
 		return malformed("port", "a port cannot be renamed: the path says %.20s, the body %.20s", name, spec.Port)
 	}
-	err := s.c.Change(func(m *model.Model) error {
+	err := s.edit.Change(func(m *model.Model) error {
 		return setPort(m, name, func(p *model.Port) error { return editPort(p, &spec) })
 	})
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *server) deletePort(w http.ResponseWriter, r *http.Request) error {
 	if q := newQuery(r); q.err != nil {
 		return q.err
 	}
-	if err := s.c.Change(func(m *model.Model) error { return delPort(m, r.PathValue("port")) }); err != nil {
+	if err := s.edit.Change(func(m *model.Model) error { return delPort(m, r.PathValue("port")) }); err != nil {
 		return err
 	}
 	return noContent(w)

@@ -290,7 +290,7 @@ func TestConcurrentCommands(t *testing.T) {
 
 // FuzzBodies: no body brings the API down; a refusal is JSON with a reason, and has changed nothing; what is accepted keeps switch and model the same.
 func FuzzBodies(f *testing.F) {
-	requests := []string{"POST /v1/fdb", "PUT /v1/fdb", "POST /v1/fdb/flush", "POST /v1/vnis", "PATCH /v1/vnis/42", "POST /v1/ports", "PATCH /v1/ports/tap2", "POST /v1/peers", "POST /v1/vlans"}
+	requests := []string{"POST /v1/fdb", "PUT /v1/fdb", "POST /v1/fdb/flush", "POST /v1/vnis", "PATCH /v1/vnis/42", "POST /v1/ports", "PATCH /v1/ports/tap2", "POST /v1/peers", "POST /v1/vlans", "POST /v1/batch"}
 	f.Add(uint8(0), []byte(`{"mac":"02:00:00:00:00:01","vni":42,"dst":"192.0.2.9","dport":4790,"state":"sticky"}`))
 	f.Add(uint8(1), []byte(`{"mac":"02:00:00:00:00:09","vni":42,"port":"tap0","state":"dynamic"}`))
 	f.Add(uint8(2), []byte(`{"vni":42,"static":true,"dst":"192.0.2.2"}`))
@@ -300,6 +300,7 @@ func FuzzBodies(f *testing.F) {
 	f.Add(uint8(6), []byte(`{"native":null,"netns":"blue"}`))
 	f.Add(uint8(7), []byte(`{"peer":"192.0.2.7","vni":10020}`))
 	f.Add(uint8(8), []byte(`{"vid":30,"vni":10030}`))
+	f.Add(uint8(9), []byte(`[{"method":"POST","path":"/v1/vnis","body":{"vni":50}},{"method":"DELETE","path":"/v1/fdb/42/02:00:00:00:00:09"},{"method":"GET","path":"/v1/fdb"}]`))
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		c, sw := start(t, baseFile)
 		before := sw.State()

@@ -69,7 +69,7 @@ func (s *server) addVNI(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = s.c.Change(func(m *model.Model) error {
+	err = s.edit.Change(func(m *model.Model) error {
 		v := &model.VNI{}
 		if err := editVNI(v, &spec); err != nil {
 			return err
@@ -94,7 +94,7 @@ func (s *server) setVNI(w http.ResponseWriter, r *http.Request) error {
 	if spec.VNI != 0 && spec.VNI != vni {
 		return malformed("vni", "a VNI cannot become another: the path says %d, the body %d", vni, spec.VNI)
 	}
-	err = s.c.Change(func(m *model.Model) error {
+	err = s.edit.Change(func(m *model.Model) error {
 		return setVNI(m, vni, func(v *model.VNI) error { return editVNI(v, &spec) })
 	})
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *server) deleteVNI(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.Change(func(m *model.Model) error { return delVNI(m, vni) }); err != nil {
+	if err := s.edit.Change(func(m *model.Model) error { return delVNI(m, vni) }); err != nil {
 		return err
 	}
 	return noContent(w)
@@ -208,7 +208,7 @@ func (s *server) addVLAN(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.Change(func(m *model.Model) error { return addVLAN(m, vid, vni) }); err != nil {
+	if err := s.edit.Change(func(m *model.Model) error { return addVLAN(m, vid, vni) }); err != nil {
 		return err
 	}
 	return created(w)
@@ -222,7 +222,7 @@ func (s *server) deleteVLAN(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.Change(func(m *model.Model) error { return delVLAN(m, vid) }); err != nil {
+	if err := s.edit.Change(func(m *model.Model) error { return delVLAN(m, vid) }); err != nil {
 		return err
 	}
 	return noContent(w)

@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // FDBEntry is one forwarding entry. Exactly one of Dst and Port is set.
 type FDBEntry struct {
@@ -359,11 +362,20 @@ type Error struct {
 	Message string `json:"error"`
 	// Field is the word for the wrong value, empty when it is none in particular.
 	Field string `json:"field"`
+	// Request is the number of the request in a batch, counted from 1; 0 outside a batch.
+	Request int `json:"request,omitempty"`
 	// Status is that of the answer.
 	Status int `json:"-"`
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Request is one request of a batch: method, path and body are those of a single one.
+type Request struct {
+	Method string          `json:"method"`
+	Path   string          `json:"path"`
+	Body   json.RawMessage `json:"body,omitempty"`
+}
 
 // EventObjects are the objects that events are about.
 var EventObjects = []string{"fdb", "port", "peer", "vni"}

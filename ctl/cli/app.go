@@ -27,6 +27,8 @@ const (
 // App is one run of vtepctl.
 type App struct {
 	Stdout, Stderr io.Writer
+	// Stdin is what batch - reads; os.Stdin when nil.
+	Stdin io.Reader
 	// Getenv reads the environment; os.Getenv when nil.
 	Getenv func(string) string
 

@@ -37,6 +37,7 @@ const maxErrorBody = 1 << 16
 type Client struct {
 	socket string
 	http   *http.Client
+	batch  *batch // nil outside a batch
 }
 
 // New makes a client for the vtepd at a unix socket; it connects with the first call.
@@ -277,6 +278,9 @@ func get[T any](ctx context.Context, c *Client, path string, q params) (T, error
 
 // send makes a request and decodes its answer into out, when that is not nil.
 func (c *Client) send(ctx context.Context, method, path string, q params, in, out any) error {
+	if c.batch != nil && out != nil {
+		return ErrBatch
+	}
 	resp, err := c.do(ctx, method, path, q, in)
 	if err != nil {
 		return err
@@ -294,6 +298,12 @@ func (c *Client) send(ctx context.Context, method, path string, q params, in, ou
 
 // do makes a request; an answer that refuses becomes an error.
 func (c *Client) do(ctx context.Context, method, path string, q params, in any) (*http.Response, error) {
+	if c.batch != nil && method == http.MethodGet {
+		return nil, ErrBatch
+	}
+	if c.batch != nil {
+		return c.batch.gather(method, path, q, in)
+	}
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
