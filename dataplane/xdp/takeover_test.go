@@ -1,0 +1,294 @@
+package xdp
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
+)
+
+// pinDir makes a bpffs of the test's own and names a directory on it.
+func pinDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Skipf("mount a bpffs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount the bpffs: %v", err)
+		}
+	})
+	return filepath.Join(dir, "instance")
+}
+
+// reopen starts another fast path in the place of an abandoned one, with other indices, and does not attach it.
+func (s *side) reopen(o Options, remote netip.Addr) *State {
+	s.t.Helper()
+	var former *State
+	s.do(func() (err error) {
+		if s.f, err = Open(o); err != nil {
+			return err
+		}
+		former = s.f.Former()
+		if err := s.f.PutDomain(testDomain()); err != nil {
+			return err
+		}
+		err = s.f.PutPeer(Peer{Index: 2, Addr: netip.AddrPortFrom(remote, testPort), Ifindex: s.host.Index(s.wire.Name), NextHop: remote, MaxFrame: 1464})
+		return errors.Join(err, s.f.PutSource(testVNI, remote, 2))
+	})
+	return former
+}
+
+// programs counts what is attached to a device.
+func (s *side) programs(ifindex int) (n int) {
+	s.t.Helper()
+	s.do(func() error {
+		for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+			r, err := link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: at})
+			if err != nil {
+				return err
+			}
+			n += len(r.Programs)
+		}
+		l, err := netlink.LinkByIndex(ifindex)
+		if err == nil && l.Attrs().Xdp != nil && l.Attrs().Xdp.Attached {
+			n++
+		}
+		return err
+	})
+	return n
+}
+
+func TestTakeover(t *testing.T) {
+	for _, decap := range []DecapMode{TCX, XDPNative} {
+		for _, kind := range []string{"tap", "veth"} {
+			t.Run(kind+"-"+[...]string{"auto", "tcx", "xdp"}[decap], func(t *testing.T) { takeover(t, kind, decap) })
+		}
+	}
+}
+
+func takeover(t *testing.T, kind string, decap DecapMode) {
+	dir := pinDir(t)
+	l := lab.New(t)
+	var options Options
+	a, b, wire := newSides(t, false, func(o *Options, _ *Domain) {
+		o.Decap = decap
+		if o.PinDir = ""; options.MaxEntries == 0 { // the first of the two
+			o.PinDir = dir
+			options = *o
+		}
+	})
+	wire.OffloadsOff()
+	var sa, sb *station
+	if kind == "tap" {
+		sa, sb = a.tap("tap0", 1450), b.tap("tap0", 1450)
+	} else {
+		sa, sb = a.veth(l, "wa", 1450), b.veth(l, "wb", 1450)
+	}
+	meet(sa, sb)
+	static := Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 1}, ToPeer: true, Index: peerIndex, Static: true, Seen: 12}
+	lost := Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 2}, ToPeer: true, Index: peerIndex + 1}
+	if err := a.f.PutEntries([]Entry{static, lost}); err != nil {
+		t.Fatal(err)
+	}
+	if s := a.f.Former(); s != nil {
+		t.Errorf("former state of the first: %+v", s)
+	}
+	if err := a.f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Fatal(err)
+	}
+
+	// While one has the directory, no other gets it, and the one is not disturbed.
+	a.do(func() error {
+		if _, err := Open(options); !errors.Is(err, ErrLocked) {
+			t.Errorf("a second: %v", err)
+		}
+		return nil
+	})
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Fatal(err)
+	}
+
+	// Known traffic outlives the process.
+	if err := a.f.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Fatalf("nobody there: %v", err)
+	}
+
+	// The next one knows what the former knew.
+	state := a.reopen(options, b.host.Underlay4())
+	if state == nil {
+		t.Fatal("no former state")
+	}
+	remote := netip.AddrPortFrom(b.host.Underlay4(), testPort)
+	want := &State{
+		Ports: []FormerPort{{Index: portIndex, Ifindex: sa.port.Ifindex}},
+		Peers: []FormerPeer{{Index: peerIndex, Addr: remote}},
+		Entries: []FormerEntry{
+			{VNI: testVNI, MAC: static.MAC, Peer: remote, Static: true, Seen: 12},
+			{VNI: testVNI, MAC: [6]byte(sa.mac), Ifindex: sa.port.Ifindex},
+			{VNI: testVNI, MAC: [6]byte(sb.mac), Peer: remote},
+		},
+	}
+	sorted := cmpopts.SortSlices(func(a, b FormerEntry) bool { return strings.Compare(string(a.MAC[:]), string(b.MAC[:])) < 0 })
+	timeless := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Seen" },
+		cmp.Comparer(func(a, b uint32) bool { return (a == 12) == (b == 12) }))
+	if diff := cmp.Diff(want, state, sorted, timeless, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Errorf("former state (-want +got):\n%s", diff)
+	}
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Fatalf("the next one is loaded: %v", err)
+	}
+
+	// It takes over under traffic, without a gap.
+	flood := sa.host.Go(func() error {
+		out, err := sa.host.Command("ping", "-n", "-q", "-c", "400", "-i", "0.002", "-W", "1", sb.host.Overlay4().String())
+		if err != nil || !strings.Contains(out, " 400 received") {
+			return errors.Join(errors.New(out), err)
+		}
+		return nil
+	})
+	sa.port.Index = 7
+	a.do(func() error {
+		if err := a.f.PutPort(sa.port); err != nil {
+			return err
+		}
+		for _, e := range []Entry{
+			{VNI: testVNI, MAC: [6]byte(sa.mac), Index: 7},
+			{VNI: testVNI, MAC: [6]byte(sb.mac), ToPeer: true, Index: 2},
+		} {
+			if err := a.f.PutEntry(e); err != nil {
+				return err
+			}
+		}
+		hook := Ingress
+		if kind == "tap" {
+			hook = Egress
+		}
+		if _, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name)); err != nil {
+			return err
+		}
+		return errors.Join(a.f.AttachPort(sa.port.Ifindex, hook), a.f.Commit())
+	})
+	if err := <-flood; err != nil {
+		t.Errorf("takeover under traffic: %v", err)
+	}
+	for _, at := range a.f.Attachments() {
+		if !at.Taken {
+			t.Errorf("not taken over: %+v", at)
+		}
+	}
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Fatal(err)
+	}
+	if c := a.f.PortCounters(7); c.RxPackets < 5 {
+		t.Errorf("the new programs carried %+v", c)
+	}
+
+	// A third takes the underlay over and not the port: Commit takes the former port's program off.
+	if err := a.f.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	a.reopen(options, b.host.Underlay4())
+	a.do(func() error {
+		_, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+		return errors.Join(err, a.f.Commit())
+	})
+	links, err := os.ReadDir(filepath.Join(dir, "links"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(links, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "port-") }) {
+		t.Errorf("left after commit: %v", links)
+	}
+	before := a.f.Totals().Encap
+	if sa.ping(sb.host.Overlay4()) == nil || a.f.Totals().Encap != before {
+		t.Error("a port's program is still at work")
+	}
+
+	// Close leaves nothing.
+	if err := a.f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("pin directory: %v", err)
+	}
+	if n := a.programs(a.host.Index(a.wire.Name)) + a.programs(sa.port.Ifindex); n != 0 {
+		t.Errorf("%d programs left attached", n)
+	}
+	if err := a.f.Close(); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
+	a.f = nil
+}
+
+// TestDeviceGone takes over links whose device has vanished, and whose number another device has now.
+func TestDeviceGone(t *testing.T) {
+	dir := pinDir(t)
+	var options Options
+	a, _, _ := newSides(t, false, func(o *Options, _ *Domain) {
+		if options.MaxEntries == 0 {
+			o.PinDir = dir
+			options = *o
+		}
+	})
+	a.host.Must("ip", "link", "add", "d0", "index", "77", "type", "veth", "peer", "name", "d1")
+	a.do(func() error { return errors.Join(a.f.AttachPort(77, Ingress), a.f.Commit()) })
+	a.host.Must("ip", "link", "del", "d0")
+	if err := a.f.DetachPort(77); err != nil {
+		t.Errorf("detach from a device that has gone: %v", err)
+	}
+	a.host.Must("ip", "link", "add", "d0", "index", "77", "type", "veth", "peer", "name", "d1")
+	a.do(func() error { return a.f.AttachPort(77, Ingress) })
+	if err := a.f.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	a.host.Must("ip", "link", "del", "d0")
+	a.host.Must("ip", "link", "add", "d0", "index", "77", "type", "veth", "peer", "name", "d1")
+	a.do(func() (err error) {
+		if a.f, err = Open(options); err != nil {
+			return err
+		}
+		return a.f.AttachPort(77, Ingress)
+	})
+	for _, at := range a.f.Attachments() {
+		if at.Taken {
+			t.Errorf("took over the link of a device that has gone: %+v", at)
+		}
+	}
+	if n := a.programs(77); n != 1 {
+		t.Errorf("%d programs on the new device", n)
+	}
+}
+
+// TestPinDirectory says no to what is no place for pins.
+func TestPinDirectory(t *testing.T) {
+	lab.NeedRoot(t)
+	needFastPath(t)
+	for name, dir := range map[string]string{"no bpffs": t.TempDir(), "relative": "vtepd"} {
+		if f, err := Open(Options{PinDir: dir, MaxEntries: 16}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+			if err == nil {
+				f.Close()
+			}
+		}
+	}
+}
