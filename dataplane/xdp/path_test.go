@@ -28,10 +28,7 @@ func TestPaths(t *testing.T) {
 					word := map[bool]string{false: "4", true: "6"}[ipv6] + map[bool]string{false: "-whole", true: "-wire"}[wire]
 					t.Run(fmt.Sprintf("%s%s-%s", kind, word, [...]string{"auto", "tcx", "xdp"}[decap]), func(t *testing.T) {
 						l := lab.New(t)
-						a, b, link := newSides(t, ipv6, func(o *Options, _ *Domain) { o.Decap = decap })
-						if wire {
-							link.OffloadsOff()
-						}
+						a, b := newSides(t, ipv6, wire, func(o *Options, _ *Domain) { o.Decap = decap })
 						var sa, sb *station
 						if kind == "tap" {
 							sa, sb = a.tap("tap0", mtu(ipv6)), b.tap("tap0", mtu(ipv6))

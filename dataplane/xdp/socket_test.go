@@ -73,7 +73,7 @@ var (
 //	workload ── veth ── packet socket, slow_only, vtepd_device ── underlay
 func TestSocketFilter(t *testing.T) {
 	l := lab.New(t)
-	a, b, _ := newSides(t, false, func(o *Options, _ *Domain) { o.Alone = false })
+	a, b := newSides(t, false, false, func(o *Options, _ *Domain) { o.Alone = false })
 	sa, sb := a.veth(l, "wa", 1450), b.veth(l, "wb", 1450)
 	meet(sa, sb)
 	rb := b.reader(sb.port.Ifindex)
@@ -135,7 +135,7 @@ func TestSocketFilter(t *testing.T) {
 // TestLearnEvents wants unknown sources to be told of, within the budget.
 func TestLearnEvents(t *testing.T) {
 	l := lab.New(t)
-	a, b, _ := newSides(t, false, func(o *Options, _ *Domain) { o.LearnEvents = 3 })
+	a, b := newSides(t, false, false, func(o *Options, _ *Domain) { o.LearnEvents = 3 })
 	sa, sb := a.veth(l, "wa", 1450), b.veth(l, "wb", 1450)
 	meet(sa, sb)
 	if err := sa.ping(sb.host.Overlay4()); err != nil {

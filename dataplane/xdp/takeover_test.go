@@ -84,14 +84,13 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 	dir := pinDir(t)
 	l := lab.New(t)
 	var options Options
-	a, b, wire := newSides(t, false, func(o *Options, _ *Domain) {
+	a, b := newSides(t, false, true, func(o *Options, _ *Domain) {
 		o.Decap = decap
 		if o.PinDir = ""; options.MaxEntries == 0 { // the first of the two
 			o.PinDir = dir
 			options = *o
 		}
 	})
-	wire.OffloadsOff()
 	var sa, sb *station
 	if kind == "tap" {
 		sa, sb = a.tap("tap0", 1450), b.tap("tap0", 1450)
@@ -244,7 +243,7 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 func TestDeviceGone(t *testing.T) {
 	dir := pinDir(t)
 	var options Options
-	a, _, _ := newSides(t, false, func(o *Options, _ *Domain) {
+	a, _ := newSides(t, false, false, func(o *Options, _ *Domain) {
 		if options.MaxEntries == 0 {
 			o.PinDir = dir
 			options = *o

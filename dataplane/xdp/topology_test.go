@@ -46,12 +46,17 @@ type station struct {
 //	station ── port ── side a ── eth0 ═══ eth0 ── side b ── port ── station
 //	                  192.0.2.1       192.0.2.2
 //	                  2001:db8::1     2001:db8::2
-func newSides(t *testing.T, ipv6 bool, change func(*Options, *Domain)) (a, b *side, link *lab.Link) {
+//
+// Between them everything crosses whole, or only what fits a wire.
+func newSides(t *testing.T, ipv6, wire bool, change func(*Options, *Domain)) (a, b *side) {
 	t.Helper()
 	l := lab.New(t)
 	needFastPath(t)
 	ha, hb := l.Host("a"), l.Host("b")
-	link = l.Link(ha, hb, lab.LinkOptions{})
+	link := l.Link(ha, hb, lab.LinkOptions{})
+	if wire {
+		link.OffloadsOff()
+	}
 	a, b = &side{t: t, host: ha, wire: link.A, next: portIndex}, &side{t: t, host: hb, wire: link.B, next: portIndex}
 	a.start(b, ipv6, change)
 	b.start(a, ipv6, change)
@@ -62,7 +67,7 @@ func newSides(t *testing.T, ipv6 bool, change func(*Options, *Domain)) (a, b *si
 			}
 		}
 	})
-	return a, b, link
+	return a, b
 }
 
 // needFastPath skips where the kernel has no fast path, and says what is missing.
