@@ -42,6 +42,7 @@ func (p place) pinName() string { return fmt.Sprintf("%s-%d", pinWords[p.hook], 
 type attachment struct {
 	link  link.Link
 	taken bool // over from a former process
+	gro   bool // of the device is to be switched off afterwards
 }
 
 // Attachment is one attached program, for status.
@@ -119,6 +120,7 @@ func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 	if reason == "" {
 		err := f.attach(place{ifindex, hookXDP})
 		if err == nil {
+			f.wantGRO(ifindex)
 			return Decap{Mode: "xdp+tcx"}, nil
 		}
 		reason = err.Error()
@@ -128,6 +130,26 @@ func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 		return Decap{}, err
 	}
 	return Decap{Mode: "tcx", Reason: reason}, nil
+}
+
+// wantGRO switches generic receive offload on, which is what XDP is used for and which virtual devices have off at first. It is remembered, over
+// the end of the process too, so that the device is given back as it was. Needs mu.
+func (f *FastPath) wantGRO(ifindex int) {
+	a := f.attached[place{ifindex, hookXDP}]
+	changed, err := switchGRO(ifindex, true)
+	if err != nil {
+		f.log.Warn("no GRO on the underlay: inner segments are not joined", "ifindex", ifindex, "err", err)
+	}
+	if f.pins == nil {
+		a.gro = a.gro || changed
+		return
+	}
+	if changed {
+		if err := f.pins.mark(ifindex); err != nil {
+			f.log.Warn("a successor will not know that GRO was off", "ifindex", ifindex, "err", err)
+		}
+	}
+	a.gro = a.gro || changed || f.pins.marked(ifindex)
 }
 
 // DetachUnderlay takes the programs off an underlay device.
@@ -244,7 +266,16 @@ func (f *FastPath) detach(p place) error {
 		return nil
 	}
 	delete(f.attached, p)
-	if err := destroy(a.link); err != nil {
+	err := destroy(a.link)
+	if a.gro {
+		if _, groErr := switchGRO(p.ifindex, false); groErr != nil {
+			f.log.Warn("GRO stays on", "ifindex", p.ifindex, "err", groErr)
+		}
+		if f.pins != nil {
+			err = errors.Join(err, f.pins.unmark(p.ifindex))
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%s of ifindex %d: %w", p.hook, p.ifindex, err)
 	}
 	return nil

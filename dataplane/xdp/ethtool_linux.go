@@ -23,48 +23,95 @@ func checkEthernet(ifindex int) error {
 	return nil
 }
 
-// virtualDrivers carry superframes whole between two ends of one machine.
+// virtualDrivers carry superframes whole between two ends of one machine, and may leave GRO off unless somebody asks for it.
 var virtualDrivers = []string{"veth", "virtio_net", "tun", "netkit", "xen_netfront"}
 
-// whyXDPDoesNotPay judges a device by its driver; empty: it pays.
-func whyXDPDoesNotPay(ifindex int) string {
+// ethtool asks a device for its driver and features, and switches them.
+type ethtool struct {
+	fd   int
+	name string
+}
+
+func openEthtool(ifindex int) (*ethtool, error) {
 	dev, err := net.InterfaceByIndex(ifindex)
 	if err != nil {
-		return err.Error()
+		return nil, err
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err.Error()
+		return nil, fmt.Errorf("ethtool socket: %w", err)
 	}
-	defer unix.Close(fd)
-	info, err := unix.IoctlGetEthtoolDrvinfo(fd, dev.Name)
-	if err != nil {
-		return fmt.Sprintf("xdp: %s has no driver to ask", dev.Name)
-	}
-	driver := unix.ByteSliceToString(info.Driver[:])
-	if !slices.Contains(virtualDrivers, driver) {
-		return ""
-	}
-	if on, err := segmentationOffload(fd, dev.Name); err == nil && !on {
-		return ""
-	}
-	return fmt.Sprintf("xdp: %s (%s) carries superframes whole, which XDP would end", dev.Name, driver)
+	return &ethtool{fd, dev.Name}, nil
 }
 
-// segmentationOffload reads ETHTOOL_GTSO.
-func segmentationOffload(fd int, name string) (bool, error) {
-	value := struct{ cmd, data uint32 }{cmd: unix.ETHTOOL_GTSO}
+func (e *ethtool) close() { unix.Close(e.fd) }
+
+// virtual says whether the driver is one of virtualDrivers.
+func (e *ethtool) virtual() (bool, error) {
+	info, err := unix.IoctlGetEthtoolDrvinfo(e.fd, e.name)
+	if err != nil {
+		return false, fmt.Errorf("%s has no driver to ask: %w", e.name, err)
+	}
+	return slices.Contains(virtualDrivers, unix.ByteSliceToString(info.Driver[:])), nil
+}
+
+// value runs a command that takes or gives one number (struct ethtool_value).
+func (e *ethtool) value(cmd, data uint32) (uint32, error) {
+	value := struct{ cmd, data uint32 }{cmd, data}
 	var req struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
 		_    [16]byte // the rest of struct ifreq
 	}
-	copy(req.name[:unix.IFNAMSIZ-1], name)
+	copy(req.name[:unix.IFNAMSIZ-1], e.name)
 	req.data = unsafe.Pointer(&value)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(e.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
 	runtime.KeepAlive(&value)
 	if errno != 0 {
-		return false, fmt.Errorf("ETHTOOL_GTSO of %s: %w", name, errno)
+		return 0, fmt.Errorf("ethtool command %#x of %s: %w", cmd, e.name, errno)
 	}
-	return value.data != 0, nil
+	return value.data, nil
+}
+
+// whyXDPDoesNotPay judges a device by its driver and features; empty: it pays.
+func whyXDPDoesNotPay(ifindex int) string {
+	e, err := openEthtool(ifindex)
+	if err != nil {
+		return "xdp: " + err.Error()
+	}
+	defer e.close()
+	virtual, err := e.virtual()
+	if err != nil {
+		return "xdp: " + err.Error()
+	}
+	if virtual {
+		if tso, err := e.value(unix.ETHTOOL_GTSO, 0); err != nil || tso != 0 {
+			return fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.name)
+		}
+		return ""
+	}
+	if gro, err := e.value(unix.ETHTOOL_GGRO, 0); err == nil && gro == 0 {
+		return fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", e.name)
+	}
+	return ""
+}
+
+// switchGRO switches generic receive offload of a virtual device on or off. changed says that it was the other way before.
+func switchGRO(ifindex int, on bool) (changed bool, err error) {
+	e, err := openEthtool(ifindex)
+	if err != nil {
+		return false, err
+	}
+	defer e.close()
+	if virtual, err := e.virtual(); err != nil || !virtual {
+		return false, err
+	}
+	want := uint32(flag8(on))
+	if now, err := e.value(unix.ETHTOOL_GGRO, 0); err != nil || now == want {
+		return false, err
+	}
+	if _, err := e.value(unix.ETHTOOL_SGRO, want); err != nil {
+		return false, err
+	}
+	return true, nil
 }

@@ -101,7 +101,7 @@ func (f *FastPath) Commit() error {
 	if err != nil {
 		return err
 	}
-	if err := dropLinks(left); err != nil {
+	if err := f.pins.dropLinks(left); err != nil {
 		return fmt.Errorf("former links: %w", err)
 	}
 	if f.committed {

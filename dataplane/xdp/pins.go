@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -16,6 +17,7 @@ import (
 //
 //	links/NAME-IFINDEX    attached programs
 //	maps-N/NAME           what Former reads, in layout N
+//	gro-IFINDEX           an empty directory: GRO of the device was off
 //
 // bpffs holds no plain files, so the lock is on the directory itself. The kernel drops it with the process.
 type pins struct {
@@ -95,6 +97,19 @@ func onBPFFS(dir string) (bool, error) {
 
 func (p *pins) link(at place) string { return filepath.Join(p.dir, "links", at.pinName()) }
 
+func (p *pins) groMark(ifindex int) string {
+	return filepath.Join(p.dir, fmt.Sprintf("gro-%d", ifindex))
+}
+
+func (p *pins) mark(ifindex int) error { return os.Mkdir(p.groMark(ifindex), 0o700) }
+
+func (p *pins) unmark(ifindex int) error { return ignoreMissing(os.Remove(p.groMark(ifindex))) }
+
+func (p *pins) marked(ifindex int) bool {
+	_, err := os.Stat(p.groMark(ifindex))
+	return err == nil
+}
+
 func (p *pins) maps() string { return filepath.Join(p.dir, fmt.Sprintf("maps-%d", mapLayout)) }
 
 func (p *pins) unlink(path string) error { return ignoreMissing(os.Remove(path)) }
@@ -124,16 +139,21 @@ func (p *pins) stray(ours map[place]*attachment) ([]string, error) {
 	return append(first, rest...), nil
 }
 
-// dropLinks detaches and removes pinned links.
-func dropLinks(paths []string) error {
+// dropLinks detaches and removes pinned links, and gives their devices back as they were.
+func (p *pins) dropLinks(paths []string) error {
 	var errs []error
 	for _, path := range paths {
 		l, err := link.LoadPinnedLink(path, nil)
 		if err != nil {
 			errs = append(errs, ignoreMissing(os.Remove(path)))
-			continue
+		} else {
+			errs = append(errs, destroy(l))
 		}
-		errs = append(errs, destroy(l))
+		number, ok := strings.CutPrefix(filepath.Base(path), pinWords[hookXDP]+"-")
+		if ifindex, err := strconv.Atoi(number); ok && err == nil && p.marked(ifindex) {
+			switchGRO(ifindex, false) // the device may have gone
+			errs = append(errs, p.unmark(ifindex))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -175,5 +195,5 @@ func (p *pins) remove() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(dropLinks(left), os.RemoveAll(p.dir))
+	return errors.Join(p.dropLinks(left), os.RemoveAll(p.dir))
 }

@@ -291,3 +291,65 @@ func TestPinDirectory(t *testing.T) {
 		}
 	}
 }
+
+// TestGRO wants generic receive offload on while XDP is at work, and as it was afterwards, over the end of a process too.
+func TestGRO(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(a *side, o Options)
+	}{
+		{"close", func(a *side, _ Options) { a.f.Close() }},
+		{"detach", func(a *side, _ Options) { a.f.DetachUnderlay(a.host.Index(a.wire.Name)) }},
+		{"successor closes", func(a *side, o Options) {
+			a.f.Abandon()
+			a.f, _ = Open(o)
+			a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+			a.f.Close()
+		}},
+		{"successor without XDP", func(a *side, o Options) {
+			a.f.Abandon()
+			o.Decap = TCX
+			a.f, _ = Open(o)
+			a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+			a.f.Commit()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := pinDir(t)
+			var options Options
+			a, _ := newSides(t, false, true, func(o *Options, _ *Domain) {
+				if options.MaxEntries == 0 {
+					o.PinDir, o.Decap = dir, Auto
+					options = *o
+				}
+			})
+			gro := func() bool {
+				return strings.Contains(a.host.Must("ethtool", "-k", a.wire.Name), "generic-receive-offload: on")
+			}
+			if !gro() {
+				t.Error("off while XDP is at work")
+			}
+			a.do(func() error { c.end(a, options); return nil })
+			if gro() {
+				t.Error("on afterwards")
+			}
+		})
+	}
+}
+
+// TestAuto chooses XDP where it pays.
+func TestAuto(t *testing.T) {
+	for _, wire := range []bool{false, true} {
+		a, _ := newSides(t, false, wire, nil)
+		a.do(func() error {
+			d, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+			if (d.Mode == "xdp+tcx") != wire || (d.Reason == "") != wire {
+				t.Errorf("wire %v: %+v", wire, d)
+			}
+			return err
+		})
+		if n, want := a.programs(a.host.Index(a.wire.Name)), len(a.f.Attachments()); n != want {
+			t.Errorf("wire %v: %d programs, %d attachments", wire, n, want)
+		}
+	}
+}
