@@ -100,6 +100,7 @@ func (b *bridge1D) underlay(network, host int) netip.Addr {
 func (b *bridge1D) join(l *lab.Lab, h *lab.Host, network, own, gateway int) {
 	b.t.Helper()
 	link := l.Link(h, b.router, lab.LinkOptions{Addressing: lab.Bare})
+	link.OffloadsOff() // datagrams are counted: a run of them must not cross as one
 	bits := 28
 	if b.over.v6 {
 		bits = 64
@@ -143,15 +144,11 @@ func (b *bridge1D) arrive(what string, frame []byte, at []*lab.Sniffer, want []i
 	}
 	time.Sleep(straggle)
 	for i, s := range at {
-		for {
-			f, ok := s.Next(time.Millisecond)
-			if !ok {
-				break
-			}
-			if same(f.Data) {
+		drain(s, func(f []byte) {
+			if same(f) {
 				got[i]++
 			}
-		}
+		})
 		if lost, err := s.Lost(); lost > 0 || err != nil {
 			b.t.Errorf("%s: a sniffer lost %d frames: %v", what, lost, err)
 		}
@@ -161,11 +158,17 @@ func (b *bridge1D) arrive(what string, frame []byte, at []*lab.Sniffer, want []i
 	}
 }
 
-// pings sends ten echo requests from h1, and wants all of them answered.
-func (b *bridge1D) pings(to netip.Addr, options ...string) {
+// pings sends ten echo requests from h1 with a TOS, and wants all of them answered. It is not ping(8), which under load counts some as sent that it did not send.
+func (b *bridge1D) pings(to netip.Addr, tos uint8) {
 	b.t.Helper()
-	if out, err := b.h1.Command("ping", append([]string{"-n", "-c", strconv.Itoa(floodSize), "-i", "0.005", "-W", "2", to.String()}, options...)...); err != nil {
-		b.t.Errorf("ping %v %v: %v\n%s", to, options, err, out)
+	p := newPinger(b.t, b.h1, to)
+	defer p.close()
+	p.tos(tos)
+	for range floodSize {
+		p.ping(smallestPing)
+	}
+	if p.lost > 0 {
+		b.t.Errorf("ping %v with TOS %#02x: %d lost; drops %v", to, tos, p.lost, b.d.list(b.t, "drops", "show"))
 	}
 }
 
@@ -174,28 +177,29 @@ func (b *bridge1D) reachable() {
 	b.t.Helper()
 	for _, to := range []*lab.Host{b.h2, b.workload[0], b.workload[1]} {
 		reach(b.t, b.h1, to.Overlay4())
-		b.pings(to.Overlay4())
+		b.pings(to.Overlay4(), 0)
 	}
 }
 
-// outers calls send and counts the VXLAN datagrams that reach ns1 over the router meanwhile, by a field of their outer header.
-func (b *bridge1D) outers(send func(), field func(frame []byte) uint8) map[uint8]int {
+// outers pings a workload of ns1 and counts the datagrams that reach it over the router meanwhile, by a field of their outer header; it waits for ten that
+// have the wanted one.
+func (b *bridge1D) outers(field func(frame []byte) uint8, want, tos uint8) map[uint8]int {
 	b.t.Helper()
 	wire := b.ns[0].Sniff("eth0")
 	defer wire.Close()
-	send()
-	time.Sleep(straggle)
+	b.pings(b.workload[0].Overlay4(), tos)
 	counts := map[uint8]int{}
-	for {
-		f, ok := wire.Next(time.Millisecond)
-		if !ok {
-			return counts
-		}
+	count := func(f []byte) bool {
 		at := outerUDP(b.over.v6)
-		if len(f.Data) > at+8+8+14+20 && int(binary.BigEndian.Uint16(f.Data[at+2:])) == b.port && binary.BigEndian.Uint16(f.Data[at+8+8+12:]) == encap.EtherTypeIPv4 {
-			counts[field(f.Data)]++
+		if len(f) > at+8+8+14+20 && int(binary.BigEndian.Uint16(f[at+2:])) == b.port && binary.BigEndian.Uint16(f[at+8+8+12:]) == encap.EtherTypeIPv4 {
+			counts[field(f)]++
 		}
+		return counts[want] == floodSize
 	}
+	wire.Until(soonTimeout, count)
+	time.Sleep(straggle)
+	drain(wire, func(f []byte) { count(f) })
+	return counts
 }
 
 // outerTTL and outerTOS read the outer header of an untagged frame.
@@ -319,7 +323,7 @@ func (b *bridge1D) testUnicast() {
 
 // The outer TTL is the configured 100, less the router's one.
 func (b *bridge1D) testTTL() {
-	got := b.outers(func() { b.pings(b.workload[0].Overlay4()) }, b.outerTTL)
+	got := b.outers(b.outerTTL, 99, 0)
 	if len(got) != 1 || got[99] < floodSize || got[99] > floodSize+5 {
 		b.t.Errorf("envelope TTL: datagrams by TTL %v, want 10 of 99", got)
 	}
@@ -328,7 +332,7 @@ func (b *bridge1D) testTTL() {
 // The inner DSCP is the outer one's (tos inherit): 0x14 is, and 0x18 makes another.
 func (b *bridge1D) testTOS() {
 	for _, tos := range []uint8{0x14, 0x18} {
-		got := b.outers(func() { b.pings(b.workload[0].Overlay4(), "-Q", fmt.Sprint(tos)) }, b.outerTOS)
+		got := b.outers(b.outerTOS, tos, tos)
 		if got[tos] < floodSize || tos != 0x14 && got[0x14] != 0 {
 			b.t.Errorf("envelope TOS inheritance: ping -Q %#x, datagrams by TOS %v", tos, got)
 		}
@@ -343,7 +347,7 @@ func (b *bridge1D) testECNEncap() {
 	}{{"linux", [4]uint8{0, 1, 2, 2}}, {"rfc6040", [4]uint8{0, 1, 2, 3}}} {
 		b.set("ecn", mode.name)
 		for inner, outer := range mode.want {
-			got := b.outers(func() { b.pings(b.workload[0].Overlay4(), "-Q", strconv.Itoa(inner)) }, b.outerTOS)
+			got := b.outers(b.outerTOS, outer, uint8(inner))
 			if got[outer] < floodSize || got[outer] > floodSize+5 {
 				b.t.Errorf("ECN encap, %s, %d->%d: datagrams by TOS %v", mode.name, inner, outer, got)
 			}

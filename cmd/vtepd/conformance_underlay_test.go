@@ -145,14 +145,10 @@ func TestUnderlaysApart(t *testing.T) {
 // countFrames adds the frames equal to one that each sniffer has now.
 func countFrames(sniffers map[string]*lab.Sniffer, frame []byte, counts map[string]int) {
 	for name, s := range sniffers {
-		for {
-			f, ok := s.Next(time.Millisecond)
-			if !ok {
-				break
-			}
-			if string(f.Data) == string(frame) {
+		drain(s, func(f []byte) {
+			if string(f) == string(frame) {
 				counts[name]++
 			}
-		}
+		})
 	}
 }

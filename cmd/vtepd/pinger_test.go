@@ -88,6 +88,14 @@ func (p *pinger) dontFragment(on bool) {
 	}
 }
 
+// tos sets the TOS of what is sent to an IPv4 address, ECN field included.
+func (p *pinger) tos(tos uint8) {
+	p.t.Helper()
+	if err := unix.SetsockoptInt(p.fd, unix.IPPROTO_IP, unix.IP_TOS, int(tos)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // send sends a request with size bytes of data.
 func (p *pinger) send(size int) error {
 	p.seq++
