@@ -199,11 +199,12 @@ func (d *Device) giveBack(h *netlink.Handle, link netlink.Link) error {
 	if !f.up && now.Flags&net.FlagUp != 0 {
 		errs = append(errs, h.LinkSetDown(link))
 	}
-	if d.setMTU && now.MTU != f.mtu {
-		errs = append(errs, h.LinkSetMTU(link, f.mtu))
-	}
 	if d.setMAC {
 		errs = append(errs, h.LinkSetHardwareAddr(link, f.mac))
+	}
+	// After the MAC, of which the kernel makes a link-local address once the MTU is enough for IPv6 again.
+	if d.setMTU && now.MTU != f.mtu {
+		errs = append(errs, h.LinkSetMTU(link, f.mtu))
 	}
 	// IPv6 addresses go with LinkSetDown, and with an MTU below 1280.
 	for _, a := range f.addrs {

@@ -1,0 +1,308 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"vtepd/bench/lab"
+	"vtepd/dataplane/device"
+)
+
+// openVeth makes a pair between the host and the workload.
+func (s *stage) openVeth(change func(*VethOptions)) (*Device, error) {
+	s.t.Helper()
+	o := VethOptions{Options: Options{Name: "web0", Offload: true}, NetNS: s.workload.Name(), IfName: "inner"}
+	if change != nil {
+		change(&o)
+	}
+	var d *Device
+	var err error
+	s.do(func() error { d, err = OpenVeth(o); return nil })
+	if err == nil {
+		s.t.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				s.t.Errorf("close: %v", err)
+			}
+		})
+	}
+	return d, err
+}
+
+// shows wants an interface to be there, or not, and gives what ip says of it.
+func shows(t *testing.T, h *lab.Host, ifname string, want bool) string {
+	t.Helper()
+	out, err := h.Command("ip", "-d", "address", "show", "dev", ifname)
+	if (err == nil) != want {
+		t.Errorf("%s: interface %s: there %v, want %v", h.Name(), ifname, err == nil, want)
+	}
+	return out
+}
+
+func TestVeth(t *testing.T) {
+	s := newStage(t)
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 7}
+	d, err := s.openVeth(func(o *VethOptions) {
+		o.MTU, o.MAC, o.Queues = 1450, mac, 2
+		o.Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.77/24")}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Attr()
+	if err != nil || a.Name != "web0" || a.Peer != "inner" || a.NetNS != s.workload.Name() || a.MAC.String() != mac.String() || a.MTU != 1450 || !a.Up {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a.Ifindex != s.host.Index("web0") {
+		t.Errorf("ifindex %d, the host end has %d", a.Ifindex, s.host.Index("web0"))
+	}
+	inner := shows(t, s.workload, "inner", true)
+	for _, word := range []string{"mtu 1450", mac.String(), "198.51.100.77/24", "UP"} {
+		if !strings.Contains(inner, word) {
+			t.Errorf("the workload's end lacks %q: %s", word, inner)
+		}
+	}
+	if host := shows(t, s.host, "web0", true); !strings.Contains(host, "mtu 1450") || strings.Contains(host, "inet") || !strings.Contains(host, pairAlias) {
+		t.Errorf("the host end: %s", host)
+	}
+	features := s.workload.Must("ethtool", "-k", "inner")
+	for _, f := range []string{"tx-udp_tnl-segmentation: off", "tx-gre-segmentation: off", "tx-tcp-segmentation: on", "tx-udp-segmentation: on"} {
+		if !strings.Contains(features, f) {
+			t.Errorf("features lack %q", f)
+		}
+	}
+	s.workload.Inject("inner", plain(70))
+	s.next(d, isTest)
+
+	prefixes := func(list ...string) (all []netip.Prefix) {
+		for _, p := range list {
+			all = append(all, netip.MustParsePrefix(p))
+		}
+		return all
+	}
+	if err := errors.Join(d.SetMTU(1300), d.SetMAC(net.HardwareAddr{2, 0, 0, 0, 0, 8}),
+		d.SetAddresses(prefixes("198.51.100.77/24"), prefixes("198.51.100.78/24", "2001:db8::5/64"))); err != nil {
+		t.Error(err)
+	}
+	inner = shows(t, s.workload, "inner", true)
+	for _, word := range []string{"mtu 1300", "02:00:00:00:00:08", "198.51.100.78/24"} {
+		if !strings.Contains(inner, word) {
+			t.Errorf("changed, the workload's end lacks %q: %s", word, inner)
+		}
+	}
+	s.workload.Must("ip", "link", "set", "inner", "down")
+	if a, err := d.Attr(); err != nil || a.Up {
+		t.Errorf("the workload's end is down: %+v, %v", a, err)
+	}
+	s.workload.Must("ip", "link", "set", "inner", "up")
+	s.workload.Must("ip", "link", "set", "inner", "name", "moved")
+	if a, err := d.Attr(); err != nil || !a.Up || a.Peer != "moved" {
+		t.Errorf("up and renamed: %+v, %v", a, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	shows(t, s.host, "web0", false)
+	shows(t, s.workload, "moved", false)
+}
+
+func TestVethNames(t *testing.T) {
+	s := newStage(t)
+	s.workload.Must("ip", "link", "set", "eth0", "name", "eth1") // port0's other end
+	d, err := s.openVeth(func(o *VethOptions) { o.IfName = "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows(t, s.workload, "eth0", true)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if d, err = s.openVeth(func(o *VethOptions) { o.NetNS, o.IfName = "", "other" }); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, s.host, "other", true)
+	if a, err := d.Attr(); err != nil || a.Peer != "other" || a.NetNS != "" || !a.Up {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if d, err = s.openVeth(func(o *VethOptions) { o.Name, o.NetNS, o.IfName = "web1", s.workload.Path(), "inner1" }); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := d.Attr(); err != nil || a.NetNS != s.workload.Name() {
+		t.Errorf("namespace by path: %+v, %v", a, err)
+	}
+}
+
+// What cannot be had leaves nothing behind.
+func TestVethRefused(t *testing.T) {
+	s := newStage(t)
+	s.host.Must("ip", "link", "add", "foreign", "type", "veth", "peer", "name", "foreign1")
+	for _, c := range []struct {
+		name   string
+		change func(*VethOptions)
+		want   error
+		text   string
+	}{
+		{"no name for the other end", func(o *VethOptions) { o.NetNS, o.IfName = "", "" }, ErrOption, "ifname is required without netns"},
+		{"one name for both ends", func(o *VethOptions) { o.NetNS, o.IfName = "", "web0" }, ErrOption, "both ends"},
+		{"no such namespace", func(o *VethOptions) { o.NetNS = "nosuch" }, nil, "ip netns add nosuch"},
+		{"a path that is none", func(o *VethOptions) { o.NetNS = "a/b" }, ErrOption, "neither a name nor an absolute path"},
+		{"name taken by another kind", func(o *VethOptions) { o.Name = "lo" }, ErrUnfit, "vtepd did not make it"},
+		{"name taken by a foreign pair", func(o *VethOptions) { o.Name = "foreign" }, ErrUnfit, "give the port type netdev"},
+		{"other end's name taken", func(o *VethOptions) { o.IfName = "eth0" }, ErrUnfit, "choose another ifname"},
+		{"bad name", func(o *VethOptions) { o.IfName = "a b" }, ErrOption, "ifname"},
+		{"bad address", func(o *VethOptions) { o.Addresses = make([]netip.Prefix, 1) }, ErrOption, "address"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s.t = t
+			_, err := s.openVeth(c.change)
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.text) {
+				t.Errorf("%v", err)
+			}
+			o := VethOptions{Options: Options{Name: "web0"}, NetNS: s.workload.Name(), IfName: "inner"}
+			c.change(&o)
+			s.do(func() error {
+				if CheckVeth(o) == nil {
+					t.Error("the check has nothing against it")
+				}
+				return nil
+			})
+			shows(t, s.host, "web0", false)
+			shows(t, s.workload, "inner", false)
+		})
+	}
+	for name, change := range map[string]func(*VethOptions){
+		"IPv6 on an MTU too small for it": func(o *VethOptions) {
+			o.MTU, o.Addresses = 1000, []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}
+		},
+		"an MTU that cannot be": func(o *VethOptions) { o.MTU = 1 << 20 },
+	} {
+		if _, err := s.openVeth(change); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+		shows(t, s.host, "web0", false)
+		shows(t, s.workload, "inner", false)
+	}
+}
+
+// A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere is made anew.
+func TestVethAfterCrash(t *testing.T) {
+	s := newStage(t)
+	o := func(o *VethOptions) {
+		o.MTU = 1450
+		o.Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.77/24")}
+	}
+	d, err := s.openVeth(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crash := func(d *Device) {
+		t.Helper()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.closed = true
+		if err := d.letGo(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crash(d)
+	s.workload.Must("ip", "address", "add", "198.51.100.99/24", "dev", "inner")
+	index := s.workload.Index("inner")
+	if d, err = s.openVeth(o); err != nil {
+		t.Fatalf("after a crash: %v", err)
+	}
+	if got := s.workload.Index("inner"); got != index {
+		t.Errorf("the workload's end is another: %d, was %d", got, index)
+	}
+	if inner := shows(t, s.workload, "inner", true); !strings.Contains(inner, "198.51.100.99/24") || !strings.Contains(inner, "198.51.100.77/24") {
+		t.Errorf("addresses: %s", inner)
+	}
+	s.workload.Inject("inner", plain(70))
+	s.next(d, isTest)
+
+	crash(d)
+	s.workload.Must("ip", "link", "set", "inner", "name", "fresh")
+	if d, err = s.openVeth(o); err != nil {
+		t.Fatalf("renamed while nobody was there: %v", err)
+	}
+	if a, err := d.Attr(); err != nil || a.Peer != "fresh" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	crash(d)
+	s.workload.Must("ip", "link", "set", "fresh", "netns", s.host.Name())
+	if d, err = s.openVeth(o); err != nil {
+		t.Fatalf("moved away while nobody was there: %v", err)
+	}
+	shows(t, s.host, "fresh", false)
+	shows(t, s.workload, "inner", true)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	shows(t, s.host, "web0", false)
+}
+
+// The namespace goes, and the pair with it.
+func TestVethNamespaceGoes(t *testing.T) {
+	s := newStage(t)
+	d, err := s.openVeth(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.workload.Must("ip", "link", "del", "inner")
+	if _, err := d.Attr(); !errors.Is(err, device.ErrGone) {
+		t.Errorf("deleted at the workload's end: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A filter program decides what the queues get, in all of them, and is replaced at once.
+func TestSetFilter(t *testing.T) {
+	s := newStage(t)
+	d := s.open(func(o *Options) { o.Queues = 3 })
+	program := func(keep int32) int {
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, keep), asm.Return()},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		return p.FD()
+	}
+	count := func() (n int) {
+		for flow := range uint16(32) {
+			s.workload.Inject("eth0", udp(flow, 0))
+		}
+		time.Sleep(30 * time.Millisecond)
+		for i := range d.Queues() {
+			frames, _, _ := s.r.Recv(d.Handle(i), MaxFrames)
+			for _, f := range frames {
+				if isTest(f) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		fd, want int
+	}{{-1, 32}, {program(0), 0}, {program(1 << 18), 32}, {program(0), 0}, {-1, 32}, {-1, 32}} {
+		if err := d.SetFilter(c.fd); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(); got != c.want {
+			t.Errorf("filter %d: %d of 32 frames, want %d", c.fd, got, c.want)
+		}
+	}
+	if err := d.SetFilter(0); err == nil {
+		t.Error("a descriptor that is no program was taken")
+	}
+}
