@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"time"
@@ -155,6 +156,8 @@ func (c *Controller) status() api.Status {
 		Local:             s.Local.String(),
 		Locals:            make([]string, 0, len(s.Locals)),
 		DstPort:           s.DstPort,
+		Listen:            s.Listen,
+		SourcePorts:       fmt.Sprintf("%d-%d", s.SourcePorts[0], s.SourcePorts[1]),
 		Workers:           s.Workers,
 		FastPath:          api.FastPath{Mode: "off", Reason: "this build has no eBPF fast path: all frames pass user space"},
 		Offload:           make([]api.Capability, 0, len(s.Offload)),

@@ -59,6 +59,8 @@ func fixed(was, is *model.Global) error {
 	}{
 		{"local", was.LocalsText(), is.LocalsText()},
 		{"dstport", was.DstPort, is.DstPort},
+		{"listen", fmt.Sprint(was.Listen), fmt.Sprint(is.Listen)},
+		{"source-ports", sourcePorts(was), sourcePorts(is)},
 		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},
 		{"fastpath", was.FastPath, is.FastPath},
@@ -79,6 +81,13 @@ func onOff(on bool) string {
 		return "auto"
 	}
 	return "off"
+}
+
+func sourcePorts(g *model.Global) string {
+	if g.SourcePorts == [2]uint16{} {
+		return "the default"
+	}
+	return fmt.Sprintf("%d-%d", g.SourcePorts[0], g.SourcePorts[1])
 }
 
 func orNone(s string) string {

@@ -20,6 +20,8 @@ const (
 	MaxPorts = 4096
 	// MaxPeers bounds the remote VTEPs a switch knows, configured and learned together.
 	MaxPeers = 16384
+	// MaxListen bounds the UDP ports listened on.
+	MaxListen = underlay.MaxPorts
 	// MaxGroups bounds the multicast groups of a switch, each with a socket.
 	MaxGroups = 4096
 	// MaxWorkers is the kernel's limit of queues on one TAP device (MAX_TAP_QUEUES, tun.c).
@@ -40,6 +42,11 @@ type Config struct {
 	OtherLocal netip.Addr
 	// DstPort is the UDP port to listen on and to send to where a peer names no other. 0 means DefaultPort.
 	DstPort uint16
+	// Listen are further UDP ports to listen on. A source that is learned is answered at the port that it sent to.
+	Listen []uint16
+	// SourcePorts are the first and the last UDP source port of datagrams, of which 16 at most are used. Zeros mean 49152 to 65535, which RFC 7348 section
+	// 5 recommends.
+	SourcePorts [2]uint16
 	// Workers is the number of worker threads; 0 is one a CPU, at most MaxWorkers.
 	Workers int
 	// Offload allows virtio-net headers on TAPs and UDP GSO/GRO on the underlay, each where the kernel takes it.

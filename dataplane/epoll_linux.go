@@ -15,7 +15,7 @@ const (
 	// firstSocket and above are the sockets of the underlay: the worker's own first, then those of groups.
 	firstSocket = MaxPorts
 	// maxOwnSockets bounds a worker's own.
-	maxOwnSockets = 64
+	maxOwnSockets = families * MaxListen
 	// firstGroup is the socket of the group in slot 0.
 	firstGroup = firstSocket + maxOwnSockets
 	// maxSources bounds what one worker reads.

@@ -295,8 +295,9 @@ const learnedPeersPerTick = 1024
 
 // learnPeer finds or makes the peer of a source that the policy admits without naming it. Nil when there are too many already, or too many
 // new ones this second: its frames are forwarded, its MACs are not learned. Workers call it.
-func (s *Switch) learnPeer(a netip.Addr) *peer {
-	full := netip.AddrPortFrom(a, s.config.DstPort)
+//
+// It is known by the port that it sent to: who sends to 8472 listens there too.
+func (s *Switch) learnPeer(full netip.AddrPort) *peer {
 	if p := s.peers.find(full); p != nil {
 		return p
 	}

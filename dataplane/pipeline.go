@@ -245,7 +245,7 @@ func (w *worker) admit(f *frame, source netip.AddrPort) Reason {
 			case !f.domain.admits(source.Addr()):
 				c.refused = UnknownPeer
 			default:
-				c.peer = w.s.learnPeer(source.Addr())
+				c.peer = w.s.learnPeer(netip.AddrPortFrom(source.Addr(), w.arrival))
 			}
 		}
 	}

@@ -114,7 +114,10 @@ type Status struct {
 	// Locals are Local and, where there is one, the address of the other family.
 	Locals  []netip.Addr
 	DstPort uint16
-	Workers int
+	// Listen are all ports listened on, DstPort first; SourcePorts are the first and the last one that datagrams leave from.
+	Listen      []uint16
+	SourcePorts [2]uint16
+	Workers     int
 	// UnderlayInterface and UnderlayMTU are those that carry Local; empty and 0 when it is nowhere now.
 	UnderlayInterface string
 	UnderlayMTU       int

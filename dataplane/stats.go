@@ -104,6 +104,8 @@ func (s *Switch) Status() Status {
 	st := Status{
 		Local:             s.config.Local,
 		Locals:            s.config.Locals(),
+		Listen:            s.config.Ports(),
+		SourcePorts:       s.config.SourcePorts,
 		DstPort:           s.config.DstPort,
 		Workers:           len(s.workers),
 		UnderlayInterface: name,

@@ -120,7 +120,10 @@ func New(c Config) (*Switch, error) {
 		ports:   make(map[string]*portRecord),
 		groups:  make(map[netip.AddrPort]*group),
 	}
-	s.peers.dports.add(c.DstPort)
+	for _, port := range c.Ports() {
+		s.peers.dports.add(port)
+	}
+	s.sayFewSources()
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
 	if s.home, err = device.OpenNetNS(device.OwnNetNS); err != nil {
@@ -172,6 +175,9 @@ func (c *Config) complete() error {
 	}
 	if c.DstPort == 0 {
 		c.DstPort = DefaultPort
+	}
+	if err := c.completePorts(); err != nil {
+		return err
 	}
 	if c.Workers == 0 {
 		c.Workers = min(runtime.NumCPU(), MaxWorkers)

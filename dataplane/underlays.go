@@ -1,7 +1,9 @@
 package dataplane
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 
 	"vtepd/dataplane/underlay"
 )
@@ -26,6 +28,8 @@ func openUnderlays(c *Config) (underlays, error) {
 		u, err := underlay.Open(underlay.Config{
 			Local:         local,
 			Port:          c.DstPort,
+			MorePorts:     c.Listen,
+			SourceRange:   c.SourcePorts,
 			Receivers:     c.Workers,
 			Offload:       c.Offload,
 			TTL:           DefaultTTL,
@@ -55,6 +59,39 @@ func (u underlays) open() []*underlay.Sockets {
 func (u underlays) Close() {
 	for _, s := range u.open() {
 		s.Close()
+	}
+}
+
+// Ports lists the UDP ports listened on, DstPort first.
+func (c *Config) Ports() []uint16 { return append([]uint16{c.DstPort}, c.Listen...) }
+
+// completePorts checks the ports listened on and sent from, and fills in the defaults.
+func (c *Config) completePorts() error {
+	if c.SourcePorts == [2]uint16{} {
+		c.SourcePorts = [2]uint16{underlay.FirstSource, underlay.LastSource}
+	}
+	if c.SourcePorts[0] == 0 || c.SourcePorts[0] > c.SourcePorts[1] {
+		return fmt.Errorf("source ports %d-%d: is no range: %w", c.SourcePorts[0], c.SourcePorts[1], ErrInvalid)
+	}
+	// Who lists DstPort too says nothing new.
+	c.Listen = slices.DeleteFunc(slices.Clone(c.Listen), func(p uint16) bool { return p == c.DstPort })
+	slices.Sort(c.Listen)
+	c.Listen = slices.Compact(c.Listen)
+	if len(c.Listen) > 0 && c.Listen[0] == 0 {
+		return fmt.Errorf("listen: 0 is no UDP port: %w", ErrInvalid)
+	}
+	if n := len(c.Ports()); n > MaxListen {
+		return fmt.Errorf("%d ports to listen on: at most %d: %w", n, MaxListen, ErrInvalid)
+	}
+	return nil
+}
+
+// sayFewSources warns of a range of source ports that has no room for the usual number of sockets.
+func (s *Switch) sayFewSources() {
+	n := len(s.sockets[familyOf(s.config.Local)].SourcePorts())
+	if n < underlay.DefaultSourcePorts {
+		s.log.Warn("few source ports: the underlay sees as many flows, and spreads no wider over its paths",
+			"range", fmt.Sprintf("%d-%d", s.config.SourcePorts[0], s.config.SourcePorts[1]), "used", n, "usual", underlay.DefaultSourcePorts)
 	}
 }
 

@@ -71,7 +71,8 @@ type worker struct {
 	work       int // copies of the present batch
 	load       int // copies of a batch, the largest of late, fading
 	pace       pace
-	rxLimit    int // messages to ask the underlay for next
+	arrival    uint16 // UDP port of the socket of the present batch
+	rxLimit    int    // messages to ask the underlay for next
 	headerUsed int
 	fates      []fate
 	sent       []sent
@@ -156,7 +157,7 @@ func newWorker(s *Switch, id int) (*worker, error) {
 	}
 	for family, u := range s.sockets {
 		if u != nil {
-			w.rx = append(w.rx, u.Receiver(id))
+			w.rx = append(w.rx, u.ReceiversOf(id)...)
 			w.tx[family] = u.NewTransmitter()
 		}
 	}
@@ -311,6 +312,7 @@ func (w *worker) receiver(src source) *underlay.Receiver {
 // work that the last ones made.
 func (w *worker) serveUnderlay(r *underlay.Receiver) (more bool) {
 	limit := w.rxLimit
+	w.arrival = r.Port()
 	messages, err := r.Recv(limit)
 	if err != nil {
 		return false

@@ -32,7 +32,8 @@ var statusObject = &object{
 func (a *App) statusPage(s api.Status) {
 	t := table{}
 	t.row("vtepd", fmt.Sprintf("%s, pid %d, up %s", s.Version, s.PID, span(s.Uptime)))
-	underlay := fmt.Sprintf("%s port %d", strings.Join(s.Locals, " and "), s.DstPort)
+	ports := names(s.Listen, func(p uint16) string { return fmt.Sprint(p) })
+	underlay := fmt.Sprintf("%s port %s", strings.Join(s.Locals, " and "), strings.Join(ports, " and "))
 	if s.UnderlayInterface != "" {
 		underlay += fmt.Sprintf(", on %s, MTU %d", s.UnderlayInterface, s.UnderlayMTU)
 	} else {

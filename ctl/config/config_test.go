@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +234,20 @@ func TestLocals(t *testing.T) {
 	}
 }
 
+// TestPorts: what is listened on and sent from.
+func TestPorts(t *testing.T) {
+	f, err := Parse("f", []byte("local: 192.0.2.1\ndstport: 8472\nlisten: [4789, 8472]\nsource-ports: 50000-50999\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := f.Model.SwitchConfig(); c.DstPort != 8472 || !slices.Equal(c.Listen, []uint16{4789, 8472}) || c.SourcePorts != [2]uint16{50000, 50999} {
+		t.Errorf("the switch gets %d, %v, %v", c.DstPort, c.Listen, c.SourcePorts)
+	}
+	if f, err = Parse("f", []byte("local: 192.0.2.1\nsource-ports: 50000\n")); err != nil || f.Model.Global.SourcePorts != [2]uint16{50000, 50000} {
+		t.Errorf("one port: %v", err)
+	}
+}
+
 // TestFlood: what a VNI does not say it takes from the top level, and an empty list is none.
 func TestFlood(t *testing.T) {
 	f, err := Parse("f", []byte("local: 192.0.2.1\nflood: [unknown, broadcast]\nvnis:\n- {vni: 1}\n- {vni: 2, flood: []}\n- {vni: 3, flood: [multicast]}\n"+
@@ -326,6 +341,10 @@ func TestErrors(t *testing.T) {
 		{"group of this host", local + "vnis: [{vni: 42, group: 'ff01::100'}]\n", `2:25: group: "ff01::100" never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100`},
 		{"all hosts", local + "vnis: [{vni: 42, group: 224.0.0.1}]\n", `2:25: group: "224.0.0.1" is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100`},
 		{"group twice", local + "vnis: [{vni: 42, group: 239.1.1.1}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2}\n", "4:9: VNI 42 has the group 239.1.1.1 already: it takes one"},
+		{"listen twice", local + "listen: [8472, 4790, 8472]\n", "2:22: listen: port 8472 is listed twice: leave one away"},
+		{"listen 0", local + "listen: [0]\n", "2:10: listen: 0 is out of range: a UDP port is a number from 1 to 65535"},
+		{"source-ports", local + "source-ports: 9-8\n", `2:15: source-ports: "9-8" is a range that ends before it starts: write 8-9`},
+		{"source-ports, listened on", local + "listen: [4790]\nsource-ports: 4789-4790\n", "3:15: source-ports 4789-4790: vtepd listens on all of them: write a wider range"},
 		{"no local", "local: []\n", "1:8: an empty list: write an address of this host"},
 		{"local of one family", "local: [192.0.2.1, 192.0.2.11]\n", "1:20: 192.0.2.1 and 192.0.2.11 are both IPv4: there is room for one of each family"},
 		{"three locals", "local: [192.0.2.1, '2001:db8::1', 192.0.2.11]\n", "1:35: 3 addresses: there is room for one of each family, IPv4 and IPv6"},
@@ -458,7 +477,7 @@ func TestShipped(t *testing.T) {
 		t.Error(err)
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
-	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {

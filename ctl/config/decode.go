@@ -37,6 +37,8 @@ func (d *decoder) document(data []byte) error {
 		{"local", d.local},
 		scalar(d, "interface", model.ParsePortName, func(v string) { g.Interface = v }),
 		scalar(d, "dstport", model.ParsePort, func(v uint16) { g.DstPort = v }),
+		{"listen", d.listen},
+		scalar(d, "source-ports", model.ParsePortRange, func(v [2]uint16) { g.SourcePorts = v }),
 		scalar(d, "group-interface", model.ParsePortName, func(v string) { g.GroupInterface = v }),
 		scalar(d, "socket", ParseSocket, func(v string) { g.Socket = v }),
 		scalar(d, "fastpath", ParseFastPath, func(v model.FastPath) { g.FastPath = v }),
@@ -106,6 +108,18 @@ func (d *decoder) local(n ast.Node) error {
 		return d.errorAt(at, "%s", e.Msg)
 	}
 	return err
+}
+
+// listen takes a list of UDP ports.
+func (d *decoder) listen(n ast.Node) error {
+	return d.list(n, "listen", func(n ast.Node) error {
+		p, err := value(d, n, "listen", model.ParsePort)
+		if err == nil {
+			d.model.Global.Listen = append(d.model.Global.Listen, p)
+			d.places[fmt.Sprintf("listen/%d", p)] = d.at(n)
+		}
+		return err
+	})
 }
 
 // floodEntry is a line under static with the all-zero MAC: a peer of a VNI, or its group, by another name.

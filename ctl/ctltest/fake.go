@@ -480,7 +480,7 @@ func (s *Switch) Status() dataplane.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := dataplane.Status{
-		Local: s.Config.Local, Locals: s.Config.Locals(), DstPort: s.Config.DstPort, Workers: 2, UnderlayInterface: "eth0", UnderlayMTU: 1500,
+		Local: s.Config.Local, Locals: s.Config.Locals(), DstPort: s.Config.DstPort, Listen: s.Config.Ports(), SourcePorts: [2]uint16{49152, 65535}, Workers: 2, UnderlayInterface: "eth0", UnderlayMTU: 1500,
 		Offload: []dataplane.Capability{
 			{Name: "udp-gso", On: true}, {Name: "udp-gro", On: true},
 			{Name: "tap-uso", Reason: "port tap0: the kernel is older than 6.2"},

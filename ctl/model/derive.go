@@ -14,6 +14,8 @@ func (m *Model) SwitchConfig() dataplane.Config {
 		Local:              m.Global.Local,
 		OtherLocal:         m.Global.OtherLocal,
 		DstPort:            m.Global.DstPort,
+		Listen:             slices.Clone(m.Global.Listen),
+		SourcePorts:        m.Global.SourcePorts,
 		GroupInterface:     m.Global.GroupInterface,
 		Workers:            m.Global.Workers,
 		Offload:            m.Global.Offload,

@@ -1,8 +1,12 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"vtepd/dataplane"
 )
 
 // Locals lists the underlay addresses, the first one first; none while they are not known.
@@ -49,6 +53,28 @@ func (v *validation) local(a netip.Addr) {
 		v.add(Invalid("local", "%s is not the address of a host: write an address of this host", a))
 	case a.Is6() && a.IsLinkLocalUnicast():
 		v.add(Invalid("local", "%s is link-local, which needs an interface to be unique: write a global or unique local address", a))
+	}
+}
+
+// listen checks the UDP ports listened on and sent from.
+func (v *validation) listen() {
+	g := &v.m.Global
+	ports := append([]uint16{g.DstPort}, g.Listen...)
+	for i, p := range g.Listen {
+		if slices.Contains(g.Listen[:i], p) {
+			v.add(Invalid(fmt.Sprintf("listen/%d", p), "listen: port %d is listed twice: leave one away", p))
+		}
+	}
+	if len(ports) > dataplane.MaxListen {
+		v.add(Invalid("listen", "%d ports to listen on, dstport included, are more than the %d that a switch takes", len(ports), dataplane.MaxListen))
+	}
+	if r := g.SourcePorts; r != [2]uint16{} && int(r[1]-r[0]) < len(ports) {
+		for p := r[0]; slices.Contains(ports, p); p++ {
+			if p == r[1] {
+				v.add(Invalid("source-ports", "source-ports %d-%d: vtepd listens on all of them: write a wider range", r[0], r[1]))
+				break
+			}
+		}
 	}
 }
 

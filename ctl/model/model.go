@@ -50,6 +50,9 @@ type Global struct {
 	Local, OtherLocal netip.Addr
 	Interface         string
 	DstPort           uint16
+	// Listen are further ports to listen on. SourcePorts are the first and the last that datagrams leave from, zeros for the default.
+	Listen      []uint16
+	SourcePorts [2]uint16
 	// GroupInterface is where multicast groups are joined and sent to; empty is the interface that holds Local.
 	GroupInterface string
 	Socket         string

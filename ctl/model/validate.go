@@ -84,6 +84,7 @@ func (v *validation) global() {
 	if g.Settings.GBP.V && g.Settings.GPE.V {
 		v.add(Invalid("gpe", "gbp and gpe exclude each other: set one of them off here, and on in the VNIs that need it"))
 	}
+	v.listen()
 	if g.FastPath == FastPathOn {
 		v.add(Invalid("fastpath", "%s", ErrFastPath))
 	}

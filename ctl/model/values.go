@@ -49,6 +49,20 @@ func ParsePort(s string) (uint16, error) {
 	return uint16(n), err
 }
 
+// ParsePortRange reads a range of UDP ports: 49152-65535, or one port.
+func ParsePortRange(s string) ([2]uint16, error) {
+	first, last, isRange := strings.Cut(s, "-")
+	lo, err := ParsePort(strings.TrimSpace(first))
+	hi := lo
+	if err == nil && isRange {
+		hi, err = ParsePort(strings.TrimSpace(last))
+	}
+	if err == nil && hi < lo {
+		err = fmt.Errorf("%s is a range that ends before it starts: write %d-%d", quote(s), hi, lo)
+	}
+	return [2]uint16{lo, hi}, err
+}
+
 // ParseMTU reads an MTU in bytes.
 func ParseMTU(s string) (int, error) {
 	return parseNumber(s, "an MTU", minMTU, maxMTU)

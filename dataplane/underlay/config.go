@@ -35,9 +35,12 @@ const (
 	// until the NIC has sent it; 8 MiB let a full batch wait in the device queue.
 	transmitBuffer = 8 << 20
 
-	// RFC 7348 section 5 recommends the dynamic range of RFC 6335 for sources.
-	firstSourcePort = 49152
-	lastSourcePort  = 65535
+	// FirstSource and LastSource are the dynamic range of RFC 6335, which RFC
+	// 7348 section 5 recommends for sources.
+	FirstSource = 49152
+	LastSource  = 65535
+	// MaxPorts bounds the ports listened on.
+	MaxPorts = 32
 )
 
 // Refuse makes the package behave as a kernel that lacks an offload would. It
@@ -54,10 +57,17 @@ type Config struct {
 	Local netip.Addr
 	// Port is the UDP port listened on. 0: DefaultPort.
 	Port uint16
-	// Receivers is the number of receive sockets, one a worker. 0: one.
+	// MorePorts are further ports listened on, none of them Port and none twice.
+	MorePorts []uint16
+	// Receivers is the number of receive sockets for each port, one a worker. 0:
+	// one.
 	Receivers int
-	// SourcePorts is the size of the transmit pool. 0: DefaultSourcePorts.
+	// SourcePorts is the size of the transmit pool. 0: DefaultSourcePorts. There
+	// are fewer where the range below has no room for them.
 	SourcePorts int
+	// SourceRange is the first and the last source port of what is sent; the ports
+	// listened on are left out. Zeros: FirstSource and LastSource.
+	SourceRange [2]uint16
 	// Offload asks for UDP_SEGMENT and UDP_GRO where the kernel has them.
 	Offload bool
 	// ReceiveBuffer in bytes for each receive socket. 0: DefaultReceiveBuffer.
@@ -98,6 +108,9 @@ func (c *Config) normalise() error {
 	if c.SourcePorts == 0 {
 		c.SourcePorts = DefaultSourcePorts
 	}
+	if c.SourceRange == [2]uint16{} {
+		c.SourceRange = [2]uint16{FirstSource, LastSource}
+	}
 	if c.ReceiveBuffer == 0 {
 		c.ReceiveBuffer = DefaultReceiveBuffer
 	}
@@ -117,6 +130,10 @@ func (c *Config) normalise() error {
 		return fmt.Errorf("underlay: receivers %d: %w: must not be negative", c.Receivers, ErrConfig)
 	case c.SourcePorts < 0 || c.SourcePorts > MaxSourcePorts:
 		return fmt.Errorf("underlay: source ports %d: %w: must be 1 to %d", c.SourcePorts, ErrConfig, MaxSourcePorts)
+	case c.SourceRange[0] == 0 || c.SourceRange[0] > c.SourceRange[1]:
+		return fmt.Errorf("underlay: source ports %d to %d: %w: no range", c.SourceRange[0], c.SourceRange[1], ErrConfig)
+	case 1+len(c.MorePorts) > MaxPorts:
+		return fmt.Errorf("underlay: %d ports to listen on: %w: at most %d", 1+len(c.MorePorts), ErrConfig, MaxPorts)
 	case c.ReceiveBuffer < 0:
 		return fmt.Errorf("underlay: receive buffer %d: %w: must not be negative", c.ReceiveBuffer, ErrConfig)
 	}
@@ -127,6 +144,9 @@ func (c *Config) normalise() error {
 	}
 	return nil
 }
+
+// ports lists the ports listened on, Port first.
+func (c *Config) ports() []uint16 { return append([]uint16{c.Port}, c.MorePorts...) }
 
 // scopeID is the interface index behind an IPv6 zone, which may also be written
 // as a number.

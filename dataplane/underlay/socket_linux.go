@@ -100,8 +100,8 @@ func openReceiveSocket(c *Config, how sharing) (fd int, err error) {
 }
 
 // openTransmitSocket gives the bare error of bind(2), for the caller to try the
-// next port on EADDRINUSE.
-func openTransmitSocket(c *Config, port uint16, noChecksum bool) (fd int, err error) {
+// next port on EADDRINUSE. With shared the port may be another's that allows it.
+func openTransmitSocket(c *Config, port uint16, noChecksum, shared bool) (fd int, err error) {
 	if fd, err = newSocket(c); err != nil {
 		return -1, err
 	}
@@ -113,6 +113,9 @@ func openTransmitSocket(c *Config, port uint16, noChecksum bool) (fd int, err er
 	if err == nil {
 		setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, transmitBuffer)
 		err = transmitOptions(fd, c, noChecksum)
+	}
+	if err == nil && shared {
+		err = set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1, "SO_REUSEADDR")
 	}
 	if err == nil {
 		err = bind(fd, c.Local, port)

@@ -1,9 +1,11 @@
 package underlay
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -52,7 +54,11 @@ type Degradation struct {
 type pool struct {
 	fds   []int
 	ports []uint16
+	parts []portRange // of the range, one for each socket
 }
+
+// portRange is a range of ports: low <= port < high.
+type portRange struct{ low, high int }
 
 // Open binds everything. On failure nothing stays open.
 func Open(c Config) (*Sockets, error) {
@@ -68,19 +74,26 @@ func Open(c Config) (*Sockets, error) {
 }
 
 func (s *Sockets) open() error {
-	for i := range s.cfg.Receivers {
-		how := firstOfPort
-		if i > 0 {
-			how = moreOfPort
+	for p, port := range s.cfg.ports() {
+		c := s.cfg
+		c.Port = port
+		for i := range s.cfg.Receivers {
+			how, with := firstOfPort, (*Receiver)(nil)
+			if i > 0 {
+				how = moreOfPort
+			}
+			if p > 0 {
+				with = s.receivers[i]
+			}
+			r, err := openReceiver(&c, how, with)
+			if err != nil {
+				return err
+			}
+			s.receivers = append(s.receivers, r)
 		}
-		r, err := openReceiver(&s.cfg, how, nil)
-		if err != nil {
-			return err
-		}
-		s.receivers = append(s.receivers, r)
 	}
 	var err error
-	if s.checked, err = s.openPool(false); err != nil {
+	if s.checked, err = s.openPool(); err != nil {
 		return err
 	}
 	if s.errors, err = newErrorWatch(); err != nil {
@@ -161,22 +174,65 @@ func (s *Sockets) Local() netip.AddrPort { return netip.AddrPortFrom(s.cfg.Local
 // SourcePorts lists the ports of the transmit pool.
 func (s *Sockets) SourcePorts() []uint16 { return append([]uint16(nil), s.checked.ports...) }
 
-// Receivers is the number of receive sockets.
-func (s *Sockets) Receivers() int { return len(s.receivers) }
+// Receivers is the number of receive sockets for each port.
+func (s *Sockets) Receivers() int { return s.cfg.Receivers }
 
-// Receiver is the i-th receive socket, for the i-th worker.
+// Receiver is the i-th receive socket of Config.Port, for the i-th worker.
 func (s *Sockets) Receiver(i int) *Receiver { return s.receivers[i] }
 
+// ReceiversOf lists the i-th receive sockets of all ports, for the i-th worker,
+// that of Config.Port first. They read into the same memory: what one returned
+// is good until the next Recv of any.
+func (s *Sockets) ReceiversOf(i int) []*Receiver {
+	var list []*Receiver
+	for ; i < len(s.receivers); i += s.cfg.Receivers {
+		list = append(list, s.receivers[i])
+	}
+	return list
+}
+
 // openPool binds one transmit socket in each of SourcePorts equal parts of the
-// dynamic port range, so that also a router that hashes few bits of the source
-// port sees them differ.
-func (s *Sockets) openPool(noChecksum bool) (*pool, error) {
-	n := s.cfg.SourcePorts
+// range, so that also a router that hashes few bits of the source port sees them
+// differ. A range that is narrow or crowded gives fewer sockets, one at least.
+func (s *Sockets) openPool() (*pool, error) {
+	first := int(s.cfg.SourceRange[0])
+	span := int(s.cfg.SourceRange[1]) - first + 1
+	n := min(s.cfg.SourcePorts, span)
 	p := &pool{fds: make([]int, 0, n), ports: make([]uint16, 0, n)}
-	const span = lastSourcePort - firstSourcePort + 1
+	var full error
 	for i := range n {
-		low, high := firstSourcePort+span*i/n, firstSourcePort+span*(i+1)/n
-		fd, port, err := s.openTransmit(low, high, noChecksum)
+		part := portRange{first + span*i/n, first + span*(i+1)/n}
+		fd, port, err := s.openTransmit(part, false)
+		if errors.Is(err, unix.EADDRINUSE) {
+			full = err
+			continue
+		}
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		p.fds = append(p.fds, fd)
+		p.ports = append(p.ports, port)
+		p.parts = append(p.parts, part)
+	}
+	if len(p.fds) == 0 {
+		return nil, full
+	}
+	return p, nil
+}
+
+// openTwins binds a socket without checksums beside each of the pool: in the same
+// part, and where that is full to the very same port.
+func (s *Sockets) openTwins() (*pool, error) {
+	p := &pool{}
+	for i, part := range s.checked.parts {
+		fd, port, err := s.openTransmit(part, true)
+		if errors.Is(err, unix.EADDRINUSE) {
+			port = s.checked.ports[i]
+			if err = set(s.checked.fds[i], unix.SOL_SOCKET, unix.SO_REUSEADDR, 1, "SO_REUSEADDR"); err == nil {
+				fd, err = openTransmitSocket(&s.cfg, port, true, true)
+			}
+		}
 		if err != nil {
 			p.close()
 			return nil, err
@@ -187,24 +243,25 @@ func (s *Sockets) openPool(noChecksum bool) (*pool, error) {
 	return p, nil
 }
 
-// openTransmit binds a socket to a free port in [low, high). Chance comes
-// first, so that two VTEPs in one fabric do not use the same few ports; then
-// the part is walked, so that a crowded host is no reason to fail.
-func (s *Sockets) openTransmit(low, high int, noChecksum bool) (fd int, port uint16, err error) {
-	start := low + rand.IntN(high-low)
-	for i := range high - low {
-		port = uint16(low + (start-low+i)%(high-low))
-		if port == s.cfg.Port {
+// openTransmit binds a socket to a free port of a part. Chance comes first, so
+// that two VTEPs in one fabric do not use the same few ports; then the part is
+// walked, so that a crowded host is no reason to fail.
+func (s *Sockets) openTransmit(part portRange, noChecksum bool) (fd int, port uint16, err error) {
+	err = unix.EADDRINUSE
+	start := rand.IntN(part.high - part.low)
+	for i := range part.high - part.low {
+		port = uint16(part.low + (start+i)%(part.high-part.low))
+		if slices.Contains(s.cfg.ports(), port) {
 			continue
 		}
-		fd, err = openTransmitSocket(&s.cfg, port, noChecksum)
+		fd, err = openTransmitSocket(&s.cfg, port, noChecksum, false)
 		if err != unix.EADDRINUSE {
 			break
 		}
 	}
 	if err != nil {
 		return -1, 0, fmt.Errorf("underlay: transmit socket %v, ports %d to %d: %w",
-			s.cfg.Local, low, high-1, explainBind(err, s.cfg.Local, port))
+			s.cfg.Local, part.low, part.high-1, explainBind(err, s.cfg.Local, port))
 	}
 	return fd, port, nil
 }
@@ -229,7 +286,7 @@ func (s *Sockets) twins() (*pool, error) {
 	if s.closed {
 		return nil, unix.EBADF
 	}
-	p, err := s.openPool(true)
+	p, err := s.openTwins()
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func TestSourcePortsAreSpread(t *testing.T) {
 		t.Fatalf("%d ports, want 8", len(ports))
 	}
 	for i, p := range ports {
-		low := firstSourcePort + 2048*i
+		low := FirstSource + 2048*i
 		if int(p) < low || int(p) >= low+2048 {
 			t.Errorf("port %d is %d, want it in %d..%d", i, p, low, low+2047)
 		}

@@ -120,7 +120,7 @@ func TestRunsAndShapes(t *testing.T) {
 							if d.tos != sh.class.TOS {
 								t.Errorf("%s: TOS %#x, want %#x", sh.name, d.tos, sh.class.TOS)
 							}
-							if d.source.Addr() != a.cfg.Local || d.source.Port() < firstSourcePort {
+							if d.source.Addr() != a.cfg.Local || d.source.Port() < FirstSource {
 								t.Errorf("%s: from %v", sh.name, d.source)
 							}
 						}
