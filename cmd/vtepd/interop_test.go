@@ -122,18 +122,14 @@ func sweep(t *testing.T, from *lab.Host, to netip.Addr, mtu int) {
 	defer p.close()
 	largest := mtu - p.headers()
 	p.dontFragment(true)
-	for size := smallestPing; size <= largest; size++ {
-		p.ping(size)
-	}
+	p.each(smallestPing, largest)
 	for size := largest + 1; size <= largest+64; size++ {
-		if err := p.send(size); err != unix.EMSGSIZE {
+		if _, err := p.send(size); err != unix.EMSGSIZE {
 			t.Errorf("%s: ping of %d bytes with DF: %v, want %v", to, size, err, unix.EMSGSIZE)
 		}
 	}
 	p.dontFragment(false)
-	for size := smallestPing; size <= 2*mtu+64; size++ {
-		p.ping(size)
-	}
+	p.each(smallestPing, 2*mtu+64)
 	for _, size := range []int{8972, 20001, 65507} {
 		if to.Is4() {
 			p.ping(size)
@@ -141,6 +137,19 @@ func sweep(t *testing.T, from *lab.Host, to netip.Addr, mtu int) {
 	}
 	if p.lost > maxLost {
 		t.Errorf("%s: %d requests or answers were lost", to, p.lost)
+	}
+}
+
+// each pings with every size from one to another, some at a time.
+func (p *pinger) each(from, to int) {
+	p.t.Helper()
+	const window = 16
+	var sizes []int
+	for size := from; size <= to; size++ {
+		if sizes = append(sizes, size); len(sizes) == window || size == to {
+			p.ping(sizes...)
+			sizes = sizes[:0]
+		}
 	}
 }
 

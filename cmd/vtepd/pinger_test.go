@@ -1,10 +1,11 @@
 package main_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,7 +23,6 @@ type pinger struct {
 	to       netip.Addr
 	sockaddr unix.Sockaddr
 	id, seq  uint16
-	request  []byte
 	buf      []byte
 	lost     int // requests without an answer
 }
@@ -96,10 +96,10 @@ func (p *pinger) tos(tos uint8) {
 	}
 }
 
-// send sends a request with size bytes of data.
-func (p *pinger) send(size int) error {
+// send sends a request with size bytes of data, and returns what an answer has to have behind its type, code and checksum.
+func (p *pinger) send(size int) (echo []byte, err error) {
 	p.seq++
-	r := append(p.request[:0], make([]byte, icmpHeader)...)
+	r := make([]byte, icmpHeader, icmpHeader+size)
 	r[0] = 8
 	if p.to.Is6() {
 		r[0] = 128
@@ -110,45 +110,57 @@ func (p *pinger) send(size int) error {
 	if p.to.Is4() { // of ICMPv6 the kernel writes it
 		binary.BigEndian.PutUint16(r[2:], ^encaptest.ReferenceSum(r, 0))
 	}
-	p.request = r
-	return unix.Sendto(p.fd, r, 0, p.sockaddr)
+	return r[4:], unix.Sendto(p.fd, r, 0, p.sockaddr)
 }
 
-// ping sends a request and fails the test when the answer does not come, or is not what was sent.
-func (p *pinger) ping(size int) {
+// ping sends a request of each size, all at once, and fails the test when an answer does not come, or is not what was sent.
+func (p *pinger) ping(sizes ...int) {
 	p.t.Helper()
 	for range pingTries {
-		if err := p.send(size); err != nil {
-			p.t.Fatalf("%s: ping of %d bytes: %v", p.to, size, err)
-		}
-		if reply, ok := p.reply(); ok {
-			if !bytes.Equal(reply, p.request[icmpHeader:]) {
-				p.t.Fatalf("%s: ping of %d bytes came back changed", p.to, size)
+		waiting := map[string]int{}
+		for _, size := range sizes {
+			echo, err := p.send(size)
+			if err != nil {
+				p.t.Fatalf("%s: ping of %d bytes: %v", p.to, size, err)
 			}
+			waiting[string(echo)] = size
+		}
+		p.answers(waiting)
+		sizes = slices.Collect(maps.Values(waiting))
+		if len(sizes) == 0 {
 			return
 		}
-		p.lost++
+		p.lost += len(sizes)
 	}
-	p.t.Fatalf("%s: ping of %d bytes: no answer in %d tries", p.to, size, pingTries)
+	p.t.Fatalf("%s: pings of %d bytes: no answer in %d tries", p.to, sizes, pingTries)
 }
 
-// reply waits for the answer to the last request and returns its data, borrowed until the next call.
-func (p *pinger) reply() (data []byte, ok bool) {
-	for end := time.Now().Add(pingPatience); time.Now().Before(end); {
+// answers takes out of waiting what is answered, until nothing is left or an answer takes too long. An answer that was changed on its way fails the test.
+func (p *pinger) answers(waiting map[string]int) {
+	p.t.Helper()
+	for end := time.Now().Add(pingPatience); len(waiting) > 0 && time.Now().Before(end); {
 		n, _, err := unix.Recvfrom(p.fd, p.buf, 0)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return nil, false
+			return
 		}
 		b, answer := p.buf[:n], byte(129)
 		if p.to.Is4() {
 			b, answer = b[int(b[0]&15)*4:], 0
 		}
-		if len(b) >= icmpHeader && b[0] == answer && bytes.Equal(b[4:icmpHeader], p.request[4:icmpHeader]) {
-			return b[icmpHeader:], true
+		if len(b) < icmpHeader || b[0] != answer || binary.BigEndian.Uint16(b[4:]) != p.id {
+			continue
+		}
+		if _, asked := waiting[string(b[4:])]; asked {
+			delete(waiting, string(b[4:]))
+			continue
+		}
+		for echo := range waiting {
+			if echo[:4] == string(b[4:icmpHeader]) {
+				p.t.Fatalf("%s: ping of %d bytes came back changed", p.to, waiting[echo])
+			}
 		}
 	}
-	return nil, false
 }
