@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -336,28 +337,28 @@ func (d *decoder) ports(n ast.Node) error {
 
 // trunk takes a list of VLAN IDs and ranges: [10, 20-30].
 func (d *decoder) trunk(n ast.Node, key string, p *model.Port) error {
-	var all []string
+	var listed [model.MaxVID + 1]bool
+	var trunk []uint16
 	err := d.list(n, "trunk", func(n ast.Node) error {
 		vids, err := value(d, n, "trunk", model.ParseVIDs)
 		if err != nil {
 			return err
 		}
 		for _, vid := range vids {
-			at := fmt.Sprintf("%s/trunk/%d", key, vid)
-			if _, twice := d.places[at]; twice {
+			if listed[vid] {
 				return d.errorf(n, "trunk: VLAN %d is listed twice: leave one away", vid)
 			}
-			d.places[at] = d.at(n)
-			all = append(all, fmt.Sprint(vid))
+			listed[vid] = true
 		}
+		d.trunks.put(key+"/trunk", vids, d.at(n))
+		trunk = append(trunk, vids...)
 		return nil
 	})
-	if err == nil && len(all) == 0 {
+	if err == nil && len(trunk) == 0 {
 		return d.errorf(n, "trunk: an empty list: name its VLANs, or write vni or access")
 	}
-	if err == nil {
-		p.Trunk, err = model.ParseVIDs(strings.Join(all, ","))
-	}
+	slices.Sort(trunk)
+	p.Trunk = trunk
 	return err
 }
 

@@ -22,6 +22,7 @@ type File struct {
 	Model *model.Model
 
 	places map[string]place
+	trunks trunkPlaces
 }
 
 // place is a line and a column, both from 1.
@@ -76,12 +77,12 @@ func Parse(name string, data []byte) (*File, error) {
 	}
 	// Some editors begin UTF-8 text with a byte order mark, which YAML allows (YAML 1.2.2 section 5.2).
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	d := decoder{file: name, model: model.New(), places: map[string]place{}}
+	d := decoder{file: name, model: model.New(), places: map[string]place{}, trunks: trunkPlaces{}}
 	if err := d.document(data); err != nil {
 		return nil, err
 	}
 	d.model.Normalize()
-	f := &File{Name: name, Model: d.model, places: d.places}
+	f := &File{Name: name, Model: d.model, places: d.places, trunks: d.trunks}
 	return f, f.Check()
 }
 
@@ -114,7 +115,11 @@ func (f *File) Locate(err error) error {
 // place: that of the list it would be in tells nothing.
 func (f *File) locate(e *model.Error) *Error {
 	for path := e.Path; ; {
-		if p, ok := f.places[path]; ok {
+		p, ok := f.places[path]
+		if !ok {
+			p, ok = f.trunks.find(path)
+		}
+		if ok {
 			return &Error{File: f.Name, Line: p.line, Column: p.column, Msg: e.Msg}
 		}
 		i := strings.LastIndexByte(path, '/')

@@ -27,6 +27,7 @@ type decoder struct {
 	file   string
 	model  *model.Model
 	places map[string]place
+	trunks trunkPlaces
 }
 
 // root parses data and returns the mapping at its top; nil when the file is empty.

@@ -49,6 +49,8 @@ type validation struct {
 	staticKeys []StaticKey
 	// declared holds every VNI; nil until somebody asks.
 	declared map[uint32]struct{}
+	// shared is what sharedVNIs found; nil until somebody asks.
+	shared map[uint32]bool
 }
 
 // declares says whether a VNI is declared.
@@ -218,24 +220,13 @@ func (v *validation) port(name string, p *Port) {
 	if p.VNI != 0 && !v.declares(p.VNI) {
 		v.add(NotFound(path+"/vni", "port %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", name, p.VNI, v.nearVNI(p.VNI)))
 	}
-	v.vid(path+"/access", name, p.Access)
-	v.vid(path+"/native", name, p.Native)
-	seen := map[uint32]uint16{}
-	if n, ok := v.m.VLANs[p.Native]; ok && p.Native != 0 {
-		seen[n] = p.Native
+	if p.Access != 0 && !v.hasVLAN(p.Access) {
+		v.unknownVLAN(path+"/access", name, p.Access)
 	}
-	for _, vid := range p.Trunk {
-		at := fmt.Sprintf("%s/trunk/%d", path, vid)
-		v.vid(at, name, vid)
-		n, ok := v.m.VLANs[vid]
-		if !ok || vid == p.Native {
-			continue
-		}
-		if other, twice := seen[n]; twice {
-			v.add(Invalid(at, "port %s: VLANs %d and %d are both VNI %d, which a trunk can call by one VLAN only: leave one away", name, min(vid, other), max(vid, other), n))
-		}
-		seen[n] = vid
+	if p.Native != 0 && !v.hasVLAN(p.Native) {
+		v.unknownVLAN(path+"/native", name, p.Native)
 	}
+	v.trunk(path, name, p)
 	for i, a := range p.Addresses {
 		if slices.Contains(p.Addresses[:i], a) {
 			v.add(Exists(path+"/addresses/"+a.String(), "port %s: address %s is listed twice: leave one away", name, a))
@@ -243,14 +234,53 @@ func (v *validation) port(name string, p *Port) {
 	}
 }
 
-// vid checks that a VLAN that a port names is declared; 0 names none.
-func (v *validation) vid(path, port string, vid uint16) {
-	if vid == 0 {
-		return
+// trunk checks the VLANs of a trunk. A thousand trunks may have four thousand each: nothing is built for one that is right.
+func (v *validation) trunk(path, name string, p *Port) {
+	shared := v.sharedVNIs()
+	seen := map[uint32]uint16{}
+	if n, ok := v.m.VLANs[p.Native]; ok && p.Native != 0 {
+		seen[n] = p.Native
 	}
-	if _, ok := v.m.VLANs[vid]; !ok {
-		v.add(NotFound(path, "port %s names undeclared VLAN %d: declare it under vlans, or with vtepctl vlan add", port, vid))
+	for _, vid := range p.Trunk {
+		n, ok := v.m.VLANs[vid]
+		if !ok {
+			v.unknownVLAN(fmt.Sprintf("%s/trunk/%d", path, vid), name, vid)
+			continue
+		}
+		if vid == p.Native || !shared[n] {
+			continue
+		}
+		if other, twice := seen[n]; twice {
+			v.add(Invalid(fmt.Sprintf("%s/trunk/%d", path, vid), "port %s: VLANs %d and %d are both VNI %d, which a trunk can call by one VLAN only: leave one away",
+				name, min(vid, other), max(vid, other), n))
+		}
+		seen[n] = vid
 	}
+}
+
+func (v *validation) hasVLAN(vid uint16) bool {
+	_, ok := v.m.VLANs[vid]
+	return ok
+}
+
+// unknownVLAN reports a VLAN that a port names and nobody declares.
+func (v *validation) unknownVLAN(path, port string, vid uint16) {
+	v.add(NotFound(path, "port %s names undeclared VLAN %d: declare it under vlans, or with vtepctl vlan add", port, vid))
+}
+
+// sharedVNIs are the VNIs that several VLANs name.
+func (v *validation) sharedVNIs() map[uint32]bool {
+	if v.shared == nil {
+		v.shared = map[uint32]bool{}
+		once := make(map[uint32]bool, len(v.m.VLANs))
+		for _, n := range v.m.VLANs {
+			if once[n] {
+				v.shared[n] = true
+			}
+			once[n] = true
+		}
+	}
+	return v.shared
 }
 
 // nearVNI names the declared VNIs when they are few: most mistakes are a digit.
