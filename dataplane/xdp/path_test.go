@@ -3,8 +3,6 @@ package xdp
 import (
 	"fmt"
 	"testing"
-
-	"vtepd/bench/lab"
 )
 
 // mtu leaves room for the outer headers on an underlay of 1500 bytes.
@@ -27,13 +25,12 @@ func TestPaths(t *testing.T) {
 				for _, kind := range []string{"tap", "veth"} {
 					word := map[bool]string{false: "4", true: "6"}[ipv6] + map[bool]string{false: "-whole", true: "-wire"}[wire]
 					t.Run(fmt.Sprintf("%s%s-%s", kind, word, [...]string{"auto", "tcx", "xdp"}[decap]), func(t *testing.T) {
-						l := lab.New(t)
 						a, b := newSides(t, ipv6, wire, func(o *Options, _ *Domain) { o.Decap = decap })
 						var sa, sb *station
 						if kind == "tap" {
 							sa, sb = a.tap("tap0", mtu(ipv6)), b.tap("tap0", mtu(ipv6))
 						} else {
-							sa, sb = a.veth(l, "wa", mtu(ipv6)), b.veth(l, "wb", mtu(ipv6))
+							sa, sb = a.veth("wa", mtu(ipv6)), b.veth("wb", mtu(ipv6))
 						}
 						meet(sa, sb)
 						carries(t, sa, sb, wire)

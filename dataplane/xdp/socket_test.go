@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"vtepd/bench/lab"
 )
 
 // reader is a packet socket on a port, as user space has it.
@@ -72,9 +70,8 @@ var (
 //
 //	workload ── veth ── packet socket, slow_only, vtepd_device ── underlay
 func TestSocketFilter(t *testing.T) {
-	l := lab.New(t)
 	a, b := newSides(t, false, false, func(o *Options, _ *Domain) { o.Alone = false })
-	sa, sb := a.veth(l, "wa", 1450), b.veth(l, "wb", 1450)
+	sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
 	meet(sa, sb)
 	rb := b.reader(sb.port.Ifindex)
 	rb.filter(b.f)
@@ -134,9 +131,8 @@ func TestSocketFilter(t *testing.T) {
 
 // TestLearnEvents wants unknown sources to be told of, within the budget.
 func TestLearnEvents(t *testing.T) {
-	l := lab.New(t)
 	a, b := newSides(t, false, false, func(o *Options, _ *Domain) { o.LearnEvents = 3 })
-	sa, sb := a.veth(l, "wa", 1450), b.veth(l, "wb", 1450)
+	sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
 	meet(sa, sb)
 	if err := sa.ping(sb.host.Overlay4()); err != nil {
 		t.Fatal(err)

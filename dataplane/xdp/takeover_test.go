@@ -82,7 +82,6 @@ func TestTakeover(t *testing.T) {
 
 func takeover(t *testing.T, kind string, decap DecapMode) {
 	dir := pinDir(t)
-	l := lab.New(t)
 	var options Options
 	a, b := newSides(t, false, true, func(o *Options, _ *Domain) {
 		o.Decap = decap
@@ -95,7 +94,7 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 	if kind == "tap" {
 		sa, sb = a.tap("tap0", 1450), b.tap("tap0", 1450)
 	} else {
-		sa, sb = a.veth(l, "wa", 1450), b.veth(l, "wb", 1450)
+		sa, sb = a.veth("wa", 1450), b.veth("wb", 1450)
 	}
 	meet(sa, sb)
 	static := Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 1}, ToPeer: true, Index: peerIndex, Static: true, Seen: 12}

@@ -26,6 +26,7 @@ const (
 // side is one host with a fast path and nobody in user space: what the programs do not carry goes nowhere.
 type side struct {
 	t    *testing.T
+	lab  *lab.Lab
 	host *lab.Host
 	wire lab.End
 	f    *FastPath
@@ -57,7 +58,7 @@ func newSides(t *testing.T, ipv6, wire bool, change func(*Options, *Domain)) (a,
 	if wire {
 		link.OffloadsOff()
 	}
-	a, b = &side{t: t, host: ha, wire: link.A, next: portIndex}, &side{t: t, host: hb, wire: link.B, next: portIndex}
+	a, b = &side{t: t, lab: l, host: ha, wire: link.A, next: portIndex}, &side{t: t, lab: l, host: hb, wire: link.B, next: portIndex}
 	a.start(b, ipv6, change)
 	b.start(a, ipv6, change)
 	t.Cleanup(func() { // before the lab goes
@@ -151,9 +152,9 @@ func (s *side) tap(name string, mtu int) *station {
 }
 
 // veth makes a port with a workload in a namespace of its own behind it.
-func (s *side) veth(l *lab.Lab, name string, mtu int) *station {
+func (s *side) veth(name string, mtu int) *station {
 	s.t.Helper()
-	w := l.Workload(s.host, name, "v"+name, mtu)
+	w := s.lab.Workload(s.host, name, "v"+name, mtu)
 	st := &station{side: s, host: w, dev: "eth0", mac: w.MAC("eth0")}
 	st.port = Port{Index: s.next, Ifindex: s.host.Index("v" + name), Kind: Veth, MaxFrame: mtu + 14, Untagged: testVNI, PeerMAC: [6]byte(st.mac)}
 	st.put(Ingress)
