@@ -38,6 +38,8 @@ const (
 	keepFrame = 0xffffffff // of a socket filter
 )
 
+func peerAddr() netip.AddrPort { return netip.AddrPortFrom(remote4, testPort) }
+
 // bench is a fast path that nothing is attached to.
 type bench struct {
 	*FastPath
