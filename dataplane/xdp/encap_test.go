@@ -207,10 +207,7 @@ func TestSourcePorts(t *testing.T) {
 // TestMark has the filter keep a frame that was given back to user space.
 func TestMark(t *testing.T) {
 	b := newBench(t, func(o *Options, _ *Domain) { o.Alone = false })
-	var s programsSettings
-	if err := b.objects.Settings.Get(&s); err != nil {
-		t.Fatal(err)
-	}
+	s := b.loaded()
 	frame := known().frame(macB, macA)
 	for _, c := range []struct{ mark, want uint32 }{{0, 0}, {s.Mark, keepFrame}, {s.Mark ^ 2, 0}} {
 		answer, _, _ := b.run(b.objects.SlowOnly, asSocket(frame), skb{Mark: c.mark})

@@ -324,7 +324,7 @@ inline_always int from_underlay(struct __sk_buff *skb)
 	__u8 *data = (void *)(unsigned long)skb->data;
 
 	if ((void *)(meta + 1) <= (void *)data && meta->magic == UNWRAPPED_MAGIC)
-		return unwrapped_frame(skb, meta->vni);
+		return meta->instance == settings.instance ? unwrapped_frame(skb, meta->vni) : TCX_NEXT;
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
 		return TCX_NEXT;
 	if (skb->protocol == be16(ETH_IP4))
@@ -355,6 +355,7 @@ inline_always int lay_bare(struct xdp_md *ctx, bool ipv6, __u32 total)
 	if ((void *)(meta + 1) > (void *)data || data + ETH_LEN + IP4_LEN > end)
 		goto back;
 	meta->magic = UNWRAPPED_MAGIC;
+	meta->instance = settings.instance;
 	meta->vni = l.vni;
 	if (l.ecn >= 0) {
 		__u16 *field = (__u16 *)(data + ETH_LEN), old = *field;

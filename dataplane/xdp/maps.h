@@ -32,6 +32,7 @@ struct settings {
 	__u32 mark; /* of frames given back to user space */
 	__u32 switch_family; /* adjust_room can change IPv4 into IPv6 when it decapsulates, and back */
 	__u32 alone; /* no packet socket reads the ports */
+	__u32 instance; /* tells the programs of several processes on one device apart */
 };
 
 volatile const struct settings settings = {};
@@ -178,6 +179,7 @@ struct judgement {
  */
 struct unwrapped {
 	__u32 magic;
+	__u32 instance;
 	__u32 vni;
 };
 

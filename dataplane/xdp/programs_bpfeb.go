@@ -106,6 +106,7 @@ type programsSettings struct {
 	Mark         uint32
 	SwitchFamily uint32
 	Alone        uint32
+	Instance     uint32
 }
 
 type programsSourceKey struct {

@@ -56,7 +56,7 @@ func TestRandomFrames(t *testing.T) {
 		} else if answer != nextTCX || !bytes.Equal(out, data) {
 			t.Fatalf("underlay: answer %d\n%x\n%x", int32(answer), data, out)
 		}
-		if answer, _, out := b.run(b.objects.VtepdBare, data, nil); answer != passXDP || !bytes.Equal(out, data) && !sameInner(data, out[8:]) {
+		if answer, _, out := b.run(b.objects.VtepdBare, data, nil); answer != passXDP || !bytes.Equal(out, data) && !sameInner(data, out[12:]) {
 			t.Fatalf("XDP: answer %d\n%x\n%x", int32(answer), data, out)
 		}
 		if answer, _, _ := b.run(b.objects.SlowOnly, asSocket(data), nil); answer != 0 && answer != keepFrame {

@@ -14,18 +14,17 @@ import (
 
 // What the table tests know: everything happens on loopback, the only device that a test run of the current namespace is sure to have.
 var (
-	macA      = [6]byte{2, 0, 0, 0, 0, 0xa} // at port 0
-	macB      = [6]byte{2, 0, 0, 0, 0, 0xb} // behind peer 0 (IPv4)
-	macC      = [6]byte{2, 0, 0, 0, 0, 0xc} // behind peer 1 (IPv6)
-	macD      = [6]byte{2, 0, 0, 0, 0, 0xd} // at port 1
-	macE      = [6]byte{2, 0, 0, 0, 0, 0xe} // static, behind peer 0
-	macF      = [6]byte{2, 0, 0, 0, 0, 0xf} // at port 2
-	macNone   = [6]byte{2, 0, 0, 0, 0, 0x99}
-	local4    = netip.MustParseAddr("192.0.2.1")
-	local6    = netip.MustParseAddr("2001:db8::1")
-	remote4   = netip.MustParseAddr("192.0.2.2")
-	remote6   = netip.MustParseAddr("2001:db8::2")
-	stranger4 = netip.MustParseAddr("192.0.2.99")
+	macA    = [6]byte{2, 0, 0, 0, 0, 0xa} // at port 0
+	macB    = [6]byte{2, 0, 0, 0, 0, 0xb} // behind peer 0 (IPv4)
+	macC    = [6]byte{2, 0, 0, 0, 0, 0xc} // behind peer 1 (IPv6)
+	macD    = [6]byte{2, 0, 0, 0, 0, 0xd} // at port 1
+	macE    = [6]byte{2, 0, 0, 0, 0, 0xe} // static, behind peer 0
+	macF    = [6]byte{2, 0, 0, 0, 0, 0xf} // at port 2
+	macNone = [6]byte{2, 0, 0, 0, 0, 0x99}
+	local4  = netip.MustParseAddr("192.0.2.1")
+	local6  = netip.MustParseAddr("2001:db8::1")
+	remote4 = netip.MustParseAddr("192.0.2.2")
+	remote6 = netip.MustParseAddr("2001:db8::2")
 )
 
 const (
@@ -87,6 +86,15 @@ func newBench(t testing.TB, change func(*Options, *Domain)) *bench {
 		{VNI: testVNI, MAC: macF, Index: 2},
 	}))
 	return b
+}
+
+// loaded is what the programs hold as constants.
+func (b *bench) loaded() (s programsSettings) {
+	b.t.Helper()
+	if err := b.objects.Settings.Get(&s); err != nil {
+		b.t.Fatal(err)
+	}
+	return s
 }
 
 // count reads the verdicts counted so far.

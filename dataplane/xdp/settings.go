@@ -3,8 +3,10 @@ package xdp
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 )
 
 // Defaults of Options.
@@ -50,6 +52,7 @@ func (o *Options) settings(switchFamily bool) (programsSettings, error) {
 		SourceCount: uint32(o.SourcePorts[1]) - uint32(o.SourcePorts[0]) + 1,
 		LearnBudget: uint32(o.LearnEvents),
 		Mark:        rand.Uint32() | 1,
+		Instance:    o.instance(),
 	}
 	if o.SourcePorts[1] < o.SourcePorts[0] || o.SourcePorts[0] == 0 {
 		return s, fmt.Errorf("source ports %d-%d: %w", o.SourcePorts[0], o.SourcePorts[1], ErrInvalid)
@@ -88,6 +91,16 @@ func (o *Options) settings(switchFamily bool) (programsSettings, error) {
 		s.UdpPorts[i] = wire16(p)
 	}
 	return s, nil
+}
+
+// instance is the same for a process and for the next one that takes over from it.
+func (o *Options) instance() uint32 {
+	if o.PinDir == "" {
+		return rand.Uint32()
+	}
+	h := fnv.New32a()
+	h.Write([]byte(filepath.Clean(o.PinDir)))
+	return h.Sum32()
 }
 
 // words is an address as the programs hold it: 16 bytes in network byte order, IPv4 as ::ffff:a.b.c.d.

@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -350,5 +351,40 @@ func TestAuto(t *testing.T) {
 		if n, want := a.programs(a.host.Index(a.wire.Name)), len(a.f.Attachments()); n != want {
 			t.Errorf("wire %v: %d programs, %d attachments", wire, n, want)
 		}
+	}
+}
+
+// TestTwoInstances has two processes share hosts and wire, by UDP port; where XDP is used, one of them has it.
+func TestTwoInstances(t *testing.T) {
+	for _, wire := range []bool{false, true} {
+		t.Run(fmt.Sprintf("wire-%v", wire), func(t *testing.T) {
+			a, b := newSides(t, false, wire, nil)
+			sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
+			meet(sa, sb)
+			second := func(s *side) *side {
+				other := *s
+				other.f, other.next = nil, portIndex
+				return &other
+			}
+			a2, b2 := second(a), second(b)
+			change := func(o *Options, _ *Domain) { o.Ports = []uint16{testPort + 1} }
+			a2.start(b2, false, change)
+			b2.start(a2, false, change)
+			for _, s := range []*side{a2, b2} {
+				t.Cleanup(func() { s.f.Close() })
+				p := Peer{Index: peerIndex, Ifindex: s.host.Index(s.wire.Name), MaxFrame: 1464}
+				p.NextHop = map[*side]netip.Addr{a2: b.host.Underlay4(), b2: a.host.Underlay4()}[s]
+				p.Addr = netip.AddrPortFrom(p.NextHop, testPort+1)
+				if err := s.f.PutPeer(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sa2, sb2 := a2.veth("xa", 1450), b2.veth("xb", 1450)
+			meet(sa2, sb2)
+			carries(t, sa, sb, wire)
+			carries(t, sa2, sb2, wire)
+			balanced(t, sa, sb)
+			balanced(t, sa2, sb2)
+		})
 	}
 }
