@@ -196,6 +196,23 @@ func (m *model) learn(vni uint32, mac MAC, d Dest) {
 	}
 }
 
+// touch is learning at a tick that may be past, which makes and moves nothing.
+func (m *model) touch(vni uint32, mac MAC, d Dest, seen Tick) {
+	m.op = fmt.Sprintf("touch vni %d %v %v at %d, now %d", vni, mac, d, seen, m.now)
+	e := m.entries[mkey{vni, mac}] // swept or not
+	want := e != nil && d != None && e.Dest == d && e.State == Dynamic && seen > e.Seen
+	if want {
+		a := m.vnis[vni].Ageing
+		want = a == 0 || seen-e.Seen <= a
+	}
+	if got := m.table.Touch(vni, mac, d, seen); got != want {
+		m.fatalf("%v, want %v", got, want)
+	}
+	if want {
+		e.Seen = seen
+	}
+}
+
 func (m *model) put(e Entry, mode PutMode) {
 	m.op = fmt.Sprintf("put %+v mode %d at %d", e, mode, m.now)
 	m.forVNI, m.forDest = e.VNI, e.Dest
@@ -437,6 +454,8 @@ func (m *model) run(ops []byte) {
 		switch op := take(); op % 32 {
 		default:
 			m.learn(vni(), mac(), dest())
+		case 15:
+			m.touch(vni(), mac(), dest(), m.now-Tick(take()%8))
 		case 16, 17, 18:
 			m.lookup(vni(), mac())
 		case 19, 20:

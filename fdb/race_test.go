@@ -113,6 +113,10 @@ func TestConcurrent(t *testing.T) {
 			t.Errorf("get shows %+v", e)
 		}
 	})
+	loop(func(r *rand.Rand) {
+		v, m := r.IntN(vnis), r.IntN(macs)
+		table.Touch(ids[v], 0x020000000000|MAC(m), right(v, m, r.Uint32()&1), now())
+	})
 	loop(func(*rand.Rand) {
 		time.Sleep(time.Millisecond)
 		clock.Add(1)
