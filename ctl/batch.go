@@ -128,6 +128,10 @@ func (b *batch) blame(op *Op) int {
 			if slices.Contains(c.Statics, op.key) {
 				return i
 			}
+		case "set":
+			if c.Global {
+				return i
+			}
 		}
 	}
 	return -1

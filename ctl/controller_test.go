@@ -335,7 +335,11 @@ func TestReload(t *testing.T) {
 		{name: "socket", replaces: []string{"\nvlans", "\nsocket: /x\nvlans"}, err: "socket changed from /run/vtepd/vtepd.sock to /x, which"},
 		{name: "workers", replaces: []string{"\nvlans", "\nworkers: 9\nvlans"}, err: "workers changed from 0 to 9, which"},
 		{name: "offload", replaces: []string{"\nvlans", "\noffload: off\nvlans"}, err: "offload changed from auto to off, which"},
-		{name: "fastpath", replaces: []string{"\nvlans", "\nfastpath: off\nvlans"}, err: "fastpath changed from auto to off, which"},
+		{name: "fastpath", replaces: []string{"\nvlans", "\nfastpath: off\nvlans"}, ops: []string{"fastpath off"}},
+		{name: "fastpath set at run time, the file says nothing new", runtime: []func(m *model.Model) error{
+			func(m *model.Model) error { m.Global.FastPath = model.FastPathOn; return nil },
+		}, replaces: []string{"tap1, access: 10", "tap1, access: 20"}, ops: []string{"set port tap1"},
+			check: func(m *model.Model) bool { return m.Global.FastPath == model.FastPathOn }},
 		{name: "max-macs", replaces: []string{"\nvlans", "\nmax-macs: 7\nvlans"}, err: "max-macs changed from the default to 7, which"},
 		{name: "udp6-zero-checksum", replaces: []string{"\nvlans", "\nudp6-zero-checksum: rx\nvlans"}, err: "udp6-zero-checksum changed from not receiving to receiving, which"},
 	} {

@@ -68,6 +68,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		GBP:              h.GBP,
 		GBPDrop:          model.GroupWords(c.GroupDrop),
 	}
+	out.FastPath, out.FastPathReason = i.FastPath, i.FastPathReason
 	if c.Group.IsValid() {
 		text := m.PeerText(c.Group)
 		out.Group, out.GroupInterface = &text, i.GroupInterface
@@ -116,6 +117,9 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		OffloadReason: i.OffloadReason,
 		Reason:        i.Reason,
 		KernelDrops:   i.KernelDrops,
+
+		FastPath:       i.FastPath,
+		FastPathReason: i.FastPathReason,
 	}
 	if i.Config.MSSClamp != dataplane.MSSDefault {
 		out.MSSClamp = api.Value(i.Config.MSSClamp.String())
@@ -146,6 +150,17 @@ func dropLine(m *model.Model, d dataplane.Drop) api.Drop {
 	return out
 }
 
+func fastPath(f dataplane.FastPathInfo) api.FastPath {
+	out := api.FastPath{
+		Mode: f.Mode.String(), Active: f.Active, Reason: f.Reason, Pins: f.Pins, PinsReason: f.PinReason, Encap: f.Encap, Decap: f.Decap, Local: f.Local,
+		Attachments: make([]api.Attachment, 0, len(f.Attachments)),
+	}
+	for _, a := range f.Attachments {
+		out.Attachments = append(out.Attachments, api.Attachment(a))
+	}
+	return out
+}
+
 // status is the switch as a whole; what the process knows about itself is added.
 func (c *Controller) status() api.Status {
 	s, m := c.sw.Status(), c.Model()
@@ -159,7 +174,7 @@ func (c *Controller) status() api.Status {
 		Listen:            s.Listen,
 		SourcePorts:       fmt.Sprintf("%d-%d", s.SourcePorts[0], s.SourcePorts[1]),
 		Workers:           s.Workers,
-		FastPath:          api.FastPath{Mode: "off", Reason: "this build has no eBPF fast path: all frames pass user space"},
+		FastPath:          fastPath(s.FastPath),
 		Offload:           make([]api.Capability, 0, len(s.Offload)),
 		UnderlayInterface: s.UnderlayInterface,
 		UnderlayMTU:       s.UnderlayMTU,
@@ -186,9 +201,6 @@ func (c *Controller) status() api.Status {
 	}
 	for _, a := range s.Locals {
 		out.Locals = append(out.Locals, a.String())
-	}
-	if m.Global.FastPath == model.FastPathOff {
-		out.FastPath.Reason = "fastpath is off in the configuration"
 	}
 	for _, o := range s.Offload {
 		if !m.Global.Offload && !o.On && o.Reason == "" {

@@ -53,6 +53,7 @@ type planner struct {
 // destroys: VNIs and ports come and change, static entries come, and only then static entries, ports and VNIs leave. A port that must be made anew is
 // the exception: its device leaves first, because the new one has its name.
 func (p *planner) plan() []Op {
+	p.fastPath()
 	p.vnisCome()
 	p.portsCome()
 	p.portsAnew()
@@ -73,6 +74,24 @@ func (p *planner) portOp(verb, name string, do, undo func() error) {
 
 func (p *planner) staticOp(verb string, k model.StaticKey, do, undo func() error) {
 	p.ops = append(p.ops, Op{Text: fmt.Sprintf("fdb %s %s vni %d", verb, k.MAC, k.VNI), object: "fdb", key: k, do: do, undo: undo})
+}
+
+// fastPath comes first: the host may refuse it, and then nothing has been taken away yet.
+func (p *planner) fastPath() {
+	before, next := p.old.Global.FastPath, p.new.Global.FastPath
+	if before == next {
+		return
+	}
+	p.ops = append(p.ops, Op{
+		Text: "set fastpath " + string(next), object: "set",
+		do: func() error {
+			if err := p.sw.SetFastPath(next.Mode()); err != nil {
+				return &model.Error{Path: "fastpath", Msg: err.Error(), Kind: err}
+			}
+			return nil
+		},
+		undo: func() error { return p.sw.SetFastPath(before.Mode()) },
+	})
 }
 
 func (p *planner) vnisCome() {

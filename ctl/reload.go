@@ -63,7 +63,6 @@ func fixed(was, is *model.Global) error {
 		{"source-ports", sourcePorts(was), sourcePorts(is)},
 		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},
-		{"fastpath", was.FastPath, is.FastPath},
 		{"offload", onOff(was.Offload), onOff(is.Offload)},
 		{"workers", was.Workers, is.Workers},
 		{"max-macs", orDefault(was.Settings.MaxMACs), orDefault(is.Settings.MaxMACs)},
@@ -116,6 +115,7 @@ func receiving(g *model.Global) string {
 func merge(base, target, running *model.Model) *model.Model {
 	next := running.Clone()
 	next.Global.Settings = mergeSettings(base.Global.Settings, target.Global.Settings, running.Global.Settings)
+	next.Global.FastPath = pick(base.Global.FastPath, target.Global.FastPath, running.Global.FastPath)
 	// The interface is only where local was taken from; the address itself has been held against the running one.
 	next.Global.Interface = target.Global.Interface
 	mergeMap(base.VLANs, target.VLANs, next.VLANs, pick[uint32])
@@ -260,6 +260,7 @@ func Summary(ops []string) string {
 	for _, w := range []struct{ key, one, many, done string }{
 		{"vni add", "VNI", "VNIs", "added"}, {"vni set", "VNI", "VNIs", "changed"}, {"vni del", "VNI", "VNIs", "deleted"},
 		{"port add", "port", "ports", "added"}, {"port set", "port", "ports", "changed"}, {"port del", "port", "ports", "deleted"},
+		{"set fastpath", "fast path", "", "set"},
 		{"fdb put", "static entry", "static entries", "put"}, {"fdb del", "static entry", "static entries", "deleted"},
 	} {
 		n := counts[w.key]

@@ -40,6 +40,7 @@ func Handler(c *Controller) http.Handler {
 	changes := s.changes()
 	for path, methods := range map[string]map[string]handler{
 		"/v1/status":          {"GET": s.getStatus},
+		"/v1/settings":        {"GET": s.getSettings},
 		"/v1/fdb":             {"GET": s.listFDB},
 		"/v1/fdb/flush":       {"POST": s.flushFDB},
 		"/v1/fdb/{vni}/{mac}": {"GET": s.getFDB},
@@ -73,6 +74,7 @@ func Handler(c *Controller) http.Handler {
 // changes are the requests that change the desired state, which a batch may hold.
 func (s *server) changes() map[string]map[string]handler {
 	return map[string]map[string]handler{
+		"/v1/settings":        {"PATCH": s.setSettings},
 		"/v1/fdb":             {"POST": s.addFDB, "PUT": s.replaceFDB},
 		"/v1/fdb/{vni}/{mac}": {"DELETE": s.deleteFDB},
 		"/v1/vnis":            {"POST": s.addVNI},
@@ -116,7 +118,7 @@ func resource(methods map[string]handler) http.Handler {
 }
 
 func malformedPath(path string) error {
-	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, events, batch", path)}
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, batch", path)}
 }
 
 // reply writes one JSON value.

@@ -24,6 +24,9 @@ type Switch interface {
 	FDBFlush(f dataplane.FDBFilter) (int, error)
 	FDBHistory(vni uint32, mac fdb.MAC) []dataplane.Move
 
+	// SetFastPath changes the mode of the fast path.
+	SetFastPath(mode dataplane.FastPathMode) error
+
 	VNIs() []dataplane.VNIInfo
 	Ports() []dataplane.PortInfo
 	Peers() []dataplane.PeerInfo

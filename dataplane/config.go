@@ -9,6 +9,7 @@ import (
 	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
 	"vtepd/dataplane/underlay"
+	"vtepd/dataplane/xdp"
 	"vtepd/encap"
 )
 
@@ -58,6 +59,11 @@ type Config struct {
 	// GroupInterface is the interface on which multicast groups are joined and sent to; empty: the one that holds Local or OtherLocal, whichever is of
 	// the group's family.
 	GroupInterface string
+	// FastPath says whether eBPF programs may carry known traffic past user space. With FastPathOn, New fails where they cannot.
+	FastPath FastPathMode
+	// PinDir is a directory on a bpffs where the programs are pinned, so that they carry on while the process is killed and started again; it is made when
+	// missing. Empty: they go with the process, and PinReason may say why.
+	PinDir, PinReason string
 	// Log receives state changes, never a line a frame. Nil discards.
 	Log *slog.Logger
 
@@ -65,6 +71,10 @@ type Config struct {
 	refuseTAP      tap.Refuse
 	refuseNetdev   netdev.Refuse
 	refuseUnderlay underlay.Refuse
+	refusePrograms xdp.Refuse
+	fastDecap      xdp.DecapMode
+	// openPrograms loads the programs of the fast path; tests put others in their place.
+	openPrograms func(xdp.Options) (programs, error)
 }
 
 // Policy says who may send into a VNI.

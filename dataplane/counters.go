@@ -12,10 +12,13 @@ type counters struct {
 	_                    [8]byte
 }
 
-// counterSet holds one counters a worker.
+// counterSet holds one counters a worker, and one for what the fast path carries.
 type counterSet []counters
 
-func newCounterSet(workers int) counterSet { return make(counterSet, workers) }
+func newCounterSet(workers int) counterSet { return make(counterSet, workers+1) }
+
+// fast is the share of the fast path, which one goroutine adds to.
+func (s counterSet) fast() *counters { return &s[len(s)-1] }
 
 func (s counterSet) sum() Counters {
 	var c Counters

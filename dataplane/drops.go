@@ -86,6 +86,9 @@ const (
 	// UnderlayRefused: the kernel refused the datagram for another reason (EPERM from a firewall, EINVAL, ...).
 	UnderlayRefused
 
+	// FastPathRace: the fast path had unwrapped the frame when the port that it was for left.
+	FastPathRace
+
 	numReasons
 )
 
@@ -122,6 +125,7 @@ var reasonWords = [numReasons]string{
 	NoRoute:            "no_route",
 	UnderlayBusy:       "underlay_busy",
 	UnderlayRefused:    "underlay_refused",
+	FastPathRace:       "fastpath_race",
 }
 
 // String is the stable snake_case word.

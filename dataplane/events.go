@@ -101,6 +101,7 @@ var fdbActions = map[fdb.EventKind]string{
 // fdbEvent hears the forwarding table. It runs under the table's lock, on a worker when the change came from a frame: it reads published
 // state only and never waits.
 func (s *Switch) fdbEvent(e fdb.Event) {
+	s.fast.fdbChanged(&e)
 	if s.hub.active.Load() == 0 {
 		return
 	}

@@ -55,6 +55,9 @@ func (s *Switch) FDBPut(e FDBEntry, mode fdb.PutMode) error {
 		}
 		return err
 	}
+	if had {
+		defer s.fast.catchUp()
+	}
 	// The new entry comes first: a peer that both have may send without a break.
 	if p != nil {
 		if e.State == fdb.Dynamic {
@@ -116,6 +119,7 @@ func (s *Switch) FDBDel(vni uint32, mac fdb.MAC, dst netip.AddrPort) error {
 		return fmt.Errorf("mac %s vni %d: %w", mac, vni, ErrNotFound)
 	}
 	s.unpin(r, old)
+	s.fast.catchUp()
 	return nil
 }
 
@@ -124,6 +128,7 @@ func (s *Switch) FDBGet(vni uint32, mac fdb.MAC) (FDBEntry, error) {
 	if s.current.Load().vnis.get(vni) == nil {
 		return FDBEntry{}, fmt.Errorf("vni %d: %w", vni, ErrNotFound)
 	}
+	s.fast.freshAges()
 	e, ok := s.fdb.Get(vni, mac, s.now())
 	if !ok {
 		return FDBEntry{}, fmt.Errorf("mac %s vni %d: %w", mac, vni, ErrNotFound)
@@ -144,6 +149,7 @@ func (s *Switch) FDBHistory(vni uint32, mac fdb.MAC) []Move {
 // FDBDump lists the forwarding entries that a filter selects, by VNI and MAC. The destinations of the head-end replication lists are
 // among them, as all-zero MACs.
 func (s *Switch) FDBDump(f FDBFilter) []FDBEntry {
+	s.fast.freshAges()
 	var list []FDBEntry
 	now := s.now()
 	s.fdb.Walk(now, func(e fdb.Entry) bool {
@@ -213,6 +219,7 @@ func (s *Switch) FDBFlush(f FDBFilter) (int, error) {
 			}
 		}
 	}
+	s.fast.catchUp()
 	return n, nil
 }
 
@@ -308,6 +315,7 @@ func (s *Switch) learnPeer(full netip.AddrPort) *peer {
 	if err != nil {
 		return nil
 	}
+	s.fast.poke()
 	s.event(Event{Object: "peer", Action: "add", Peer: full, Reason: "learned"})
 	return p
 }

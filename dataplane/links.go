@@ -155,6 +155,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.log.Debug("asking for a port's state", "port", p.config.Name, "error", err)
 		return
 	}
+	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Up != (r.state == PortUp) {
+		s.fast.portsChanged()
+	}
 	r.attr = PortInfo{Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	s.followMTU(r, a.MTU)
 	state := PortIsDown

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ type node struct {
 // startNode opens a switch on a host.
 func startNode(t *testing.T, h *lab.Host, change func(*Config)) *node {
 	t.Helper()
-	c := Config{Local: h.Underlay4(), Workers: 2, Offload: true}
+	c := Config{Local: h.Underlay4(), Workers: 2, Offload: true, FastPath: behaviourMode(t)}
 	if change != nil {
 		change(&c)
 	}
@@ -36,6 +37,21 @@ func startNode(t *testing.T, h *lab.Host, change func(*Config)) *node {
 		}
 	})
 	return n
+}
+
+// behaviourMode is the fast path's mode in the tests of what the switch does: they hold for the fast path too, and run a second time with it when
+// VTEPD_TEST_FASTPATH is "on".
+func behaviourMode(t *testing.T) FastPathMode {
+	t.Helper()
+	switch mode := os.Getenv("VTEPD_TEST_FASTPATH"); mode {
+	case "", "off":
+		return FastPathOff
+	case "on":
+		return FastPathOn
+	default:
+		t.Fatalf("VTEPD_TEST_FASTPATH is %q: want on or off", mode)
+		return 0
+	}
 }
 
 // do runs f in the node's namespace.

@@ -159,6 +159,9 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 
 // pathsChanged tells of paths that are not what they were.
 func (s *Switch) pathsChanged(changes []pathChange) {
+	if len(changes) > 0 {
+		s.fast.peersChanged()
+	}
 	for _, c := range changes {
 		over := encapOverhead(c.peer.addr.Addr()) + 14
 		log := s.log.With("peer", c.peer.addr.Addr(), "from", c.from, "to", c.to, "inside", c.to-over)

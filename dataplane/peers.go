@@ -43,6 +43,7 @@ type registry struct {
 	buckets [peerBuckets]atomic.Pointer[peer]
 	byIndex [MaxPeers]atomic.Pointer[peer]
 	count   atomic.Int64
+	version atomic.Uint64 // counts arrivals and departures
 	// dports holds the UDP ports that peers listen on.
 	dports portSet
 
@@ -106,6 +107,7 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	p.next.Store(head.Load())
 	head.Store(p)
 	r.count.Add(1)
+	r.version.Add(1)
 	r.dports.add(a.Port())
 	return p, nil
 }
@@ -136,6 +138,7 @@ func (r *registry) reap(inUse func(*peer) bool) []*peer {
 		link.Store(p.next.Load())
 		r.byIndex[i].Store(nil)
 		r.count.Add(-1)
+		r.version.Add(1)
 		r.dports.remove(p.addr.Port())
 		gone = append(gone, p)
 	}
@@ -149,6 +152,15 @@ func (r *registry) recycle(gone []*peer) {
 		r.free = append(r.free, p.index)
 	}
 	r.mu.Unlock()
+}
+
+// since lists the known peers unless none came or went since a version, and tells the version it is of.
+func (r *registry) since(version uint64) (uint64, []*peer) {
+	now := r.version.Load()
+	if now == version {
+		return now, nil
+	}
+	return now, r.all()
 }
 
 // all lists the known peers by index.

@@ -411,6 +411,7 @@ func (s *Switch) watchQueues(p *port) error {
 func (s *Switch) Ports() []PortInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	fast := s.fast.places()
 	list := make([]PortInfo, 0, len(s.ports))
 	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
 		r := s.ports[name]
@@ -419,6 +420,7 @@ func (s *Switch) Ports() []PortInfo {
 		info := r.attr
 		info.Config, info.State = p.config, r.state
 		info.MACs = s.fdb.CountDest(p.place())
+		info.FastPath, info.FastPathReason = fast.port(p.index)
 		info.Reason, info.KernelDrops = r.why, r.kernelDrops
 		if p.link != nil {
 			info.KernelDrops += p.link.kernelDrops()

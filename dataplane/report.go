@@ -41,11 +41,17 @@ type PortInfo struct {
 	OffloadReason string
 	// MACs counts the entries that point to it.
 	MACs int
+	// FastPath: known traffic from and to it passes user space by. FastPathReason says why not.
+	FastPath       bool
+	FastPathReason string
 }
 
 // VNIInfo is a VNI as configured, and its size.
 type VNIInfo struct {
 	Config VNIConfig
+	// FastPath: known traffic of it passes user space by. FastPathReason says why not, or what of it does not.
+	FastPath       bool
+	FastPathReason string
 	// MACs counts the entries of the VNI, dynamic and static.
 	MACs int
 	// GroupInterface is where Config.Group is joined now; empty: nowhere.
@@ -138,6 +144,7 @@ type Status struct {
 	Ports      int
 	VNIs       int
 	Peers      int
+	FastPath   FastPathInfo
 }
 
 // FDBEntry is one forwarding entry in the words of the outside. Exactly one of Dst and Port is set. The all-zero MAC with Flood set is a

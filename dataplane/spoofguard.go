@@ -1,7 +1,9 @@
 package dataplane
 
 import (
+	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"vtepd/encap"
@@ -66,6 +68,19 @@ type portSet struct {
 
 func (s *portSet) has(port uint16) bool {
 	return s.bits[port>>6].Load()&(1<<(port&63)) != 0
+}
+
+// other returns a port of the set that is not among those given, 0 when there is none.
+func (s *portSet) other(given []uint16) uint16 {
+	for i := range s.bits {
+		for b := s.bits[i].Load(); b != 0; b &= b - 1 {
+			port := uint16(i<<6 + bits.TrailingZeros64(b))
+			if !slices.Contains(given, port) {
+				return port
+			}
+		}
+	}
+	return 0
 }
 
 func (s *portSet) add(port uint16) {

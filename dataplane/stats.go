@@ -11,6 +11,7 @@ import (
 
 // PortStats lists the counters of every port, by name.
 func (s *Switch) PortStats() []PortStats {
+	s.fast.freshCounters()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]PortStats, 0, len(s.ports))
@@ -22,6 +23,7 @@ func (s *Switch) PortStats() []PortStats {
 
 // PeerStats lists the counters of every peer, by address.
 func (s *Switch) PeerStats() []PeerStats {
+	s.fast.freshCounters()
 	var list []PeerStats
 	for _, p := range s.peers.all() {
 		list = append(list, PeerStats{Peer: p.addr, Counters: p.stats.sum()})
@@ -32,6 +34,7 @@ func (s *Switch) PeerStats() []PeerStats {
 
 // VNIStats lists the counters of every VNI, ascending.
 func (s *Switch) VNIStats() []VNIStats {
+	s.fast.freshCounters()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]VNIStats, 0, len(s.vnis))
@@ -44,6 +47,7 @@ func (s *Switch) VNIStats() []VNIStats {
 // Drops lists the drop ledger: reasons in their order, the most frequent first within one. What ports and peers dropped that are gone is
 // listed without them.
 func (s *Switch) Drops() []Drop {
+	races := s.fast.races()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sums := make(map[ledgerKey]uint64)
@@ -68,6 +72,9 @@ func (s *Switch) Drops() []Drop {
 		}
 		lines[l] += n
 	}
+	if races > 0 {
+		lines[line{reason: FastPathRace}] = races
+	}
 	list := make([]Drop, 0, len(lines))
 	for l, n := range lines {
 		list = append(list, Drop{Reason: l.reason, Port: l.port, VNI: l.vni, Peer: l.peer, Count: n})
@@ -86,7 +93,7 @@ func (s *Switch) forgetDrops(gone func(port, peer uint16) bool) {
 	}
 }
 
-// Totals sums the frames of all workers.
+// Totals sums the frames of all workers and of the fast path.
 func (s *Switch) Totals() Totals {
 	var t Totals
 	for _, w := range s.workers {
@@ -94,6 +101,10 @@ func (s *Switch) Totals() Totals {
 		t.Forwarded += w.totals.forwarded.Load()
 		t.Dropped += w.totals.dropped.Load()
 	}
+	carried, races := s.fast.carried()
+	t.Received += carried + races
+	t.Forwarded += carried
+	t.Dropped += races
 	return t
 }
 
@@ -114,6 +125,7 @@ func (s *Switch) Status() Status {
 		Totals:            s.Totals(),
 		FDB:               s.fdb.Stats(),
 		Peers:             int(s.peers.count.Load()),
+		FastPath:          s.fast.report(),
 	}
 	for _, w := range s.workers {
 		st.TooBigAnswered += w.answers.sent.Load()

@@ -31,6 +31,7 @@ type Switch struct {
 	log     *slog.Logger
 	sockets underlays
 	fdb     *fdb.Table
+	fast    *fastPath
 	peers   *registry
 	workers []*worker
 	hub     hub
@@ -124,6 +125,7 @@ func New(c Config) (*Switch, error) {
 		s.peers.dports.add(port)
 	}
 	s.sayFewSources()
+	s.fast = newFastPath(s)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
 	if s.home, err = device.OpenNetNS(device.OwnNetNS); err != nil {
@@ -162,6 +164,14 @@ func New(c Config) (*Switch, error) {
 	for _, u := range sockets.open() {
 		s.running.Go(func() { s.watchErrors(ctx, u) })
 	}
+	err = s.fast.start(ctx)
+	if err == nil {
+		err = s.fast.set(c.FastPath)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -193,6 +203,9 @@ func (c *Config) complete() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.openPrograms == nil {
+		c.openPrograms = loadPrograms
 	}
 	return nil
 }
@@ -238,11 +251,13 @@ func (s *Switch) now() fdb.Tick { return fdb.Tick(s.tick.Load()) }
 func (s *Switch) publish(next snapshot) {
 	next.generation = s.current.Load().generation + 1
 	s.current.Store(&next)
+	s.fast.poke()
 }
 
-// settle returns when no worker is inside a batch that began before the last publication: then nothing that only older snapshots
-// name can be reached any more. A worker is inside a batch for microseconds.
+// settle returns when no worker is inside a batch that began before the last publication, and the fast path follows it: then nothing that only older
+// snapshots name can be reached any more. A worker is inside a batch for microseconds.
 func (s *Switch) settle() {
+	s.fast.catchUp()
 	g := s.current.Load().generation
 	for _, w := range s.workers {
 		for {

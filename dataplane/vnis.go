@@ -69,6 +69,7 @@ func (s *Switch) SetVNI(c VNIConfig) error {
 	if added {
 		s.event(Event{Object: "vni", Action: "add", VNI: c.VNI})
 	} else {
+		s.fast.catchUp()
 		s.event(Event{Object: "vni", Action: "change", VNI: c.VNI})
 	}
 	return nil
@@ -274,6 +275,7 @@ func (s *Switch) portsInOrder() []*port {
 func (s *Switch) VNIs() []VNIInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	fast := s.fast.places()
 	list := make([]VNIInfo, 0, len(s.vnis))
 	for _, vni := range slices.Sorted(maps.Keys(s.vnis)) {
 		r := s.vnis[vni]
@@ -281,6 +283,7 @@ func (s *Switch) VNIs() []VNIInfo {
 		if r.group != nil && r.group.joined != nil {
 			info.GroupInterface = s.groupLinks[r.group.peer.family].name
 		}
+		info.FastPath, info.FastPathReason = fast.vni(vni)
 		list = append(list, info)
 	}
 	return list

@@ -94,9 +94,12 @@ type VNI struct {
 	// GPE is the generic protocol extension.
 	GPE bool `json:"gpe"`
 	// GBP is the group policy extension; GBPDrop lists the groups that may not enter, as "5" and "10-20".
-	GBP     bool      `json:"gbp"`
-	GBPDrop []string  `json:"gbp_drop,omitempty"`
-	Stats   *Counters `json:"stats,omitempty"`
+	GBP     bool     `json:"gbp"`
+	GBPDrop []string `json:"gbp_drop,omitempty"`
+	// FastPath: known traffic passes user space by; FastPathReason says why not, or what of it does not.
+	FastPath       bool      `json:"fastpath"`
+	FastPathReason string    `json:"fastpath_reason,omitempty"`
+	Stats          *Counters `json:"stats,omitempty"`
 }
 
 // VNISpec adds a VNI (POST) or changes one (PATCH). What is absent is left alone; null, or the word default, goes back to the switch's value.
@@ -174,9 +177,12 @@ type Port struct {
 	// KernelDrops counts frames from the interface that the kernel dropped because the queue of a netdev or veth port was full.
 	KernelDrops uint64 `json:"kernel_drops,omitempty"`
 	// Offload is what was negotiated with the interface, OffloadReason why not the rest.
-	Offload       []string  `json:"offload"`
-	OffloadReason string    `json:"offload_reason,omitempty"`
-	Stats         *Counters `json:"stats,omitempty"`
+	Offload       []string `json:"offload"`
+	OffloadReason string   `json:"offload_reason,omitempty"`
+	// FastPath: known traffic passes user space by; FastPathReason says why not.
+	FastPath       bool      `json:"fastpath"`
+	FastPathReason string    `json:"fastpath_reason,omitempty"`
+	Stats          *Counters `json:"stats,omitempty"`
 }
 
 // PortSpec adds a port (POST) or changes one (PATCH). What is absent is left alone. Where a port belongs is one thing: naming one of VNI, Access and
@@ -305,10 +311,38 @@ type Status struct {
 	MSSClamped uint64 `json:"mss_clamped"`
 }
 
-// FastPath says whether frames pass the eBPF fast path, and why not.
+// Settings are what concerns the whole switch and may change while it runs.
+type Settings struct {
+	// FastPath is "off", "auto" or "on"; empty leaves it.
+	FastPath string `json:"fastpath,omitempty"`
+}
+
+// FastPath says whether eBPF programs carry known traffic past user space, and why not.
 type FastPath struct {
+	// Mode is what was asked for: "off", "auto" or "on". Active says whether programs carry traffic, Reason why not.
 	Mode   string `json:"mode"`
+	Active bool   `json:"active"`
 	Reason string `json:"reason"`
+	// Pins is where the programs are pinned; without it they go with the process, and PinsReason says why.
+	Pins       string `json:"pins,omitempty"`
+	PinsReason string `json:"pins_reason,omitempty"`
+	// Encap, Decap and Local are the frames carried to peers, from peers, and between ports, in segments.
+	Encap       uint64       `json:"encap"`
+	Decap       uint64       `json:"decap"`
+	Local       uint64       `json:"local"`
+	Attachments []Attachment `json:"attachments"`
+}
+
+// Attachment is an interface that a program of the fast path is attached to.
+type Attachment struct {
+	Interface string `json:"interface"`
+	Ifindex   int    `json:"ifindex"`
+	// Port names the port that it is of; empty for an interface of the underlay.
+	Port string `json:"port,omitempty"`
+	// Kind is "tcx" or "xdp+tcx"; empty when nothing could be attached.
+	Kind string `json:"kind"`
+	// Reason says why it is not the better kind.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Capability is one thing that the kernel may do for the switch.

@@ -66,4 +66,5 @@ var explanations = map[string]string{
 	"no_route":             "the underlay has no route to the peer",
 	"underlay_busy":        "the queues of the underlay stayed full",
 	"underlay_refused":     "the kernel refused the datagram: a firewall, most likely",
+	"fastpath_race":        "unwrapped by the fast path when its port left",
 }

@@ -252,6 +252,21 @@ fdb flush vni 42 static
 -j fdb flush
 fdb flush vni 77
 fdb show`,
+	"set": `
+set
+set fastpath
+set fastpath maybe
+set fastpath on
+-j status
+port show tap10
+-d port show tap10
+set fastpath off
+status
+-d port show tap10
+-d vni show 42
+-j vni show 42
+set fastpath auto off
+set help`,
 	"vni": `
 vni
 vni show 42

@@ -86,6 +86,7 @@ func (a *App) portTable(ports []api.Port) {
 				offload += "; not the rest: " + p.OffloadReason
 			}
 			t.note("offload %s", offload)
+			t.note("fast path %s", onOff(p.FastPath)+reason(p.FastPathReason))
 		}
 		counterLines(&t, p.Stats)
 	}

@@ -57,7 +57,7 @@ func (a *App) statusPage(s api.Status) {
 	if s.KernelDrops > 0 {
 		t.row("", fmt.Sprintf("%d datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
 	}
-	t.row("fast path", s.FastPath.Mode+reason(s.FastPath.Reason))
+	fastPathRows(&t, &s.FastPath)
 	label := "offload"
 	width := 0
 	for _, o := range s.Offload {
@@ -72,6 +72,36 @@ func (a *App) statusPage(s api.Status) {
 		label = ""
 	}
 	t.print(a.Stdout)
+}
+
+func fastPathRows(t *table, f *api.FastPath) {
+	if !f.Active {
+		t.row("fast path", f.Mode+reason(f.Reason))
+		return
+	}
+	t.row("fast path", fmt.Sprintf("%s, carried %d frames to peers, %d from peers, %d between ports", f.Mode, f.Encap, f.Decap, f.Local))
+	var ports, rest []string
+	for _, a := range f.Attachments {
+		switch {
+		case a.Port != "":
+			ports = append(ports, a.Interface)
+		case a.Kind == "":
+			rest = append(rest, fmt.Sprintf("not on %s%s", a.Interface, reason(a.Reason)))
+		default:
+			rest = append(rest, fmt.Sprintf("%s on %s%s", a.Kind, a.Interface, reason(a.Reason)))
+		}
+	}
+	if len(ports) > 0 {
+		t.row("", fmt.Sprintf("on %s", plural(len(ports), "port")))
+	}
+	for _, r := range rest {
+		t.row("", r)
+	}
+	if f.Pins != "" {
+		t.row("", "outlives vtepd, pinned in "+f.Pins)
+	} else if f.PinsReason != "" {
+		t.row("", "goes with vtepd"+reason(f.PinsReason))
+	}
 }
 
 func reason(s string) string {

@@ -83,6 +83,9 @@ func (a *App) vniTable(vnis []api.VNI) {
 			t.note("ttl %s, dscp %s, ecn %s, udp-checksum %s, udp6-zero-checksum %s", v.TTL, v.DSCP, v.ECN, v.UDPChecksum, v.UDP6ZeroChecksum)
 			t.note("reserved-bits %s, inner-vlan %s, mss-clamp %s, spoof-guard %s%s", v.ReservedBits, v.InnerVLAN, v.MSSClamp, onOff(v.SpoofGuard), limit)
 		}
+		if a.details {
+			t.note("fast path %s", onOff(v.FastPath)+reason(v.FastPathReason))
+		}
 		counterLines(&t, v.Stats)
 	}
 	t.print(a.Stdout)

@@ -315,7 +315,6 @@ func TestErrors(t *testing.T) {
 		{"port in hex", local + "dstport: 0x12b5\n", `2:10: dstport: "0x12b5" is not a UDP port: expected a number from 1 to 65535`},
 		{"relative socket", local + "socket: vtepd.sock\n", `2:9: socket: "vtepd.sock" is not an absolute path, such as /run/vtepd/vtepd.sock`},
 		{"long socket", local + "socket: /" + strings.Repeat("x", 107) + "\n", `2:9: socket: "/` + strings.Repeat("x", 60) + `..." has 108 bytes: the path of a unix socket has at most 107`},
-		{"fastpath on", local + "fastpath: on\n", "2:11: fastpath: this build has no eBPF fast path, and on means to refuse to start without it: write auto or off"},
 		{"fastpath", local + "fastpath: of\n", `2:11: fastpath: "of" is not one of off, auto, on (did you mean "off"?)`},
 		{"offload", local + "offload: on\n", `2:10: offload: "on" is not one of off, auto`},
 		{"workers", local + "workers: -1\n", `2:10: workers: "-1" is not a number of workers: expected a number from 0 to 256`},

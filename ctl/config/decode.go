@@ -42,7 +42,7 @@ func (d *decoder) document(data []byte) error {
 		scalar(d, "source-ports", model.ParsePortRange, func(v [2]uint16) { g.SourcePorts = v }),
 		scalar(d, "group-interface", model.ParsePortName, func(v string) { g.GroupInterface = v }),
 		scalar(d, "socket", ParseSocket, func(v string) { g.Socket = v }),
-		scalar(d, "fastpath", ParseFastPath, func(v model.FastPath) { g.FastPath = v }),
+		scalar(d, "fastpath", model.ParseFastPath, func(v model.FastPath) { g.FastPath = v }),
 		scalar(d, "offload", ParseOffload, func(v offload) { g.Offload = bool(v) }),
 		scalar(d, "workers", model.ParseWorkers, func(v int) { g.Workers = v }),
 	}
@@ -442,15 +442,6 @@ func ParseSocket(s string) (string, error) {
 		return "", fmt.Errorf("%q has %d bytes: the path of a unix socket has at most 107", shorten(s), len(s))
 	}
 	return filepath.Clean(s), nil
-}
-
-// ParseFastPath reads off, auto or on, and refuses on: there is no fast path to insist on.
-func ParseFastPath(s string) (model.FastPath, error) {
-	w, err := model.ParseWord(s, "off", "auto", "on")
-	if w == "on" {
-		return "", fmt.Errorf("%s", model.ErrFastPath)
-	}
-	return model.FastPath(w), err
 }
 
 // offload is no bool to the file: it is written off or auto.

@@ -29,6 +29,7 @@ type Switch struct {
 	history map[key][]dataplane.Move
 	subs    map[chan dataplane.Event]struct{}
 	closed  bool
+	taken   bool
 }
 
 type key struct {
@@ -166,6 +167,40 @@ func (s *Switch) DelVNI(vni uint32) error {
 
 func carries(p dataplane.PortConfig, vni uint32) bool {
 	return p.Untagged == vni || slices.ContainsFunc(p.Tagged, func(m dataplane.VIDMap) bool { return m.VNI == vni })
+}
+
+// SetFastPath changes the mode.
+func (s *Switch) SetFastPath(mode dataplane.FastPathMode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.done("fastpath %s", mode); err != nil {
+		return err
+	}
+	s.Config.FastPath = mode
+	return nil
+}
+
+// TakeOver notes that the first configuration is complete.
+func (s *Switch) TakeOver() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = true
+	return nil
+}
+
+// TakenOver says whether TakeOver was called.
+func (s *Switch) TakenOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
+}
+
+// fastPath is as if the host could all of it.
+func (s *Switch) fastPath(except string) (on bool, reason string) {
+	if s.Config.FastPath == dataplane.FastPathOff {
+		return false, "switched off: every frame passes user space"
+	}
+	return except == "", except
 }
 
 // CheckPort refuses what Fail says of "check port NAME"; it is no operation.
@@ -376,6 +411,7 @@ func (s *Switch) VNIs() []dataplane.VNIInfo {
 		if info.Config.Group.IsValid() {
 			info.GroupInterface = "eth0"
 		}
+		info.FastPath, info.FastPathReason = s.fastPath("")
 		list = append(list, info)
 	}
 	return list
@@ -392,8 +428,13 @@ func (s *Switch) Ports() []dataplane.PortInfo {
 			Config: c, State: dataplane.PortUp, Ifname: n, Ifindex: 10 + i, MTU: cmp.Or(c.MTU, 1450), MAC: c.MAC, NetNS: c.NetNS, Queues: 2,
 			Offload: []string{"vnet-hdr", "tso4", "tso6"}, OffloadReason: "uso: the kernel is older than 6.2",
 		}
+		except := ""
+		if c.NetNS != "" {
+			except = "its TAP lives in namespace " + c.NetNS + ", where the programs cannot reach it: use type veth"
+		}
+		info.FastPath, info.FastPathReason = s.fastPath(except)
 		if c.Type == dataplane.PortNetdev {
-			info = dataplane.PortInfo{Config: c, State: dataplane.PortMissing, Reason: "no such interface", KernelDrops: 3}
+			info = dataplane.PortInfo{Config: c, State: dataplane.PortMissing, Reason: "no such interface", KernelDrops: 3, FastPathReason: "its interface is missing"}
 		} else if info.MAC == nil {
 			info.MAC = net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}
 		}
@@ -489,6 +530,16 @@ func (s *Switch) Status() dataplane.Status {
 		FDB:   fdb.Stats{Learned: 7, Moved: 1, Expired: 2, Evicted: 3, Refused: 4},
 		Ports: ports, VNIs: vnis, Peers: peers,
 		TooBigAnswered: 2, TooBigSilenced: 1, MSSClamped: 4,
+	}
+	st.FastPath.Mode = s.Config.FastPath
+	if st.FastPath.Active, st.FastPath.Reason = s.fastPath(""); st.FastPath.Active {
+		st.FastPath = dataplane.FastPathInfo{
+			Mode: s.Config.FastPath, Active: true, Pins: "/sys/fs/bpf/vtepd/run-vtepd-vtepd.sock", Encap: 60, Decap: 20, Local: 3,
+			Attachments: []dataplane.FastPathAttachment{
+				{Interface: "eth0", Ifindex: 2, Kind: "tcx", Reason: "xdp: eth0 (veth) carries superframes whole, which XDP would end"},
+				{Interface: "tap0", Ifindex: 10, Port: "tap0", Kind: "tcx"},
+			},
+		}
 	}
 	for _, e := range s.entries {
 		if e.State == fdb.Dynamic {

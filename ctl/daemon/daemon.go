@@ -34,6 +34,8 @@ const stopTimeout = 3 * time.Second
 // dataPlane is what the daemon needs of a switch beside what ctl does.
 type dataPlane interface {
 	ctl.Switch
+	// TakeOver has the fast path go on from where a former process was killed. It is called when the first configuration is complete.
+	TakeOver() error
 	Close() error
 }
 
@@ -174,7 +176,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	defer socket.Close()
 
 	c := m.SwitchConfig()
-	c.Log = d.log
+	c.Log, c.PinDir = d.log, pinDir(socketPath)
 	sw, err := d.newSwitch(c)
 	if err != nil {
 		return err
@@ -188,6 +190,9 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	if d.control, err = ctl.New(sw, m, d.log); err != nil {
 		return err
 	}
+	if err := sw.TakeOver(); err != nil {
+		return internalError{fmt.Errorf("fast path: %w", err)}
+	}
 	if err := socket.bind(); err != nil {
 		return err
 	}
@@ -200,7 +205,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	}()
 	st := sw.Status()
 	d.log.Info("started", "version", ctl.Version, "config", source, "local", m.Global.LocalsText(), "dstport", m.Global.DstPort, "socket", socketPath,
-		"workers", st.Workers, "vnis", len(m.Declared()), "ports", len(m.Ports), "offload", offloadText(st))
+		"workers", st.Workers, "vnis", len(m.Declared()), "ports", len(m.Ports), "offload", offloadText(st), "fastpath", st.FastPath.Active)
 	d.notify(daemon.SdNotifyReady)
 	stopWatchdog := d.watchdog()
 	defer stopWatchdog()

@@ -208,7 +208,7 @@ func TestBad(t *testing.T) {
 		"--local 192.0.2.1 --vni 1 --tap a --tap b --address 198.51.100.1/24": "--address cannot tell which of 2 TAPs it is for: use a file, or vtepctl port set NAME address IP/LEN",
 		"--local 192.0.2.1 --vni 1 --peer 2001:db8::1":                        "peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local",
 		"--local 192.0.2.1 --offload on":                                      `--offload: "on" is not one of off, auto`,
-		"--local 192.0.2.1 --fastpath on":                                     "--fastpath: this build has no eBPF fast path, and on means to refuse to start without it: write auto or off",
+		"--local 192.0.2.1 --fastpath yes":                                    `--fastpath: "yes" is not one of off, auto, on`,
 		"--local 192.0.2.1 --ageing 300":                                      `--ageing: "300" has no unit: write 300s for seconds`,
 		"--local 192.0.2.1 --peer-policy any":                                 `--peer-policy: "any" is not one of strict, learn`,
 		"--local 192.0.2.1 --socket s":                                        `--socket: "s" is not an absolute path, such as /run/vtepd/vtepd.sock`,

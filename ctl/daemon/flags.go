@@ -41,7 +41,7 @@ Quick start, without a file:
   --peer-policy POLICY   strict: only peers may send; learn: any source may (default strict)
   --workers N            worker threads, 0 is one a CPU (default 0)
   --offload MODE         off or auto: GSO and GRO on TAPs and underlay (default auto)
-  --fastpath MODE        off or auto (default auto)
+  --fastpath MODE        off, auto or on: eBPF programs carry known traffic; on refuses to start without them (default auto)
 
 Always:
   --socket PATH          where the control API listens (default ` + model.DefaultSocket + `)
@@ -193,7 +193,7 @@ func (q *quickFlags) model() (*model.Model, error) {
 	var mtu int
 	flagValue(&err, "interface", q.iface, model.ParsePortName, &g.Interface)
 	flagValue(&err, "dstport", q.dstport, model.ParsePort, &g.DstPort)
-	flagValue(&err, "fastpath", q.fastpath, config.ParseFastPath, &g.FastPath)
+	flagValue(&err, "fastpath", q.fastpath, model.ParseFastPath, &g.FastPath)
 	flagValue(&err, "workers", q.workers, model.ParseWorkers, &g.Workers)
 	flagValue(&err, "vni", q.vni, model.ParseVNI, &vni)
 	flagValue(&err, "mtu", q.mtu, model.ParseMTU, &mtu)

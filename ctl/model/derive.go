@@ -21,6 +21,7 @@ func (m *Model) SwitchConfig() dataplane.Config {
 		Offload:            m.Global.Offload,
 		MaxMACs:            m.Global.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs),
 		UDP6ZeroChecksumRx: m.Global.Settings.UDP6Zero.V.Rx,
+		FastPath:           m.Global.FastPath.Mode(),
 	}
 }
 

@@ -30,6 +30,17 @@ const (
 	FastPathOn   FastPath = "on"
 )
 
+// Mode is the value in the data plane's words.
+func (f FastPath) Mode() dataplane.FastPathMode {
+	switch f {
+	case FastPathOff:
+		return dataplane.FastPathOff
+	case FastPathOn:
+		return dataplane.FastPathOn
+	}
+	return dataplane.FastPathAuto
+}
+
 // Model is a desired state. Maps and what they hold are never changed in place once a Model has been handed on: edit a Clone, and replace values
 // instead of writing into them.
 type Model struct {
@@ -43,7 +54,7 @@ type Model struct {
 	Statics StaticSet
 }
 
-// Global is what concerns the whole switch. Everything but Settings is fixed when vtepd starts, and so are two of the settings: see Settings.
+// Global is what concerns the whole switch. Everything but FastPath and Settings is fixed when vtepd starts, and so are two of the settings: see Settings.
 type Global struct {
 	// Local is the underlay address; Interface, when not empty, is where it was or will be taken from. OtherLocal is that of the other address family,
 	// invalid for none.

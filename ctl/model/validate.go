@@ -87,9 +87,6 @@ func (v *validation) global() {
 		v.add(Invalid("gpe", "gbp and gpe exclude each other: set one of them off here, and on in the VNIs that need it"))
 	}
 	v.listen()
-	if g.FastPath == FastPathOn {
-		v.add(Invalid("fastpath", "%s", ErrFastPath))
-	}
 }
 
 func (v *validation) vlans() {

@@ -413,8 +413,11 @@ func ParseIfName(s string) (string, error) {
 	return ParsePortName(s)
 }
 
-// ErrFastPath refuses fastpath on.
-const ErrFastPath = "this build has no eBPF fast path, and on means to refuse to start without it: write auto or off"
+// ParseFastPath reads off, auto or on.
+func ParseFastPath(s string) (FastPath, error) {
+	w, err := ParseWord(s, "off", "auto", "on")
+	return FastPath(w), err
+}
 
 // quote shortens what it quotes: input comes from anywhere.
 func quote(s string) string {

@@ -1,0 +1,390 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/xdp"
+	"vtepd/fdb"
+)
+
+// FastPathMode says whether eBPF programs may carry known traffic past user space.
+type FastPathMode uint8
+
+const (
+	// FastPathOff: every frame passes user space.
+	FastPathOff FastPathMode = iota
+	// FastPathAuto uses the fast path where the kernel lets it, and says why not where it does not.
+	FastPathAuto
+	// FastPathOn is FastPathAuto, but what the kernel refuses is an error.
+	FastPathOn
+)
+
+func (m FastPathMode) String() string {
+	return [...]string{"off", "auto", "on"}[m]
+}
+
+// fastPathPoll is how often what no announcement tells of is looked at: interfaces of ports, routes, rules.
+const fastPathPoll = 2 * time.Second
+
+// reasonOff is why nothing is carried when nobody wants it.
+const reasonOff = "switched off: every frame passes user space"
+
+// fastPath keeps the eBPF programs and their maps in step with the switch. User space decides everything: what is carried past it is what it has
+// decided before, and the maps are a copy of its state (mirror). One goroutine makes every change to them.
+//
+// It may be waited for by whoever holds Switch.mu, and never takes that itself.
+type fastPath struct {
+	s   *Switch
+	log *slog.Logger
+
+	wake  chan struct{} // there is something to mirror
+	calls chan func()   // run by the goroutine between two rounds
+	ended chan struct{} // closed when the goroutine has ended
+
+	// following: there are maps that follow the state. Read by whoever changes the state.
+	following atomic.Bool
+	// recheckPorts and recheckPeers have the next round look at all of them again.
+	recheckPorts, recheckPeers atomic.Bool
+	dirty                      dirtySet
+	asked                      atomic.Uint64 // tickets of those who wait for a round
+
+	mu     sync.Mutex
+	turned sync.Cond // on served, and on following becoming false
+	served uint64    // every ticket up to it has had a whole round
+
+	sums [numSums]atomic.Uint64 // of frames, over the life of the switch
+
+	// Only the goroutine uses these.
+	mode   FastPathMode
+	mirror *mirror // nil: not active
+	reason string  // why it is not active
+	pins   string  // where the programs are pinned; empty: nowhere, and noPins may say why
+	noPins string
+	lost   map[string]bool // refusals that were logged
+}
+
+func newFastPath(s *Switch) *fastPath {
+	f := &fastPath{
+		s:      s,
+		log:    s.log,
+		wake:   make(chan struct{}, 1),
+		calls:  make(chan func()),
+		ended:  make(chan struct{}),
+		reason: reasonOff,
+		lost:   make(map[string]bool),
+	}
+	f.turned.L = &f.mu
+	return f
+}
+
+// start begins the goroutine, in the network namespace of the calling thread: interfaces are named by index there.
+func (f *fastPath) start(ctx context.Context) error {
+	ns, err := unix.Open(ownNetNS, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("fast path: %s: %w", ownNetNS, err)
+	}
+	entered := make(chan error, 1)
+	f.s.running.Go(func() { f.run(ctx, ns, entered) })
+	return <-entered
+}
+
+// ownNetNS is the namespace of the calling thread.
+const ownNetNS = "/proc/thread-self/ns/net"
+
+// enterNetNS puts the calling thread, which must be locked, into a namespace. It asks for no privilege where the thread is there already.
+func enterNetNS(ns int) error {
+	var here, there unix.Stat_t
+	if err := unix.Stat(ownNetNS, &here); err != nil {
+		return fmt.Errorf("fast path: %s: %w", ownNetNS, err)
+	}
+	if err := unix.Fstat(ns, &there); err != nil {
+		return fmt.Errorf("fast path: namespace: %w", err)
+	}
+	if here.Dev == there.Dev && here.Ino == there.Ino {
+		return nil
+	}
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("fast path: setns: %w", err)
+	}
+	return nil
+}
+
+// run is the goroutine: it follows until the switch closes, and then takes everything back.
+func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
+	// Never unlocked: the thread is in a namespace of its own and ends with the goroutine.
+	runtime.LockOSThread()
+	err := enterNetNS(ns)
+	unix.Close(ns)
+	entered <- err
+	defer close(f.ended)
+	if err != nil {
+		return
+	}
+	defer f.turnOff(reasonOff)
+	poll := time.NewTicker(fastPathPoll)
+	defer poll.Stop()
+	for {
+		var ages <-chan time.Time
+		var routes <-chan struct{}
+		if m := f.mirror; m != nil {
+			ages, routes = m.ageTimer.C, m.routes.changed
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case call := <-f.calls:
+			call()
+		case <-f.wake:
+			f.round()
+		case <-ages:
+			f.mirror.readAges()
+			f.mirror.collect()
+		case <-routes:
+			began := time.Now()
+			f.mirror.look()
+			f.round()
+			if f.mirror != nil {
+				f.mirror.routes.took.Store(int64(time.Since(began)))
+			}
+		case <-poll.C:
+			if f.mirror != nil {
+				f.mirror.look()
+				f.round()
+			}
+		}
+	}
+}
+
+// round brings the maps up to the state and lets those go on who waited for it.
+func (f *fastPath) round() {
+	if f.mirror == nil {
+		return
+	}
+	ticket := f.asked.Load()
+	if f.recheckPorts.Swap(false) {
+		f.mirror.recheckPorts = true
+	}
+	if f.recheckPeers.Swap(false) {
+		f.mirror.recheckPeers = true
+	}
+	f.mirror.round()
+	f.mu.Lock()
+	f.served = ticket
+	f.mu.Unlock()
+	f.turned.Broadcast()
+}
+
+// poke says that the state has changed. It never waits.
+func (f *fastPath) poke() {
+	if !f.following.Load() {
+		return
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fdbChanged is told of every change of the forwarding table, under its lock.
+func (f *fastPath) fdbChanged(e *fdb.Event) {
+	if f.following.Load() {
+		f.dirty.note(e)
+		f.poke()
+	}
+}
+
+// portsChanged says that the interface of a port is not what it was.
+func (f *fastPath) portsChanged() {
+	f.recheckPorts.Store(true)
+	f.poke()
+}
+
+// peersChanged says that the way to a peer is not what it was.
+func (f *fastPath) peersChanged() {
+	f.recheckPeers.Store(true)
+	f.poke()
+}
+
+// catchUp returns when the maps say at least what the state said when it was called. Without a fast path there is nothing to wait for.
+func (f *fastPath) catchUp() {
+	if !f.following.Load() {
+		return
+	}
+	ticket := f.asked.Add(1)
+	f.poke()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.served < ticket && f.following.Load() {
+		f.turned.Wait()
+	}
+}
+
+// do has the goroutine run a call between two rounds, and waits for it; false when the switch is closed.
+func (f *fastPath) do(call func()) bool {
+	done := make(chan struct{})
+	select {
+	case f.calls <- func() { defer close(done); call() }:
+		<-done
+		return true
+	case <-f.ended:
+		return false
+	}
+}
+
+// with is do for a call that needs maps: false as well when there are none.
+func (f *fastPath) with(call func(m *mirror)) (did bool) {
+	if !f.following.Load() {
+		return false
+	}
+	f.do(func() {
+		if f.mirror != nil {
+			call(f.mirror)
+			did = true
+		}
+	})
+	return did
+}
+
+// set changes the mode. With FastPathOn an error says what is missing, and nothing has changed.
+func (f *fastPath) set(mode FastPathMode) (err error) {
+	if !f.do(func() { err = f.turn(mode) }) {
+		return ErrClosed
+	}
+	return err
+}
+
+// turn is set on the goroutine.
+func (f *fastPath) turn(mode FastPathMode) error {
+	if mode == FastPathOff {
+		f.mode = mode
+		f.turnOff(reasonOff)
+		return nil
+	}
+	if f.mirror == nil {
+		err := f.turnOn()
+		if err != nil && mode == FastPathOn {
+			return fmt.Errorf("fastpath on: %w: mend it, or write fastpath: auto", err)
+		}
+		if err != nil {
+			f.mode, f.reason = mode, err.Error()
+			f.logOnce(f.reason)
+			return nil
+		}
+	}
+	f.mode = mode
+	return nil
+}
+
+// logOnce tells a reason for going without, one time each.
+func (f *fastPath) logOnce(reason string) {
+	if f.lost[reason] {
+		return
+	}
+	f.lost[reason] = true
+	f.log.Warn("fast path off: every frame passes user space", "reason", reason)
+}
+
+// turnOn loads programs and maps and brings them up to the state. On an error nothing of them remains.
+func (f *fastPath) turnOn() error {
+	e, err := f.open()
+	if err != nil {
+		return err
+	}
+	m, err := newMirror(f.s, e)
+	if err != nil {
+		_ = e.Close() // the first error says what happened
+		return err
+	}
+	f.mirror, f.reason = m, ""
+	// From here on every change of the state is noted; what was before is read whole.
+	f.dirty.all()
+	f.following.Store(true)
+	f.round()
+	return nil
+}
+
+// open loads the programs, pinned where that is possible.
+func (f *fastPath) open() (programs, error) {
+	o := f.s.programOptions()
+	f.pins, f.noPins = o.PinDir, f.s.config.PinReason
+	e, err := f.s.config.openPrograms(o)
+	if err == nil || o.PinDir == "" {
+		return e, err
+	}
+	// Is it the pins? Without them everything works but outliving the process.
+	pinned := err
+	o.PinDir = ""
+	if e, err = f.s.config.openPrograms(o); err != nil {
+		return nil, err
+	}
+	f.pins, f.noPins = "", pinned.Error()
+	f.log.Warn("fast path goes with vtepd: nothing is pinned", "reason", pinned)
+	return e, nil
+}
+
+// turnOff lets user space take over: it has the whole state, and gets every frame from here on.
+func (f *fastPath) turnOff(reason string) {
+	m := f.mirror
+	if m == nil {
+		f.reason = reason
+		return
+	}
+	m.stop()
+	if err := m.e.Close(); err != nil {
+		f.log.Warn("closing the fast path", "error", err)
+	}
+	if f.pins != "" {
+		_ = os.Remove(filepath.Dir(f.pins)) // unless another vtepd has pins there
+	}
+	f.forget(reason)
+}
+
+// forget is the end of a mirror whose programs are closed.
+func (f *fastPath) forget(reason string) {
+	f.mirror, f.reason = nil, reason
+	f.following.Store(false)
+	f.mu.Lock()
+	f.served = max(f.served, f.asked.Load()) // under the lock: whoever looked at following before it changed waits on turned by now
+	f.mu.Unlock()
+	f.turned.Broadcast()
+	f.dirty.clear()
+}
+
+// programOptions is what the programs are loaded with.
+func (s *Switch) programOptions() xdp.Options {
+	c := &s.config
+	return xdp.Options{
+		PinDir:      c.PinDir,
+		Locals:      c.Locals(),
+		Ports:       c.Ports(),
+		SourcePorts: c.SourcePorts,
+		MaxEntries:  c.MaxMACs + fastStatics,
+		MaxPorts:    MaxPorts,
+		MaxPeers:    MaxPeers,
+		MaxDomains:  fastDomains,
+		MaxSources:  fastSources,
+		Log:         s.log,
+		Decap:       c.fastDecap,
+		Refuse:      c.refusePrograms,
+	}
+}
+
+// Sizes of the maps beside those that the switch bounds anyway. What finds no room takes user space.
+const (
+	// fastStatics is the room for static entries beside the dynamic ones.
+	fastStatics = 1 << 16
+	// fastDomains is the room for VNIs.
+	fastDomains = 1 << 16
+	// fastSources is the room for pairs of VNI and peer that may send into it.
+	fastSources = 1 << 18
+)

@@ -1,0 +1,199 @@
+package dataplane
+
+import (
+	"time"
+
+	"vtepd/dataplane/xdp"
+	"vtepd/fdb"
+)
+
+// entryBatch is how many entries one system call writes.
+const entryBatch = 1024
+
+// Bounds of how often the ages are read that the programs keep: a quarter of the shortest ageing time, so that no entry in use expires.
+const (
+	agesLeast = 250 * time.Millisecond
+	agesMost  = 30 * time.Second
+	// agesFresh is how old an age may be that is shown.
+	agesFresh = time.Second
+)
+
+// entriesFollow makes the maps say of what changed in the forwarding table what the table says of it now.
+func (m *mirror) entriesFollow(c changes) {
+	if c.whole {
+		m.readAges() // writing an entry sets its age back to what the table knows
+		m.sweep(nil)
+		m.keys = m.keys[:0]
+		m.s.fdb.Walk(0, func(e fdb.Entry) bool {
+			m.keys = append(m.keys, fdbKey{e.VNI, e.MAC})
+			return true
+		})
+		m.follow(m.keys)
+		return
+	}
+	if len(c.flushes) > 0 {
+		m.sweep(c.flushes)
+	}
+	m.follow(c.keys)
+}
+
+// sweep looks at every entry of the map that a flush may have taken, all of them when none is named.
+func (m *mirror) sweep(flushes []flushKey) {
+	m.keys = m.keys[:0]
+	err := m.e.WalkEntries(func(e xdp.Entry) bool {
+		k := fdbKey{e.VNI, fdb.FromBytes(e.MAC[:])}
+		if flushes == nil {
+			m.keys = append(m.keys, k)
+			return true
+		}
+		dest := destOf(e)
+		for _, f := range flushes {
+			if (f.vni == 0 || f.vni == e.VNI) && (f.dest == fdb.None || f.dest == dest) {
+				m.keys = append(m.keys, k)
+				break
+			}
+		}
+		return true
+	})
+	if err != nil {
+		m.log.Warn("fast path: reading the forwarding map", "error", err)
+	}
+	m.follow(m.keys)
+}
+
+// destOf is where an entry of the map leads, in the table's words.
+func destOf(e xdp.Entry) fdb.Dest {
+	if e.ToPeer {
+		return fdb.PeerDest(e.Index)
+	}
+	return fdb.PortDest(e.Index)
+}
+
+// follow writes what the table says of some keys into the map, or takes them out. Whether an entry has expired is the table's business, which says so:
+// asked at tick 0, it tells of every entry that is there.
+func (m *mirror) follow(keys []fdbKey) {
+	for _, k := range keys {
+		e, ok := m.s.fdb.Get(k.vni, k.mac, 0)
+		if ok && !m.stands(e.Dest) {
+			ok = false
+			m.s.fast.dirty.again(k)
+			m.s.fast.poke()
+		}
+		if !ok || k.mac.IsMulticast() {
+			m.dropEntry(k)
+			continue
+		}
+		m.batch = append(m.batch, m.mapEntry(e))
+		m.noteSource(e)
+		if len(m.batch) == entryBatch {
+			m.writeEntries()
+		}
+	}
+	m.writeEntries()
+}
+
+// stands says that what the maps hold under the index of a place, if anything, is the place that the table means.
+func (m *mirror) stands(d fdb.Dest) bool {
+	i := d.Index()
+	if d.IsPort() {
+		mp := m.ports[i]
+		if mp == nil || !mp.on {
+			return true
+		}
+		p := m.s.current.Load().port(i)
+		return p != nil && p.owner() == mp.p.owner()
+	}
+	mp := m.peers[i]
+	return mp == nil || !mp.on || m.s.peers.at(i) == mp.p
+}
+
+func (m *mirror) mapEntry(e fdb.Entry) xdp.Entry {
+	out := xdp.Entry{VNI: e.VNI, ToPeer: e.Dest.IsPeer(), Index: e.Dest.Index(), Static: e.State == fdb.Static, Seen: m.toClock(e.Seen)}
+	e.MAC.PutBytes(out.MAC[:])
+	return out
+}
+
+// toClock and toTick convert between the table's seconds and the programs'. They are exact inverses while nothing is cut off, so that an entry that the
+// programs did not see keeps its age.
+func (m *mirror) toClock(t fdb.Tick) uint32 { return uint32(max(int64(t)+m.offset, 0)) }
+
+func (m *mirror) toTick(clock uint32) fdb.Tick {
+	return min(fdb.Tick(max(int64(clock)-m.offset, 0)), m.s.now())
+}
+
+func (m *mirror) writeEntries() {
+	if len(m.batch) == 0 {
+		return
+	}
+	if err := m.e.PutEntries(m.batch); err != nil {
+		// One by one, so that what is in the map is known: an entry that finds no room takes user space.
+		for i := range m.batch {
+			if err := m.e.PutEntries(m.batch[i : i+1]); err != nil {
+				m.dropEntry(fdbKey{m.batch[i].VNI, fdb.FromBytes(m.batch[i].MAC[:])})
+				if !m.full {
+					m.full = true
+					m.log.Warn("fast path: an entry finds no room, frames to it pass user space", "error", err)
+				}
+			}
+		}
+	}
+	m.batch = m.batch[:0]
+}
+
+func (m *mirror) dropEntry(k fdbKey) {
+	m.unbatch(k)
+	var mac [6]byte
+	k.mac.PutBytes(mac[:])
+	if err := m.e.DelEntry(k.vni, mac); err != nil {
+		m.log.Warn("fast path: forgetting an entry", "vni", k.vni, "mac", k.mac, "error", err)
+	}
+}
+
+// unbatch forgets what the batch says of a key: the later word stands.
+func (m *mirror) unbatch(k fdbKey) {
+	for i := range m.batch {
+		if m.batch[i].VNI == k.vni && fdb.FromBytes(m.batch[i].MAC[:]) == k.mac {
+			m.batch = append(m.batch[:i], m.batch[i+1:]...)
+			return
+		}
+	}
+}
+
+// readAges tells the table what the programs have seen.
+func (m *mirror) readAges() {
+	m.agesRead = time.Now()
+	err := m.e.WalkEntries(func(e xdp.Entry) bool {
+		if !e.Static {
+			m.s.fdb.Touch(e.VNI, fdb.FromBytes(e.MAC[:]), destOf(e), m.toTick(e.Seen))
+		}
+		return true
+	})
+	if err != nil {
+		m.log.Warn("fast path: reading ages", "error", err)
+	}
+	m.shortest = 0
+	for _, md := range m.domains {
+		if a := md.d.config.Ageing; a > 0 && (m.shortest == 0 || a < m.shortest) {
+			m.shortest = a
+		}
+	}
+	m.armAges()
+}
+
+// armAges sets when the ages are read next.
+func (m *mirror) armAges() {
+	next := agesMost
+	if m.shortest > 0 {
+		next = min(next, max(m.shortest/4, agesLeast))
+	}
+	m.ageTimer.Reset(time.Until(m.agesRead.Add(next)))
+}
+
+// freshAges has ages read that are to be shown, unless that was just done.
+func (f *fastPath) freshAges() {
+	f.with(func(m *mirror) {
+		if time.Since(m.agesRead) > agesFresh {
+			m.readAges()
+		}
+	})
+}

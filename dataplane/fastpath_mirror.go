@@ -1,0 +1,523 @@
+package dataplane
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"vtepd/dataplane/xdp"
+	"vtepd/fdb"
+)
+
+// mirror holds the maps of the programs to the state of the switch. Only the goroutine of fastPath uses it.
+//
+// What the maps must never do is lead a frame to the wrong port, peer or VNI, though indices are given again. So a round goes in this order:
+//
+//  1. The published state is taken first, and what the forwarding table noted after it: all that was flushed before that state was published is among
+//     the notes.
+//  2. Ports, peers and VNIs leave that are gone, or whose index belongs to another now.
+//  3. Forwarding entries follow. An entry that points to an index whose new owner is not here yet waits for the next round.
+//  4. Ports, peers and VNIs come. Nothing that the maps hold was meant for a former owner any more.
+//
+// Whoever takes something out of the state waits for a round (settle) before the index may be given again.
+type mirror struct {
+	s      *Switch
+	e      programs
+	log    *slog.Logger
+	routes *routes
+
+	snap        *snapshot // of the last round
+	peerVersion uint64
+
+	ports   []*mirroredPort // by index; nil where there is none
+	peers   []*mirroredPeer
+	domains map[uint32]*mirroredDomain
+
+	// recheck has the next round look at every port, or every peer, again.
+	recheckPorts, recheckPeers bool
+	// derive holds sources to be admitted because an entry points to them.
+	derive map[sourceKey]uint32
+	// rederive has the whole forwarding table looked through for sources.
+	rederive bool
+
+	underlays map[int]*underlayHook // by ifindex
+
+	batch  []xdp.Entry
+	keys   []fdbKey
+	offset int64 // of the programs' clock over the table's, in seconds
+	full   bool  // an entry found no room, which was logged
+
+	ageTimer *time.Timer
+	agesRead time.Time
+	shortest time.Duration // ageing time of all VNIs; 0: none ages
+
+	last [numSums]uint64 // of the programs' totals
+
+	// held: programs of a former process carry still, with its maps.
+	held   bool
+	former *xdp.State
+}
+
+// mirroredPort is a port that was looked at. Its owner is told by the counters, which a port keeps for its life.
+type mirroredPort struct {
+	p      *port
+	put    xdp.Port // what the maps hold, when on
+	hook   xdp.Hook
+	at     int // ifindex that a program is attached to; 0: none
+	on     bool
+	reason string // why it is not on
+	last   xdp.Counters
+}
+
+// mirroredPeer is a peer that was looked at.
+type mirroredPeer struct {
+	p      *peer
+	put    xdp.Peer
+	route  route
+	on     bool
+	reason string
+	last   xdp.Counters
+}
+
+// mirroredDomain is a VNI that the maps hold.
+type mirroredDomain struct {
+	d       *domain
+	on      bool
+	reason  string // why it is not on
+	note    string // what of its traffic is not, though it is on
+	sources map[netip.Addr]uint32
+	last    xdp.Counters
+}
+
+// sourceKey is an address that may send into a VNI.
+type sourceKey struct {
+	vni  uint32
+	addr netip.Addr
+}
+
+func newMirror(s *Switch, e programs) (*mirror, error) {
+	r, err := newRoutes(s.log)
+	if err != nil {
+		return nil, err
+	}
+	m := &mirror{
+		s:         s,
+		e:         e,
+		log:       s.log,
+		routes:    r,
+		peers:     make([]*mirroredPeer, MaxPeers),
+		ports:     make([]*mirroredPort, MaxPorts),
+		domains:   make(map[uint32]*mirroredDomain),
+		derive:    make(map[sourceKey]uint32),
+		underlays: make(map[int]*underlayHook),
+		batch:     make([]xdp.Entry, 0, entryBatch),
+		offset:    int64(e.Now()) - int64(s.now()),
+		snap:      &snapshot{},
+		ageTimer:  time.NewTimer(agesMost),
+		former:    e.Former(),
+	}
+	m.held = m.former != nil
+	return m, nil
+}
+
+// round brings the maps up to the state.
+func (m *mirror) round() {
+	snap := m.s.current.Load()
+	version, peers := m.s.peers.since(m.peerVersion)
+	changed := m.s.fast.dirty.take()
+
+	m.portsLeave(snap)
+	m.peersLeave(version, peers)
+	m.domainsLeave(snap)
+
+	m.entriesFollow(changed)
+
+	m.peersCome(peers)
+	m.domainsCome(snap)
+	m.portsCome(snap)
+	m.sourcesCome()
+	m.snap, m.peerVersion = snap, version
+
+	m.underlaysFollow()
+}
+
+// owner tells incarnations of a port index apart.
+func (p *port) owner() *counters { return &p.stats[0] }
+
+// portsLeave takes out what is gone: the port, or the device behind it.
+func (m *mirror) portsLeave(snap *snapshot) {
+	if snap == m.snap {
+		return
+	}
+	for i, mp := range m.ports {
+		if mp == nil {
+			continue
+		}
+		q := snap.port(uint32(i))
+		if q == nil || q.owner() != mp.p.owner() || q.link != mp.p.link {
+			m.withdrawPort(mp)
+			m.ports[i] = nil
+		}
+	}
+}
+
+// portsCome looks at what is new or has changed.
+func (m *mirror) portsCome(snap *snapshot) {
+	if snap == m.snap && !m.recheckPorts {
+		return
+	}
+	for i, q := range snap.ports {
+		if q == nil {
+			continue
+		}
+		mp := m.ports[i]
+		switch {
+		case mp == nil:
+			mp = &mirroredPort{}
+			m.ports[i] = mp
+		case mp.p == q && !m.recheckPorts:
+			continue
+		}
+		mp.p = q
+		m.placePort(mp)
+	}
+	m.recheckPorts = false
+}
+
+// placePort puts a port on the fast path, or takes it off, as its state says.
+func (m *mirror) placePort(mp *mirroredPort) {
+	want, hook, reason := m.portOnFastPath(mp.p)
+	if reason == "" && mp.at != 0 && mp.at != want.Ifindex {
+		m.withdrawPort(mp) // the device was made anew, or moved
+	}
+	if reason != "" {
+		m.withdrawPort(mp)
+		mp.reason = reason
+		return
+	}
+	if mp.at == 0 {
+		if err := m.attachPort(mp, want.Ifindex, hook); err != nil {
+			mp.reason = err.Error()
+			return
+		}
+	}
+	if mp.on && samePort(&mp.put, &want) {
+		return
+	}
+	if err := m.e.PutPort(want); err != nil {
+		m.withdrawPort(mp)
+		mp.reason = err.Error()
+		return
+	}
+	mp.put, mp.on, mp.reason = want, true, ""
+}
+
+func samePort(a, b *xdp.Port) bool {
+	x, y := *a, *b
+	x.Tagged, y.Tagged = nil, nil
+	return slices.Equal(a.Tagged, b.Tagged) && x.Index == y.Index && x.Ifindex == y.Ifindex && x.Kind == y.Kind && x.MaxFrame == y.MaxFrame &&
+		x.Untagged == y.Untagged && x.NativeVID == y.NativeVID && x.PeerMAC == y.PeerMAC && x.ToUser == y.ToUser
+}
+
+// attachPort attaches the program, which carries nothing before the maps know the port: no moment passes in which a frame is taken twice or not at all.
+func (m *mirror) attachPort(mp *mirroredPort, ifindex int, hook xdp.Hook) error {
+	if err := m.e.AttachPort(ifindex, hook); err != nil {
+		return err
+	}
+	mp.at, mp.hook = ifindex, hook
+	if err := m.filterPort(mp, true); err != nil {
+		m.detachPort(mp)
+		return err
+	}
+	return nil
+}
+
+// withdrawPort takes a port off the fast path. First the maps forget it, and user space gets every frame; then the program goes.
+func (m *mirror) withdrawPort(mp *mirroredPort) {
+	if mp.on {
+		err := m.e.DelPort(mp.p.index)
+		m.collectPort(mp)
+		if err = errors.Join(err, m.e.ForgetPort(mp.p.index)); err != nil {
+			m.log.Warn("fast path: taking a port out", "port", mp.p.config.Name, "error", err)
+		}
+		mp.on, mp.last = false, xdp.Counters{}
+	}
+	if mp.at != 0 {
+		m.detachPort(mp)
+	}
+}
+
+func (m *mirror) detachPort(mp *mirroredPort) {
+	if err := m.filterPort(mp, false); err != nil {
+		m.log.Debug("fast path: giving a port back", "port", mp.p.config.Name, "error", err) // gone already, mostly
+	}
+	if err := m.e.DetachPort(mp.at); err != nil {
+		m.log.Debug("fast path: detaching from a port", "port", mp.p.config.Name, "error", err)
+	}
+	mp.at = 0
+}
+
+// peersLeave takes out the peers that the registry knows no more, and what may be sent in their name.
+func (m *mirror) peersLeave(version uint64, peers []*peer) {
+	if version == m.peerVersion {
+		return
+	}
+	for i, mp := range m.peers {
+		if mp == nil || m.s.peers.at(uint32(i)) == mp.p {
+			continue
+		}
+		m.withdrawPeer(mp)
+		m.peers[i] = nil
+		for vni, md := range m.domains {
+			for a, index := range md.sources {
+				if index == uint32(i) {
+					m.dropSource(md, vni, a)
+				}
+			}
+		}
+	}
+}
+
+func (m *mirror) withdrawPeer(mp *mirroredPeer) {
+	if !mp.on {
+		return
+	}
+	err := m.e.DelPeer(mp.p.index)
+	m.collectPeer(mp)
+	if err = errors.Join(err, m.e.ForgetPeer(mp.p.index)); err != nil {
+		m.log.Warn("fast path: taking a peer out", "peer", mp.p.addr, "error", err)
+	}
+	mp.on, mp.last = false, xdp.Counters{}
+}
+
+// peersCome looks up the way to peers that are new, or all when routes have changed.
+func (m *mirror) peersCome(peers []*peer) {
+	if m.recheckPeers {
+		m.recheckPeers = false
+		peers = m.s.peers.all()
+	}
+	for _, p := range peers {
+		if p.group {
+			continue // floods, and is the place of no MAC
+		}
+		mp := m.peers[p.index]
+		if mp == nil {
+			mp = &mirroredPeer{p: p}
+			m.peers[p.index] = mp
+		} else if mp.p != p {
+			continue // a newer one than those of this round: it comes with the next
+		}
+		m.placePeer(mp)
+	}
+}
+
+// placePeer puts a peer on the fast path by the route that leads to it now.
+func (m *mirror) placePeer(mp *mirroredPeer) {
+	mp.route = m.routes.find(mp.p.addr.Addr(), m.s.config.localOf(familyOf(mp.p.addr.Addr())))
+	if mp.route.reason != "" {
+		m.withdrawPeer(mp)
+		mp.reason = mp.route.reason
+		return
+	}
+	want := xdp.Peer{
+		Index:    mp.p.index,
+		Addr:     mp.p.addr,
+		Ifindex:  mp.route.ifindex,
+		NextHop:  mp.route.nextHop,
+		MaxFrame: mp.route.mtu - encapOverhead(mp.p.addr.Addr()),
+	}
+	if n := mp.p.maxFrame(); n != 0 {
+		want.MaxFrame = min(want.MaxFrame, n) // ICMP may have taught what no route says
+	}
+	if mp.on && mp.put == want {
+		return
+	}
+	if err := m.e.PutPeer(want); err != nil {
+		m.withdrawPeer(mp)
+		mp.reason = err.Error()
+		return
+	}
+	mp.put, mp.on, mp.reason = want, true, ""
+}
+
+// domainsLeave takes out the VNIs that are no more.
+func (m *mirror) domainsLeave(snap *snapshot) {
+	m.snap.vnis.diff(snap.vnis, func(was, is *domain) {
+		if is != nil {
+			return
+		}
+		md := m.domains[was.vni]
+		if md == nil {
+			return
+		}
+		for a := range md.sources {
+			m.dropSource(md, was.vni, a)
+		}
+		m.withdrawDomain(md)
+		delete(m.domains, was.vni)
+	})
+}
+
+func (m *mirror) withdrawDomain(md *mirroredDomain) {
+	if !md.on {
+		return
+	}
+	m.collectDomain(md)
+	if err := m.e.DelDomain(md.d.vni); err != nil {
+		m.log.Warn("fast path: taking a VNI out", "vni", md.d.vni, "error", err)
+	}
+	md.on = false
+}
+
+// domainsCome puts in the VNIs that are new or have changed, with the sources that they admit by name.
+func (m *mirror) domainsCome(snap *snapshot) {
+	m.snap.vnis.diff(snap.vnis, func(was, is *domain) {
+		if is == nil {
+			return
+		}
+		md := m.domains[is.vni]
+		if md == nil {
+			md = &mirroredDomain{d: is, sources: make(map[netip.Addr]uint32)}
+			m.domains[is.vni] = md
+		} else if &md.d.stats[0] != &is.stats[0] && md.on {
+			m.collectDomain(md) // what was counted belongs to the VNI of that number before
+		}
+		if a := is.config.Ageing; a > 0 && (m.shortest == 0 || a < m.shortest) {
+			m.shortest = a
+			m.armAges()
+		}
+		m.rederive = m.rederive || was != nil && (was.policy != is.policy || !slices.Equal(was.allow, is.allow))
+		md.d = is
+		m.placeDomain(md)
+		m.placeSources(md)
+	})
+}
+
+// placeDomain puts a VNI on the fast path, or takes it off.
+func (m *mirror) placeDomain(md *mirroredDomain) {
+	want, reason, note := m.s.domainOnFastPath(md.d)
+	md.reason, md.note = reason, note
+	if reason != "" {
+		m.withdrawDomain(md)
+		return
+	}
+	if !md.on {
+		md.last = xdp.Counters{}
+	}
+	if err := m.e.PutDomain(want); err != nil {
+		m.withdrawDomain(md)
+		md.reason, md.note = err.Error(), ""
+		return
+	}
+	md.on = true
+}
+
+// placeSources makes the maps admit exactly the members of a VNI, and of the others those that its policy admits still.
+func (m *mirror) placeSources(md *mirroredDomain) {
+	for a, index := range md.sources {
+		if md.d.members[a] != nil {
+			continue
+		}
+		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) {
+			m.dropSource(md, md.d.vni, a)
+		}
+	}
+	for a, p := range md.d.members {
+		m.putSource(md, a, p.index)
+	}
+}
+
+// sourcesCome admits the sources that forwarding entries point to, where the policy of the VNI admits them without naming them.
+func (m *mirror) sourcesCome() {
+	if m.rederive {
+		m.rederive = false
+		m.s.fdb.Walk(0, func(e fdb.Entry) bool {
+			m.noteSource(e)
+			return true
+		})
+	}
+	for k := range m.derive {
+		md := m.domains[k.vni]
+		// The peer that user space takes such a source for is the one of the usual port.
+		p := m.s.peers.find(netip.AddrPortFrom(k.addr, m.s.config.DstPort))
+		if md == nil || p == nil || m.peers[p.index] == nil || m.peers[p.index].p != p || md.d.members[k.addr] != nil || !md.d.admits(k.addr) {
+			continue
+		}
+		m.putSource(md, k.addr, p.index)
+	}
+	clear(m.derive)
+}
+
+// noteSource remembers the peer behind an entry for sourcesCome.
+func (m *mirror) noteSource(e fdb.Entry) {
+	if !e.Dest.IsPeer() {
+		return
+	}
+	md := m.domains[e.VNI]
+	if md != nil && md.d.policy == Strict && len(md.d.allow) == 0 {
+		return
+	}
+	if p := m.s.peers.at(e.Dest.Index()); p != nil {
+		m.derive[sourceKey{e.VNI, p.addr.Addr()}] = p.index
+	}
+}
+
+func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, index uint32) {
+	if old, ok := md.sources[a]; ok && old == index {
+		return
+	}
+	if err := m.e.PutSource(md.d.vni, a, index); err != nil {
+		// Its datagrams go to user space, as those of a stranger would.
+		m.log.Debug("fast path: admitting a source", "vni", md.d.vni, "source", a, "error", err)
+		m.dropSource(md, md.d.vni, a)
+		return
+	}
+	md.sources[a] = index
+}
+
+func (m *mirror) dropSource(md *mirroredDomain, vni uint32, a netip.Addr) {
+	if _, ok := md.sources[a]; !ok {
+		return
+	}
+	if err := m.e.DelSource(vni, a); err != nil {
+		m.log.Warn("fast path: refusing a source", "vni", vni, "source", a, "error", err)
+	}
+	delete(md.sources, a)
+}
+
+// routesChanged has the ways to all peers looked up again.
+func (m *mirror) routesChanged() {
+	m.routes.forget()
+	m.recheckPeers = true
+}
+
+// look has everything looked at again that the kernel may have changed without a word.
+func (m *mirror) look() {
+	m.recheckPorts = true
+	m.routesChanged()
+}
+
+// stop takes every port off the fast path, so that user space gets every frame, and keeps what the programs counted and saw.
+func (m *mirror) stop() {
+	m.readAges()
+	for _, mp := range m.ports {
+		if mp != nil {
+			m.withdrawPort(mp)
+		}
+	}
+	m.underlaysLeave()
+	for _, mp := range m.peers {
+		if mp != nil {
+			m.withdrawPeer(mp)
+		}
+	}
+	for _, md := range m.domains {
+		m.withdrawDomain(md)
+	}
+	m.collectTotals()
+	m.readAges()
+	m.ageTimer.Stop()
+	m.routes.close()
+}

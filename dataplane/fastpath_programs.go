@@ -1,0 +1,53 @@
+package dataplane
+
+import (
+	"net/netip"
+
+	"vtepd/dataplane/xdp"
+)
+
+// programs is what the fast path needs of the eBPF programs and their maps; *xdp.FastPath is that. One goroutine calls it.
+type programs interface {
+	Close() error
+	Abandon() error
+
+	Former() *xdp.State
+	Commit() error
+	AttachPort(ifindex int, at xdp.Hook) error
+	DetachPort(ifindex int) error
+	AttachUnderlay(ifindex int) (xdp.Decap, error)
+	DetachUnderlay(ifindex int) error
+	SocketFilter() int
+	Attachments() []xdp.Attachment
+
+	PutPort(xdp.Port) error
+	DelPort(index uint32) error
+	ForgetPort(index uint32) error
+	PutDomain(xdp.Domain) error
+	DelDomain(vni uint32) error
+	PutPeer(xdp.Peer) error
+	DelPeer(index uint32) error
+	ForgetPeer(index uint32) error
+	PutSource(vni uint32, a netip.Addr, peer uint32) error
+	DelSource(vni uint32, a netip.Addr) error
+	PutEntries([]xdp.Entry) error
+	DelEntry(vni uint32, mac [6]byte) error
+	WalkEntries(func(xdp.Entry) bool) error
+
+	Now() uint32
+	PortCounters(index uint32) xdp.Counters
+	PeerCounters(index uint32) xdp.Counters
+	VNICounters(vni uint32) xdp.Counters
+	Totals() xdp.Totals
+}
+
+var _ programs = (*xdp.FastPath)(nil)
+
+// loadPrograms is Config.openPrograms outside of tests.
+func loadPrograms(o xdp.Options) (programs, error) {
+	p, err := xdp.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}

@@ -1,0 +1,111 @@
+package dataplane
+
+// FastPathInfo is the fast path as a whole.
+type FastPathInfo struct {
+	// Mode is what was asked for.
+	Mode FastPathMode
+	// Active: programs are loaded and follow the switch. Reason says why not.
+	Active bool
+	Reason string
+	// Pins is the directory in which the programs are pinned; empty when they go with the process, and then PinReason may say why.
+	Pins, PinReason string
+	// Attachments are the interfaces that programs are attached to.
+	Attachments []FastPathAttachment
+	// Encap, Decap and Local are the frames carried to peers, from peers and between ports, in segments, since the switch was made.
+	Encap, Decap, Local uint64
+}
+
+// FastPathAttachment is an interface that a program is attached to.
+type FastPathAttachment struct {
+	Interface string
+	Ifindex   int
+	// Port names the port that it is of; empty for an interface of the underlay.
+	Port string
+	// Kind is how: "tcx", "xdp+tcx".
+	Kind string
+	// Reason says why it is not the better kind, or why nothing is attached and Kind is empty.
+	Reason string
+}
+
+// SetFastPath changes the mode at run time. Nothing of known traffic is lost: user space knows everything that the programs know. With FastPathOn an error
+// says what the host lacks, and nothing has changed.
+func (s *Switch) SetFastPath(mode FastPathMode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	return s.fast.set(mode)
+}
+
+// report is the fast path as it is now.
+func (f *fastPath) report() FastPathInfo {
+	var info FastPathInfo
+	f.do(func() {
+		info = FastPathInfo{Mode: f.mode, Active: f.mirror != nil, Reason: f.reason}
+		if m := f.mirror; m != nil {
+			info.Pins, info.PinReason = f.pins, f.noPins
+			f.round() // what was just asked for is done
+			m.collectTotals()
+			m.report(&info)
+		}
+	})
+	info.Encap, info.Decap, info.Local = f.sums[sumEncap].Load(), f.sums[sumDecap].Load(), f.sums[sumLocal].Load()
+	return info
+}
+
+// onFastPath says for each index of a port, and each VNI, why it is not on the fast path, and what of it is not.
+type onFastPath struct {
+	active  bool
+	reason  string // of all, when not active
+	ports   map[uint32]string
+	domains map[uint32][2]string // reason and note
+}
+
+// places says what is on the fast path.
+func (f *fastPath) places() onFastPath {
+	out := onFastPath{ports: make(map[uint32]string), domains: make(map[uint32][2]string)}
+	f.do(func() {
+		out.active, out.reason = f.mirror != nil, f.reason
+		if f.mirror == nil {
+			return
+		}
+		f.round()
+		for i, mp := range f.mirror.ports {
+			if mp != nil {
+				out.ports[uint32(i)] = mp.reason
+			}
+		}
+		for vni, md := range f.mirror.domains {
+			out.domains[vni] = [2]string{md.reason, md.note}
+		}
+	})
+	return out
+}
+
+// port says whether a port is on the fast path, and why not.
+func (o *onFastPath) port(index uint32) (on bool, reason string) {
+	if !o.active {
+		return false, o.reason
+	}
+	reason, known := o.ports[index]
+	if !known {
+		return false, "not looked at yet"
+	}
+	return reason == "", reason
+}
+
+// vni says whether a VNI is on the fast path, and why not all of it.
+func (o *onFastPath) vni(vni uint32) (on bool, reason string) {
+	if !o.active {
+		return false, o.reason
+	}
+	d, known := o.domains[vni]
+	switch {
+	case !known:
+		return false, "not looked at yet"
+	case d[0] != "":
+		return false, d[0]
+	}
+	return true, d[1]
+}

@@ -1,0 +1,199 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// route is how a peer is reached: what `ip route get` says.
+type route struct {
+	ifindex int
+	nextHop netip.Addr // the peer itself where it is on the link
+	mtu     int        // bytes of an IP packet that passes in one piece
+	reason  string     // why the programs cannot go that way; empty: they can
+}
+
+// underlayLink is what the fast path wants to know of an interface of the underlay.
+type linkInfo struct {
+	name     string
+	mtu      int
+	ethernet bool
+	loopback bool
+	err      error
+}
+
+// Times of following routes.
+const (
+	// routeSettle gathers a burst of announcements into one look.
+	routeSettle = 50 * time.Millisecond
+	// routeRest is the least rest after a look, in multiples of what the look took: an underlay whose routes never stand still must not take the processor.
+	routeRest = 10
+)
+
+// routeGroups are the announcements that may change the way to a peer (rtnetlink(7)).
+var routeGroups = []uint{
+	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP,
+}
+
+// routes asks the kernel for the way to peers, in the namespace of the thread that made it.
+type routes struct {
+	log *slog.Logger
+	h   *netlink.Handle
+	// changed has an element when something was announced.
+	changed chan struct{}
+	sub     *nl.NetlinkSocket
+	links   map[int]linkInfo // as known since forget
+	ipsec   map[int]bool     // by address family: there are policies
+	closed  atomic.Bool
+	took    atomic.Int64 // ns of the last look at all peers
+}
+
+func newRoutes(log *slog.Logger) (*routes, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_XFRM)
+	if err != nil {
+		// A kernel without IPsec has no NETLINK_XFRM.
+		if h, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			return nil, fmt.Errorf("fast path: netlink: %w", err)
+		}
+	}
+	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), ipsec: make(map[int]bool)}
+	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
+		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
+		return r, nil
+	}
+	go r.listen(r.sub)
+	return r, nil
+}
+
+// listen turns bursts of announcements into single elements of changed.
+func (r *routes) listen(sub *nl.NetlinkSocket) {
+	for {
+		_, _, err := sub.Receive()
+		if r.closed.Load() {
+			return
+		}
+		// ENOBUFS: there was more to tell than room; something has changed for sure.
+		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
+			r.log.Debug("announcements of routes end, polling instead", "error", err)
+			return
+		}
+		time.Sleep(max(routeSettle, time.Duration(routeRest*r.took.Load())))
+		select {
+		case r.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (r *routes) close() {
+	r.closed.Store(true)
+	if r.sub != nil {
+		r.sub.Close()
+	}
+	r.h.Close()
+}
+
+// forget has interfaces and policies asked for anew.
+func (r *routes) forget() {
+	clear(r.links)
+	clear(r.ipsec)
+}
+
+// find looks up the way to a peer for datagrams from local.
+func (r *routes) find(peer, local netip.Addr) route {
+	if r.hasPolicies(peer) {
+		return route{reason: "the host has IPsec policies, which the fast path would pass by"}
+	}
+	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
+	if err != nil || len(list) == 0 {
+		return route{reason: fmt.Sprintf("no route to it: %v", err)}
+	}
+	k := &list[0]
+	switch {
+	case k.Type != unix.RTN_UNICAST:
+		return route{reason: "its route leads to this host itself, or nowhere"}
+	case k.Encap != nil:
+		return route{reason: "its route adds a tunnel header"}
+	}
+	l := r.link(k.LinkIndex)
+	switch {
+	case l.err != nil:
+		return route{reason: fmt.Sprintf("interface %d of its route: %v", k.LinkIndex, l.err)}
+	case l.loopback:
+		return route{reason: "its route leads over the loopback interface"}
+	case !l.ethernet:
+		return route{reason: fmt.Sprintf("%s, which leads to it, carries no Ethernet", l.name)}
+	}
+	out := route{ifindex: k.LinkIndex, nextHop: peer, mtu: l.mtu}
+	if gw, ok := netip.AddrFromSlice(k.Gw); ok {
+		out.nextHop = gw.Unmap()
+	}
+	if via, ok := k.Via.(*netlink.Via); ok && via != nil {
+		if gw, ok := netip.AddrFromSlice(via.Addr); ok {
+			out.nextHop = gw.Unmap()
+		}
+	}
+	if k.MTU > 0 && k.MTU < out.mtu {
+		out.mtu = k.MTU
+	}
+	return out
+}
+
+// hasPolicies says whether the host transforms packets of the family (IPsec): what the programs send would leave untransformed.
+func (r *routes) hasPolicies(peer netip.Addr) bool {
+	family := netlink.FAMILY_V6
+	if peer.Is4() {
+		family = netlink.FAMILY_V4
+	}
+	has, known := r.ipsec[family]
+	if !known {
+		list, err := r.h.XfrmPolicyList(family)
+		has = err == nil && len(list) > 0
+		r.ipsec[family] = has
+	}
+	return has
+}
+
+// link tells of an interface.
+func (r *routes) link(ifindex int) linkInfo {
+	if l, ok := r.links[ifindex]; ok {
+		return l
+	}
+	var l linkInfo
+	k, err := r.h.LinkByIndex(ifindex)
+	if err != nil {
+		l.err = err
+	} else {
+		a := k.Attrs()
+		l = linkInfo{name: a.Name, mtu: a.MTU, ethernet: a.EncapType == "ether", loopback: a.RawFlags&unix.IFF_LOOPBACK != 0}
+	}
+	r.links[ifindex] = l
+	return l
+}
+
+// carrier finds the interface that has an address; 0 when none has.
+func (r *routes) carrier(local netip.Addr) int {
+	family := netlink.FAMILY_V6
+	if local.Is4() {
+		family = netlink.FAMILY_V4
+	}
+	list, err := r.h.AddrList(nil, family)
+	if err != nil {
+		return 0
+	}
+	for _, a := range list {
+		if addrOf(a.IP) == local {
+			return a.LinkIndex
+		}
+	}
+	return 0
+}
