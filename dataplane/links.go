@@ -3,8 +3,10 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -124,15 +126,25 @@ func (c *linkChanges) concern(r *portRecord) bool {
 
 // refreshPorts looks at the ports that announcements concern; nil is all.
 func (s *Switch) refreshPorts(changed *linkChanges) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	for _, r := range s.ports {
+	s.eachPort(func(r *portRecord) {
 		if changed.concern(r) {
 			s.refreshPort(r)
 		}
+	})
+}
+
+// eachPort calls f with mu for each port, by name. The mutex is let go between two ports: asking the kernel takes tens of microseconds a port, and
+// a command must not wait for a thousand of them. Ports that come meanwhile are left out.
+func (s *Switch) eachPort(f func(r *portRecord)) {
+	s.mu.Lock()
+	names := slices.Sorted(maps.Keys(s.ports))
+	s.mu.Unlock()
+	for _, name := range names {
+		s.mu.Lock()
+		if r := s.ports[name]; r != nil {
+			f(r)
+		}
+		s.mu.Unlock()
 	}
 }
 

@@ -410,11 +410,10 @@ func (s *Switch) watchQueues(p *port) error {
 // Ports lists the ports by name.
 func (s *Switch) Ports() []PortInfo {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	fast := s.fast.places()
-	list := make([]PortInfo, 0, len(s.ports))
-	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
-		r := s.ports[name]
+	s.mu.Unlock()
+	list := []PortInfo{}
+	s.eachPort(func(r *portRecord) {
 		s.refreshPort(r)
 		p := r.published
 		info := r.attr
@@ -429,7 +428,7 @@ func (s *Switch) Ports() []PortInfo {
 			info.OffloadReason = p.link.caps.Reason
 		}
 		list = append(list, info)
-	}
+	})
 	return list
 }
 
