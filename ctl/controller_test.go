@@ -331,6 +331,7 @@ func TestReload(t *testing.T) {
 		{name: "dstport", replaces: []string{"\nvlans", "\ndstport: 1\nvlans"}, err: "dstport changed from 4789 to 1, which"},
 		{name: "group-interface", replaces: []string{"\nvlans", "\ngroup-interface: eth9\nvlans"}, err: "group-interface changed from none to eth9, which"},
 		{name: "listen", replaces: []string{"\nvlans", "\nlisten: [8472]\nvlans"}, err: "listen changed from [] to [8472], which"},
+		{name: "flow-label", replaces: []string{"\nvlans", "\nflow-label: flow\nvlans"}, err: "flow-label changed from port to flow, which"},
 		{name: "source-ports", replaces: []string{"\nvlans", "\nsource-ports: 50000-50099\nvlans"}, err: "source-ports changed from the default to 50000-50099, which"},
 		{name: "socket", replaces: []string{"\nvlans", "\nsocket: /x\nvlans"}, err: "socket changed from /run/vtepd/vtepd.sock to /x, which"},
 		{name: "workers", replaces: []string{"\nvlans", "\nworkers: 9\nvlans"}, err: "workers changed from 0 to 9, which"},

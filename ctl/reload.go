@@ -61,6 +61,7 @@ func fixed(was, is *model.Global) error {
 		{"dstport", was.DstPort, is.DstPort},
 		{"listen", fmt.Sprint(was.Listen), fmt.Sprint(is.Listen)},
 		{"source-ports", sourcePorts(was), sourcePorts(is)},
+		{"flow-label", word(was.FlowLabels, "flow", "port"), word(is.FlowLabels, "flow", "port")},
 		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},
 		{"offload", onOff(was.Offload), onOff(is.Offload)},

@@ -48,6 +48,9 @@ type Config struct {
 	// SourcePorts are the first and the last UDP source port of datagrams, of which 16 at most are used. Zeros mean 49152 to 65535, which RFC 7348 section
 	// 5 recommends.
 	SourcePorts [2]uint16
+	// FlowLabels gives inner flows that share a source port IPv6 flow labels of their own. Their datagrams do not share messages then, which costs where
+	// there are many small ones.
+	FlowLabels bool
 	// Workers is the number of worker threads; 0 is one a CPU, at most MaxWorkers.
 	Workers int
 	// Offload allows virtio-net headers on TAPs and UDP GSO/GRO on the underlay, each where the kernel takes it.

@@ -26,6 +26,7 @@ type outer struct {
 	udpChecksum      uint16
 	udpLength, total int
 	vni              uint32
+	label            uint32 // IPv6
 	inner            []byte
 }
 
@@ -64,6 +65,7 @@ func (w *wiretap) outers() []outer {
 		case *layers.IPv6:
 			o.tos, o.ttl, o.total = ip.TrafficClass, ip.HopLimit, int(ip.Length)+40
 			o.dontFragment = true
+			o.label = ip.FlowLabel
 			o.fragment = ip.NextHeader == layers.IPProtocolIPv6Fragment
 		default:
 			continue

@@ -125,6 +125,7 @@ func New(c Config) (*Switch, error) {
 		s.peers.dports.add(port)
 	}
 	s.sayFewSources()
+	s.sayNoLabels()
 	s.fast = newFastPath(s)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})

@@ -30,6 +30,7 @@ func openUnderlays(c *Config) (underlays, error) {
 			Port:          c.DstPort,
 			MorePorts:     c.Listen,
 			SourceRange:   c.SourcePorts,
+			FlowLabels:    c.FlowLabels,
 			Receivers:     c.Workers,
 			Offload:       c.Offload,
 			TTL:           DefaultTTL,
@@ -84,6 +85,13 @@ func (c *Config) completePorts() error {
 		return fmt.Errorf("%d ports to listen on: at most %d: %w", n, MaxListen, ErrInvalid)
 	}
 	return nil
+}
+
+// sayNoLabels warns that flow labels were asked for in vain.
+func (s *Switch) sayNoLabels() {
+	if u := s.sockets[1]; s.config.FlowLabels && u != nil && !u.Caps().FlowLabel {
+		s.log.Warn("no flow labels by flow: each source port has one", "reason", u.Caps().FlowLabelReason)
+	}
 }
 
 // sayFewSources warns of a range of source ports that has no room for the usual number of sockets.

@@ -236,11 +236,11 @@ func TestLocals(t *testing.T) {
 
 // TestPorts: what is listened on and sent from.
 func TestPorts(t *testing.T) {
-	f, err := Parse("f", []byte("local: 192.0.2.1\ndstport: 8472\nlisten: [4789, 8472]\nsource-ports: 50000-50999\n"))
+	f, err := Parse("f", []byte("local: 192.0.2.1\ndstport: 8472\nlisten: [4789, 8472]\nsource-ports: 50000-50999\nflow-label: flow\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := f.Model.SwitchConfig(); c.DstPort != 8472 || !slices.Equal(c.Listen, []uint16{4789, 8472}) || c.SourcePorts != [2]uint16{50000, 50999} {
+	if c := f.Model.SwitchConfig(); c.DstPort != 8472 || !slices.Equal(c.Listen, []uint16{4789, 8472}) || c.SourcePorts != [2]uint16{50000, 50999} || !c.FlowLabels {
 		t.Errorf("the switch gets %d, %v, %v", c.DstPort, c.Listen, c.SourcePorts)
 	}
 	if f, err = Parse("f", []byte("local: 192.0.2.1\nsource-ports: 50000\n")); err != nil || f.Model.Global.SourcePorts != [2]uint16{50000, 50000} {
@@ -342,6 +342,7 @@ func TestErrors(t *testing.T) {
 		{"group twice", local + "vnis: [{vni: 42, group: 239.1.1.1}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2}\n", "4:9: VNI 42 has the group 239.1.1.1 already: it takes one"},
 		{"listen twice", local + "listen: [8472, 4790, 8472]\n", "2:22: listen: port 8472 is listed twice: leave one away"},
 		{"listen 0", local + "listen: [0]\n", "2:10: listen: 0 is out of range: a UDP port is a number from 1 to 65535"},
+		{"flow-label", local + "flow-label: on\n", `2:13: flow-label: "on" is not one of port, flow`},
 		{"source-ports", local + "source-ports: 9-8\n", `2:15: source-ports: "9-8" is a range that ends before it starts: write 8-9`},
 		{"source-ports, listened on", local + "listen: [4790]\nsource-ports: 4789-4790\n", "3:15: source-ports 4789-4790: vtepd listens on all of them: write a wider range"},
 		{"no local", "local: []\n", "1:8: an empty list: write an address of this host"},
@@ -476,7 +477,7 @@ func TestShipped(t *testing.T) {
 		t.Error(err)
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
-	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {

@@ -40,6 +40,7 @@ func (d *decoder) document(data []byte) error {
 		scalar(d, "dstport", model.ParsePort, func(v uint16) { g.DstPort = v }),
 		{"listen", d.listen},
 		scalar(d, "source-ports", model.ParsePortRange, func(v [2]uint16) { g.SourcePorts = v }),
+		scalar(d, "flow-label", model.ParseFlowLabel, func(v bool) { g.FlowLabels = v }),
 		scalar(d, "group-interface", model.ParsePortName, func(v string) { g.GroupInterface = v }),
 		scalar(d, "socket", ParseSocket, func(v string) { g.Socket = v }),
 		scalar(d, "fastpath", model.ParseFastPath, func(v model.FastPath) { g.FastPath = v }),

@@ -16,6 +16,7 @@ func (m *Model) SwitchConfig() dataplane.Config {
 		DstPort:            m.Global.DstPort,
 		Listen:             slices.Clone(m.Global.Listen),
 		SourcePorts:        m.Global.SourcePorts,
+		FlowLabels:         m.Global.FlowLabels,
 		GroupInterface:     m.Global.GroupInterface,
 		Workers:            m.Global.Workers,
 		Offload:            m.Global.Offload,

@@ -64,6 +64,8 @@ type Global struct {
 	// Listen are further ports to listen on. SourcePorts are the first and the last that datagrams leave from, zeros for the default.
 	Listen      []uint16
 	SourcePorts [2]uint16
+	// FlowLabels is flow-label flow: IPv6 flow labels by inner flow.
+	FlowLabels bool
 	// GroupInterface is where multicast groups are joined and sent to; empty is the interface that holds Local.
 	GroupInterface string
 	Socket         string

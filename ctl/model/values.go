@@ -63,6 +63,12 @@ func ParsePortRange(s string) ([2]uint16, error) {
 	return [2]uint16{lo, hi}, err
 }
 
+// ParseFlowLabel reads whether IPv6 flow labels are by source port or by inner flow.
+func ParseFlowLabel(s string) (byFlow bool, err error) {
+	w, err := ParseWord(s, "port", "flow")
+	return w == "flow", err
+}
+
 // ParseMTU reads an MTU in bytes.
 func ParseMTU(s string) (int, error) {
 	return parseNumber(s, "an MTU", minMTU, maxMTU)

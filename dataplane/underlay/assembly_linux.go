@@ -1,7 +1,6 @@
 package underlay
 
 import (
-	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +13,9 @@ const (
 	// maxIovecs: a datagram takes two at most, so the batch is the bound. One
 	// message takes two for each of segmentsNew, within UIO_MAXIOV.
 	maxIovecs = 2 * MaxDatagrams
-	// controlRoom of one message, in bytes: three entries of an int at most, and
+	// controlRoom of one message, in bytes: four entries of an int at most, and
 	// IP_PKTINFO or IPV6_PKTINFO.
-	controlRoom = 3*cmsgSlot + pktinfoSlot
+	controlRoom = 4*cmsgSlot + pktinfoSlot
 )
 
 // assembly is the room in which lanes become messages. The kernel reads it in
@@ -24,7 +23,7 @@ const (
 type assembly struct {
 	headers [maxMessages]mmsghdr
 	// UDP_SEGMENT comes first and keeps its header; TOS and TTL follow where a
-	// class asks for them, then the interface of a group.
+	// class asks for them, then the flow label, and the interface of a group.
 	control [maxMessages][controlRoom]byte
 	parts   [maxMessages]part
 	iovecs  [maxIovecs]unix.Iovec
@@ -137,7 +136,7 @@ func (t *Transmitter) assemble(cur *cursor) (messages int) {
 		if cur.single > 0 {
 			cur.single--
 		}
-		a.finish(messages, l, a.iovecs[first:iov], size, p.count > 1, t.s.cfg.Local)
+		t.finish(messages, l, a.iovecs[first:iov], size, p.count > 1)
 		messages++
 		if cur.datagram = next; next < 0 {
 			if cur.lane = l.next; cur.lane >= 0 {
@@ -174,7 +173,8 @@ func (a *assembly) extend(base *byte, length uint32, iov, first int) int {
 }
 
 // finish writes the message header.
-func (a *assembly) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run bool, local netip.Addr) {
+func (t *Transmitter) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run bool) {
+	a := &t.out
 	h := &a.headers[i].hdr
 	h.Name = l.dest.name
 	h.Namelen = l.dest.nameLen
@@ -190,8 +190,11 @@ func (a *assembly) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run 
 	if l.key&0xffff != 0 {
 		end = putClass(control, l, end)
 	}
+	if label := t.s.labels.label(l.key); label != 0 {
+		end += putFlowLabel(control[end:], label)
+	}
 	if l.dest.group {
-		end += putInterface(control[end:], l.dest, local)
+		end += putInterface(control[end:], l.dest, t.s.cfg.Local)
 	}
 	if start == end {
 		h.Control = nil

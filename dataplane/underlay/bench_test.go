@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 
@@ -97,6 +98,31 @@ func BenchmarkSourcePorts(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*64), "ns/datagram")
 		})
+	}
+}
+
+// BenchmarkFlowLabels is the price of more labels than sockets: 512 small
+// frames of one size, from as many flows as the name says.
+func BenchmarkFlowLabels(b *testing.B) {
+	for _, flows := range []uint32{1, 8, 64, 512} {
+		for _, on := range []bool{false, true} {
+			b.Run(fmt.Sprintf("flows=%d/labels=%t", flows, on), func(b *testing.B) {
+				l := newLab(b)
+				at, bt := l.pair(true, func(c *Config) { c.ReceiveBuffer, c.FlowLabels = 4096, on })
+				data := make([]byte, 114)
+				tx, to := at.NewTransmitter(), NewDest(bt.Local())
+				b.ReportAllocs()
+				for b.Loop() {
+					for i := range uint32(512) {
+						tx.Queue(to, Class{}, i%flows*2654435761, data[:8], data[8:], 0)
+					}
+					tx.Flush(nil)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*512), "ns/datagram")
+				c := at.Counters()
+				b.ReportMetric(float64(c.Messages)/float64(b.N), "messages/batch")
+			})
+		}
 	}
 }
 

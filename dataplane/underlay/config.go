@@ -68,6 +68,10 @@ type Config struct {
 	// SourceRange is the first and the last source port of what is sent; the ports
 	// listened on are left out. Zeros: FirstSource and LastSource.
 	SourceRange [2]uint16
+	// FlowLabels gives the flows of one socket IPv6 flow labels of their own. Their
+	// datagrams do not share messages then. Without, each socket has one label,
+	// which costs nothing.
+	FlowLabels bool
 	// Offload asks for UDP_SEGMENT and UDP_GRO where the kernel has them.
 	Offload bool
 	// ReceiveBuffer in bytes for each receive socket. 0: DefaultReceiveBuffer.
@@ -93,6 +97,10 @@ type Caps struct {
 	// ReceiveBuffer in bytes that each receive socket really got. The kernel
 	// charges its own overhead on top and doubles the figure internally.
 	ReceiveBuffer int
+	// FlowLabel: flows of one socket have IPv6 flow labels of their own;
+	// FlowLabelReason says why not although it was asked for.
+	FlowLabel       bool
+	FlowLabelReason string
 	// Reason says why something asked for is not there; "" when all is.
 	Reason string
 }

@@ -24,8 +24,8 @@
 // # Words
 //
 //   - datagram: one UDP payload, carrying one VXLAN-encapsulated frame
-//   - lane: the datagrams of one batch that share socket, destination and
-//     [Class]; order inside a lane is kept
+//   - lane: the datagrams of one batch that share socket, destination, [Class]
+//     and IPv6 flow label; order inside a lane is kept
 //   - run: neighbouring datagrams of a lane, all of one size save a shorter
 //     last one, which leave as one message by UDP_SEGMENT
 //   - message: one entry of sendmmsg(2) or recvmmsg(2); it holds a run, or one

@@ -90,6 +90,9 @@ func (t *Transmitter) send(fd, n int, cur *cursor) {
 				continue
 			}
 		case unix.EINVAL, unix.EIO:
+			if t.withoutLabels(fd, p, errno, cur) {
+				return
+			}
 			if p.count > 1 {
 				t.withoutGSO(p, errno, cur)
 				return

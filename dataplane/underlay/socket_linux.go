@@ -142,6 +142,9 @@ func transmitOptions(fd int, c *Config, noChecksum bool) error {
 	}
 	err := errors.Join(
 		set(fd, unix.SOL_IPV6, unix.IPV6_RECVERR, 1, "IPV6_RECVERR"),
+		// A label from the hash of addresses and ports (RFC 6437 section 3), also
+		// where net.ipv6.auto_flowlabels leaves it to the program.
+		set(fd, unix.SOL_IPV6, unix.IPV6_AUTOFLOWLABEL, 1, "IPV6_AUTOFLOWLABEL"),
 		set(fd, unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, int(c.TTL), "IPV6_UNICAST_HOPS"))
 	if err == nil && noChecksum {
 		err = set(fd, unix.SOL_UDP, unix.UDP_NO_CHECK6_TX, 1, "UDP_NO_CHECK6_TX")

@@ -21,6 +21,7 @@ type Sockets struct {
 
 	// Read by every Flush, written once or never.
 	gso         atomic.Bool
+	labels      flowLabels
 	maxSegments atomic.Int32
 
 	checked   *pool                // transmit sockets with UDP checksums
@@ -111,6 +112,9 @@ func (s *Sockets) negotiate() {
 	s.caps.MaxSegments = 1
 	s.caps.ReceiveBuffer = s.receivers[0].buffer
 	s.caps.GRO = s.receivers[0].gro
+	if s.is6 && s.cfg.FlowLabels {
+		s.labels.choose(s.checked.fds[0], s.cfg.Local, s.checked.ports[0])
+	}
 	switch {
 	case !s.cfg.Offload:
 		s.caps.Reason = "switched off by configuration"
@@ -146,6 +150,7 @@ func (s *Sockets) Caps() Caps {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.FlowLabel, c.FlowLabelReason = s.labels.on.Load(), s.labels.reason
 	if s.degradation != "" {
 		c.Reason = s.degradation
 	}

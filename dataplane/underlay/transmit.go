@@ -11,8 +11,9 @@ const (
 	// datagrams each, or 1024 small frames.
 	MaxDatagrams = 1024
 	// MaxLanes is the number of (socket, destination, class) combinations in one
-	// batch: all 16 sockets of the default pool toward eight peers.
-	MaxLanes = 128
+	// batch: all 16 sockets of the default pool toward 16 peers, or with all
+	// flow labels of each toward two.
+	MaxLanes = 256
 	// laneSlots is the size of the open hash table over the lanes, at most half
 	// full.
 	laneSlots = 2 * MaxLanes
@@ -33,8 +34,10 @@ type Class struct {
 //
 //	 31        20 19    17  16          15    8 7     0
 //	+------------+--------+------------+-------+-------+
-//	| socket     | 0      | NoChecksum | TTL   | TOS   |
+//	| socket     | label  | NoChecksum | TTL   | TOS   |
 //	+------------+--------+------------+-------+-------+
+//
+// The label is 0 here, and without Config.FlowLabels.
 func (c Class) key(socket uint32) uint32 {
 	k := socket<<20 | uint32(c.TTL)<<8 | uint32(c.TOS)
 	if c.NoChecksum {
@@ -53,6 +56,8 @@ const keyNoChecksum = 1 << 16
 type Transmitter struct {
 	s       *Sockets
 	sockets uint32 // in the pool
+	// labelMask selects the label bits of a key, if any.
+	labelMask uint32
 
 	// The batch.
 	n         int32 // datagrams
@@ -60,9 +65,9 @@ type Transmitter struct {
 	recent    *lane // the lane of the last datagram, never nil
 	datagrams [MaxDatagrams]datagram
 	lanes     [MaxLanes]lane
-	slots     [laneSlots]uint8 // lane number + 1, 0: free
-	order     []int32          // sockets in use, in order of first use
-	heads     []socketLanes    // by socket number, the twins behind the pool
+	slots     [laneSlots]uint16 // lane number + 1, 0: free
+	order     []int32           // sockets in use, in order of first use
+	heads     []socketLanes     // by socket number, the twins behind the pool
 
 	out      assembly // messages under construction, see assembly_linux.go
 	sendmmsg func(fd int, messages []mmsghdr) (sent int, errno unix.Errno)
@@ -106,6 +111,9 @@ func (s *Sockets) NewTransmitter() *Transmitter {
 	for i := range t.heads {
 		t.heads[i] = socketLanes{-1, -1}
 	}
+	if s.labels.on.Load() {
+		t.labelMask = keyLabelMask
+	}
 	t.recent = &t.lanes[0]
 	t.out.prepare()
 	s.mu.Lock()
@@ -131,7 +139,7 @@ func (t *Transmitter) Queue(d *Dest, c Class, hash uint32, header, payload []byt
 	hash = (hash ^ hash>>16) * 0x85ebca6b
 	hash = (hash ^ hash>>13) * 0xc2b2ae35
 	socket := uint32(uint64(hash) * uint64(t.sockets) >> 32)
-	key := c.key(socket)
+	key := c.key(socket) | hash<<keyLabelShift&t.labelMask
 	l := t.recent
 	if l.dest != d || l.key != key {
 		if l = t.findLane(d, key); l == nil {
@@ -176,7 +184,7 @@ func (t *Transmitter) findLane(d *Dest, key uint32) *lane {
 	}
 	n := t.laneCount
 	t.laneCount++
-	t.slots[at] = uint8(n + 1)
+	t.slots[at] = uint16(n + 1)
 	l := &t.lanes[n]
 	*l = lane{dest: d, key: key, first: -1, last: -1, next: -1}
 
@@ -214,7 +222,7 @@ func (t *Transmitter) Flush(failed func(tag uint32, err error)) {
 	for i := range t.lanes[:t.laneCount] {
 		t.lanes[i].dest = nil // else recent would match in the next batch
 	}
-	t.slots = [laneSlots]uint8{}
+	t.slots = [laneSlots]uint16{}
 	t.order = t.order[:0]
 	t.n, t.laneCount = 0, 0
 }

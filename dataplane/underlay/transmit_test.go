@@ -100,7 +100,7 @@ func TestRunsAndShapes(t *testing.T) {
 					l := newLab(t)
 					a, b := l.pair(v6, func(c *Config) {
 						c.Refuse = Refuse{GSO: !gso, GRO: !gro}
-						c.ZeroChecksum6 = true
+						c.ZeroChecksum6, c.FlowLabels = true, true
 					})
 					tx, to := a.NewTransmitter(), NewDest(b.Local())
 					for _, sh := range shapes {
@@ -366,6 +366,9 @@ func accountForAll(t *testing.T, v6, offload bool) {
 			p := payload(n, byte(id))
 			binary.BigEndian.PutUint32(p, uint32(id))
 			all[id] = origin{want: p, toB: to == good, lane: fmt.Sprint(class)}
+			if v6 { // flows of one socket may have labels of their own, and so lanes
+				all[id].lane += fmt.Sprint(" ", hash)
+			}
 			cut := rng.IntN(n + 1)
 			if !tx.Queue(to, class, hash, p[:cut], bytes.Clone(p[cut:]), uint32(id)) {
 				tx.Flush(failed)
