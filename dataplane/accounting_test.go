@@ -41,12 +41,18 @@ func accountFor(t *testing.T, offload bool) {
 	n.vni(42, member)
 	n.vni(1010, member)
 	n.vni(1020)
-	n.tap("acc0", 42, nil)
-	n.tap("acc1", 42, nil)
-	n.tap("trunk0", 42, func(c *PortConfig) {
-		c.NativeVID = 7
-		c.Tagged = []VIDMap{{10, 1010}, {20, 1020}}
-	})
+	outer := host
+	if sceneKind != PortTAP {
+		outer = l.Host("out")
+	}
+	add := func(c PortConfig) {
+		t.Helper()
+		c = n.ofKind(sceneKind, outer, c)
+		n.do(func() error { return n.AddPort(c) })
+	}
+	add(PortConfig{Name: "acc0", Untagged: 42})
+	add(PortConfig{Name: "acc1", Untagged: 42})
+	add(PortConfig{Name: "trunk0", Untagged: 42, NativeVID: 7, Tagged: []VIDMap{{10, 1010}, {20, 1020}}})
 
 	rng := rand.New(rand.NewPCG(1, 2))
 	ports := []string{"acc0", "acc1", "trunk0"}
@@ -76,12 +82,12 @@ func accountFor(t *testing.T, offload bool) {
 				frame = append(frame, make([]byte, encap.EthernetLen-len(frame))...)
 			}
 			if off.IsGSO() {
-				host.InjectSuperframe(name, encodeOffload(off), frame)
+				outer.InjectSuperframe(name, encodeOffload(off), frame)
 			} else if len(frame) <= 1514 {
 				waiting[name] = append(waiting[name], frame)
 			}
 			if len(waiting[name]) >= 16 {
-				host.Inject(name, waiting[name]...)
+				outer.Inject(name, waiting[name]...)
 				waiting[name] = nil
 			}
 			continue
@@ -93,7 +99,7 @@ func accountFor(t *testing.T, offload bool) {
 		if _, err := senders[rng.IntN(2)].Write(randomDatagram(rng, frame)); err != nil {
 			fromWire-- // an ICMP error of an earlier one
 		}
-		n.disturb(t, i)
+		n.disturb(t, i, add)
 	}
 	idle(n)
 	n.balance()
@@ -119,7 +125,7 @@ func accountFor(t *testing.T, offload bool) {
 }
 
 // disturb changes something now and then.
-func (n *node) disturb(t *testing.T, i int) {
+func (n *node) disturb(t *testing.T, i int, add func(PortConfig)) {
 	t.Helper()
 	switch i % 700 {
 	case 100:
@@ -129,7 +135,7 @@ func (n *node) disturb(t *testing.T, i int) {
 	case 300:
 		n.do(func() error { return n.DelPort("acc1") })
 	case 400:
-		n.tap("acc1", 42, nil)
+		add(PortConfig{Name: "acc1", Untagged: 42})
 	case 500:
 		if _, err := n.FDBFlush(FDBFilter{}); err != nil {
 			t.Fatal(err)

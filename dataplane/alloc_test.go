@@ -35,7 +35,7 @@ func TestBatchesDoNotAllocate(t *testing.T) {
 	s := newScene(t, 2, func(c *Config) { c.Workers = 1 })
 	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, s.addrs()...)
 	for _, c := range []PortConfig{{Name: "p0", Untagged: 42}, {Name: "p1", Untagged: 42}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
-		c.Type = PortTAP
+		c = s.ofKind(c)
 		s.do(func() error { return s.AddPort(c) })
 	}
 	here, next, tagged, far := station(1), station(2), station(3), station(4)
@@ -49,8 +49,8 @@ func TestBatchesDoNotAllocate(t *testing.T) {
 	}
 	w := s.parked()
 
-	inject := map[string]*injector{"p0": newInjector(t, s.Host, "p0"), "trunk": newInjector(t, s.Host, "trunk")}
-	super := newInjector(t, s.Host, "p0")
+	inject := map[string]*injector{"p0": newInjector(t, s.outer(), "p0"), "trunk": newInjector(t, s.outer(), "trunk")}
+	super := newInjector(t, s.outer(), "p0")
 	if err := unix.SetsockoptInt(super.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
 		t.Fatal(err)
 	}

@@ -354,7 +354,7 @@ func TestLeavingAVNI(t *testing.T) {
 	}
 	s.drops(1, UnknownPeer, func() { s.remotes[0].send(42, frameOf(far, broadcast)) })
 
-	s.do(func() error { return s.SetPort(PortConfig{Name: "p1", Type: PortTAP, Untagged: 42}) })
+	s.do(func() error { return s.SetPort(s.ofKind(PortConfig{Name: "p1", Untagged: 42})) })
 	if s.known(43, near) || !s.known(42, near) {
 		t.Errorf("p1 left VNI 43: %+v", s.FDBDump(FDBFilter{}))
 	}

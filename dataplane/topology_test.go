@@ -34,6 +34,8 @@ type scene struct {
 	link    *lab.Link
 	remotes []*remote
 	barrier *barrier
+	kind    PortType  // what its ports are made of
+	outside *lab.Host // where the other ends of its ports are; nil: ports have one end
 	sniffed map[string]*lab.Sniffer
 }
 
@@ -42,7 +44,11 @@ func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 	t.Helper()
 	l := lab.New(t)
 	host, wire := l.Host("sw"), l.Host("wire")
-	s := &scene{l: l, wire: wire, sniffed: make(map[string]*lab.Sniffer)}
+	s := &scene{l: l, wire: wire, kind: sceneKind, sniffed: make(map[string]*lab.Sniffer)}
+	if s.kind != PortTAP {
+		s.outside = l.Host("out")
+		silence(t, s.outside)
+	}
 	s.link = l.Link(host, wire, lab.LinkOptions{})
 	silence(t, host)
 	s.node = startNode(t, host, change)
@@ -94,10 +100,10 @@ func (s *scene) port(name string, vni uint32) {
 	s.configuredPort(PortConfig{Name: name, Untagged: vni})
 }
 
-// configuredPort adds a TAP port and a sniffer on it.
+// configuredPort adds a port of the scene's kind and a sniffer on it.
 func (s *scene) configuredPort(c PortConfig) {
 	s.t.Helper()
-	c.Type = PortTAP
+	c = s.ofKind(c)
 	s.do(func() error { return s.AddPort(c) })
 	s.sniffed[c.Name] = s.Sniff(c.Name)
 }

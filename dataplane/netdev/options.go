@@ -22,8 +22,9 @@ var (
 // Bounds and defaults of Options.
 const (
 	// DefaultBuffer in bytes bounds what the kernel holds for one queue. The kernel
-	// counts a small frame as 768 bytes and a superframe as some 68 KiB: 10,000
-	// small frames, 40 ms of what one core reads, or 120 superframes.
+	// doubles it for its overhead, and counts a small frame as 768 bytes and a
+	// superframe as some 68 KiB: 21,000 small frames, 80 ms of what one core reads,
+	// or 240 superframes.
 	DefaultBuffer = 8 << 20
 	// MaxQueues is PACKET_FANOUT_MAX before Linux 5.12.
 	MaxQueues = 256
