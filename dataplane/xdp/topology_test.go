@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -212,14 +211,4 @@ func (st *station) ping(to netip.Addr, args ...string) error {
 		return fmt.Errorf("ping %s %s: %v\n%s", strings.Join(args, " "), to, err, out)
 	}
 	return nil
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not in 5 s: %s", what)
-		}
-	}
 }
