@@ -3,6 +3,7 @@ package xdp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -201,6 +202,33 @@ func TestSourcePorts(t *testing.T) {
 	}
 	if len(seen) != 0 {
 		t.Errorf("ports out of the range: %v", seen)
+	}
+}
+
+// TestSourcePortList wants exactly the ports that are listed.
+func TestSourcePortList(t *testing.T) {
+	list := []uint16{50001, 60123, 49999}
+	b := newBench(t, func(o *Options, _ *Domain) { o.SourcePortList = list })
+	seen := make(map[uint16]int)
+	for i := range 300 {
+		p := packet{proto: 17, l4: udpTo(uint16(1000+i), 10)}
+		_, _, out := b.run(b.objects.VtepdTap, p.frame(macB, macA), nil)
+		seen[binary.BigEndian.Uint16(out[34:])]++
+	}
+	for _, port := range list {
+		if seen[port] < 50 {
+			t.Errorf("port %d: %d of 300 flows", port, seen[port])
+		}
+		delete(seen, port)
+	}
+	if len(seen) != 0 {
+		t.Errorf("other ports: %v", seen)
+	}
+	if f, err := Open(Options{SourcePortList: make([]uint16, 65)}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("65 ports: %v", err)
+		if err == nil {
+			f.Close()
+		}
 	}
 }
 

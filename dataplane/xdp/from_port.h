@@ -22,6 +22,9 @@ struct job {
 	int vid; /* on the port it goes to */
 };
 
+/* Seconds without a frame to a peer after which the kernel may have forgotten its neighbour's address. */
+enum { PAUSE = 5 };
+
 /* Wrapped up, a superframe still has to fit the length fields. */
 enum { MAX_LEN = 65535 - IP6_LEN - UDP_LEN - VXLAN_LEN };
 
@@ -96,6 +99,9 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j)
 			return UDP_CHECKSUM;
 		if (j->in.largest > j->peer->max_frame)
 			return TOO_LARGE;
+		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
+		if (skb->gso_size && j->in.proto == PROTO_UDP)
+			return ODD_SUPERFRAME;
 		return TO_PEER;
 	}
 	if (place == j->port->index)
@@ -184,7 +190,11 @@ inline_always __u16 header_sum(const __u16 *h)
 
 inline_always __u16 source_port(struct __sk_buff *skb)
 {
-	return be16(settings.source_first + (__u32)((__u64)bpf_get_hash_recalc(skb) * settings.source_count >> 32));
+	__u32 n = (__u64)bpf_get_hash_recalc(skb) * settings.source_count >> 32;
+
+	if (settings.source_first)
+		return be16(settings.source_first + n);
+	return settings.source_ports[n & (MAX_SOURCE_PORTS - 1)];
 }
 
 /* The lower half of a word as it lies in memory, and the upper one. */
@@ -198,11 +208,24 @@ inline_always __u16 second_half(__u32 w)
 	return be16(be32(w));
 }
 
+/* Whether frames have gone to the peer long enough for its neighbour's address to be known. */
+inline_always bool settled(struct peer *p)
+{
+	__u32 second = now();
+
+	if (p->last != second) {
+		if (second - p->last > PAUSE)
+			p->since = second;
+		p->last = second;
+	}
+	return second - p->since > 1;
+}
+
 /* Wraps a frame up for a peer. Returns the program's answer, or -1 when the frame is as it was. */
 inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool ingress)
 {
 	const __u64 common = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_LEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
-	const struct peer *p = j->peer;
+	struct peer *p = j->peer;
 	const struct domain *d = j->domain;
 	struct bpf_redir_neigh hop = {};
 	__u8 tos = d->tos, ecn = j->in.tos & ECN_MASK, ttl = d->ttl;
@@ -279,9 +302,9 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 			return TCX_DROP;
 	}
 	/* A frame that leaves a local socket through a TAP still has the overlay's route on it. Should the neighbour have to be asked for its address, the
-	 * kernel would go on by that route afterwards. Without a next hop it looks up a new one.
+	 * kernel would go on by that route afterwards. Without a next hop it looks up a new one, which takes longer.
 	 */
-	if (!ingress)
+	if (!ingress && !settled(p))
 		return bpf_redirect_neigh(p->ifindex, 0, 0, 0);
 	return bpf_redirect_neigh(p->ifindex, &hop, sizeof(hop), 0);
 }

@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
- * space writes everything but fdb_value.seen, the counters, the budget and judged.
+ * space writes everything but fdb_value.seen, peer.since and peer.last, the counters, the budget and judged.
  */
 #ifndef VTEPD_MAPS_H
 #define VTEPD_MAPS_H
@@ -17,6 +17,7 @@ struct address {
 enum {
 	MAX_LOCALS = 8, /* own addresses of a family */
 	MAX_UDP_PORTS = 16, /* UDP ports datagrams are taken from */
+	MAX_SOURCE_PORTS = 64, /* chosen one by one; a power of two */
 };
 
 /* Constants of one load: the verifier knows them, and what they switch off is no longer there when a program runs. */
@@ -24,9 +25,10 @@ struct settings {
 	__u32 local4[MAX_LOCALS];
 	struct address local6[MAX_LOCALS];
 	__u16 udp_ports[MAX_UDP_PORTS]; /* network byte order; 0: unused */
+	__u16 source_ports[MAX_SOURCE_PORTS]; /* network byte order; source_count of them, where source_first is 0 */
 	__u32 locals4;
 	__u32 locals6;
-	__u32 source_first; /* outer UDP source ports: the first, and how many */
+	__u32 source_first; /* outer UDP source ports: the first, 0 for source_ports, and how many */
 	__u32 source_count;
 	__u32 learn_budget; /* events a second and CPU */
 	__u32 mark; /* of frames given back to user space */
@@ -106,6 +108,8 @@ struct peer {
 	__u16 udp_port; /* network byte order */
 	__u8 ipv6;
 	__u8 zero;
+	__u32 since; /* seconds, written by the programs: the beginning and the end so far of frames to it without a pause */
+	__u32 last;
 };
 
 struct source_key {

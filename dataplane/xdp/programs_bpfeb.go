@@ -74,6 +74,8 @@ type programsPeer struct {
 	UdpPort       uint16
 	Ipv6          uint8
 	Zero          uint8
+	Since         uint32
+	Last          uint32
 }
 
 type programsPort struct {
@@ -98,6 +100,7 @@ type programsSettings struct {
 		Word [4]uint32
 	}
 	UdpPorts     [16]uint16
+	SourcePorts  [64]uint16
 	Locals4      uint32
 	Locals6      uint32
 	SourceFirst  uint32

@@ -54,6 +54,14 @@ func (o *Options) settings(switchFamily bool) (programsSettings, error) {
 		Mark:        rand.Uint32() | 1,
 		Instance:    o.instance(),
 	}
+	if n := len(o.SourcePortList); n > len(s.SourcePorts) {
+		return s, fmt.Errorf("source ports: %d, more than %d: %w", n, len(s.SourcePorts), ErrInvalid)
+	} else if n > 0 {
+		s.SourceFirst, s.SourceCount = 0, uint32(n)
+		for i, p := range o.SourcePortList {
+			s.SourcePorts[i] = wire16(p)
+		}
+	}
 	if o.SourcePorts[1] < o.SourcePorts[0] || o.SourcePorts[0] == 0 {
 		return s, fmt.Errorf("source ports %d-%d: %w", o.SourcePorts[0], o.SourcePorts[1], ErrInvalid)
 	}

@@ -381,8 +381,8 @@ func TestTwoInstances(t *testing.T) {
 			}
 			sa2, sb2 := a2.veth("xa", 1450), b2.veth("xb", 1450)
 			meet(sa2, sb2)
-			carries(t, sa, sb, wire)
-			carries(t, sa2, sb2, wire)
+			carries(t, sa, sb)
+			carries(t, sa2, sb2)
 			balanced(t, sa, sb)
 			balanced(t, sa2, sb2)
 		})

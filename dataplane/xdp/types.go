@@ -49,6 +49,9 @@ type Options struct {
 	Ports []uint16
 	// SourcePorts are the first and last outer UDP source port; zero means 49152 to 65535 (RFC 7348 section 5).
 	SourcePorts [2]uint16
+	// SourcePortList names the outer UDP source ports one by one instead, at most 64. The kernel hears of a smaller path MTU only by
+	// errors about ports that have a socket: with those of user space's sockets, fast traffic finds it out too.
+	SourcePortList []uint16
 	// Bounds of the maps. MaxPorts, MaxPeers and MaxDomains also bound the indices: 0 to one less.
 	MaxEntries, MaxPorts, MaxPeers, MaxDomains, MaxSources int
 	// LearnEvents bounds the events a second and CPU.
