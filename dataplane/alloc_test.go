@@ -32,9 +32,14 @@ func (w *worker) drain(src source) {
 //
 //	p0 p1 (VNI 42) trunk (VNI 42 as 7) ── one worker, called by the test ════ r0 r1
 func TestBatchesDoNotAllocate(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testBatchesDoNotAllocate(t, HeaderPolicy{}) })
+	t.Run("groups", func(t *testing.T) { testBatchesDoNotAllocate(t, HeaderPolicy{GBP: true}) })
+}
+
+func testBatchesDoNotAllocate(t *testing.T, header HeaderPolicy) {
 	s := newScene(t, 2, func(c *Config) { c.Workers = 1 })
-	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, s.addrs()...)
-	for _, c := range []PortConfig{{Name: "p0", Untagged: 42}, {Name: "p1", Untagged: 42}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
+	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true, Header: header}, s.addrs()...)
+	for _, c := range []PortConfig{{Name: "p0", Untagged: 42, Group: 7}, {Name: "p1", Untagged: 42, GroupDrop: []GroupRange{{9, 9}}}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
 		c = s.ofKind(c)
 		s.do(func() error { return s.AddPort(c) })
 	}

@@ -252,6 +252,28 @@ func TestGroupsWithKernel(t *testing.T) {
 	}
 }
 
+// The kernel's device without gbp takes a group for reserved bits, and drops the frame.
+//
+//	vtep0 198.51.100.1 ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel)
+func TestGroupsWithPlainKernel(t *testing.T) {
+	l := lab.New(t)
+	ha, hk := l.Host("vtepd"), l.Host("kernel")
+	l.Link(ha, hk, lab.LinkOptions{}).ChecksumsOff()
+	a := startNode(t, ha, nil)
+	a.do(func() error {
+		return a.SetVNI(VNIConfig{VNI: 42, Learning: true, Peers: []netip.AddrPort{peerAt(hk.Underlay4())}, Header: HeaderPolicy{GBP: true}})
+	})
+	port := PortConfig{Name: "vtep0", Type: PortTAP, Untagged: 42, Addresses: ha.OverlayPrefixes()}
+	a.do(func() error { return a.AddPort(port) })
+	hk.Addr(hk.VXLAN(lab.VXLANOptions{VNI: 42, Local: hk.Underlay4(), Peers: []netip.Addr{ha.Underlay4()}, MTU: 1450}), hk.OverlayPrefixes()...)
+	newPinger(t, ha, hk.Overlay4()).ping(100)
+	port.Group = 77
+	a.do(func() error { return a.SetPort(port) })
+	if _, err := ha.Command("ping", "-n", "-q", "-c", "2", "-i", "0.1", "-W", "1", hk.Overlay4().String()); err == nil {
+		t.Error("a kernel without gbp took frames with a group")
+	}
+}
+
 // markSocket is a UDP socket that says the mark of what it receives.
 type markSocket struct{ fd int }
 

@@ -45,7 +45,7 @@ func innerDestination(b []byte, l *encap.Layout) netip.Addr {
 	return netip.AddrFrom16([16]byte(b[24:40])).Unmap()
 }
 
-// isVTEP says whether an underlay address is our own or a peer's. Workers call it.
+// isVTEP says whether an underlay address is one of our own or a peer's, or a group that peers hear. Workers call it.
 func (s *Switch) isVTEP(a netip.Addr) bool {
 	return s.isLocal(a) || s.peers.knows(a)
 }

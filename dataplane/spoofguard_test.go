@@ -156,6 +156,34 @@ func testSpoofGuard(t *testing.T, v6, offload bool) {
 	s.drops(0, VXLANSpoof, func() { s.Inject("p0", toOdd) })
 }
 
+// Every address that VXLAN is taken at is guarded, of either family, and so is every port.
+func TestSpoofGuardAddresses(t *testing.T) {
+	s := &Switch{config: Config{Local: netip.MustParseAddr("192.0.2.1"), OtherLocal: netip.MustParseAddr("2001:db8::1")}, peers: newRegistry(1)}
+	s.peers.dports.add(DefaultPort)
+	for _, a := range []string{"192.0.2.2:4789", "[2001:db8::2]:8472", "239.1.1.1:4789"} {
+		if _, err := s.peers.obtain(netip.MustParseAddrPort(a), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &worker{s: s}
+	for _, c := range []struct {
+		dst  string
+		want Reason
+	}{
+		{"192.0.2.1:4789", VXLANSpoof}, {"[2001:db8::1]:4789", VXLANSpoof}, {"192.0.2.2:4789", VXLANSpoof}, {"[2001:db8::2]:4789", VXLANSpoof},
+		{"[2001:db8::2]:8472", VXLANSpoof}, {"192.0.2.1:8472", VXLANSpoof}, {"239.1.1.1:4789", VXLANSpoof},
+		{"192.0.2.3:4789", ReasonNone}, {"[2001:db8::3]:4789", ReasonNone}, {"192.0.2.2:4790", ReasonNone}, {"239.1.1.2:4789", ReasonNone},
+	} {
+		dst := netip.MustParseAddrPort(c.dst)
+		f := &w.frame
+		f.reset(nested(dst.Addr(), func(p *encaptest.Packet) { p.DstPort = dst.Port() }).Frame(), 0, encap.Offload{})
+		f.domain = &domain{spoofGuard: true}
+		if got := w.guardSpoof(f); got != c.want {
+			t.Errorf("to %s: %s, want %s", c.dst, got, c.want)
+		}
+	}
+}
+
 // The set of ports counts: a port that two peers listen on stays until both are gone.
 func TestPortSet(t *testing.T) {
 	var s portSet
