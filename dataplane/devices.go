@@ -63,6 +63,9 @@ func (s *Switch) openLink(c *PortConfig) (l *link, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.follows() {
+		l.given = s.autoMTU(c)
+	}
 	l.caps = l.dev.Caps()
 	s.serials++
 	l.serial = s.serials
@@ -183,8 +186,8 @@ func (s *Switch) netdevOptions(c *PortConfig) netdev.Options {
 		Name:    c.Name,
 		Queues:  len(s.workers),
 		Offload: s.config.Offload,
-		MTU:     c.MTU,
-		Carry:   s.defaultMTU(c),
+		MTU:     s.wantedMTU(c),
+		Carry:   s.autoMTU(c),
 		MAC:     c.MAC,
 		Refuse:  s.config.refuseNetdev,
 	}
@@ -201,7 +204,7 @@ func (s *Switch) tapOptions(c *PortConfig) tap.Options {
 		Name:      c.Name,
 		Queues:    len(s.workers),
 		Offload:   s.config.Offload,
-		MTU:       c.MTU,
+		MTU:       s.wantedMTU(c),
 		MAC:       c.MAC,
 		NetNS:     c.NetNS,
 		Addresses: c.Addresses,

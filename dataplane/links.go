@@ -171,7 +171,11 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.fast.portsChanged()
 	}
 	r.attr = PortInfo{Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
-	s.followMTU(r, a.MTU)
+	if a.MTU != p.link.mtu {
+		s.log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
+		s.judgeBy(r, a.MTU)
+		s.fitPort(r)
+	}
 	state := PortIsDown
 	if a.Up {
 		state = PortUp
@@ -210,18 +214,6 @@ func (s *Switch) losePort(r *portRecord) {
 		r.retry = time.Time{} // who makes the interface again decides when
 	}
 	s.setPortState(r, PortMissing)
-}
-
-// followMTU judges frames by the MTU that somebody gave to an interface whose MTU is not ours to say. Needs mu.
-func (s *Switch) followMTU(r *portRecord, mtu int) {
-	old := r.published
-	if old.config.MTU != 0 || old.link.mtu == mtu {
-		return
-	}
-	s.log.Info("port MTU follows its interface", "port", old.config.Name, "from", old.link.mtu, "to", mtu)
-	old.link.mtu = mtu
-	r.published = newPort(old.index, old.config, old.link, old.stats)
-	s.publishPort(r, nil)
 }
 
 // remakePort makes a missing device again once its wait is over.
@@ -280,44 +272,4 @@ func linkOf(local netip.Addr) (name string, mtu int) {
 		}
 	}
 	return "", 0
-}
-
-// defaultMTU is what fits the underlay in one piece toward every peer of the port's VNIs: of two address families the one that leaves less counts.
-// Where there is no peer it is what Local leaves. Needs mu.
-func (s *Switch) defaultMTU(c *PortConfig) int {
-	left := maxMTU
-	for family, used := range s.familiesOf(c) {
-		if !used {
-			continue
-		}
-		_, mtu := linkOf(s.config.localOf(family))
-		if mtu == 0 {
-			mtu = 1500
-		}
-		left = min(left, mtu-[families]int{overhead4, overhead6}[family])
-	}
-	return max(left, minMTU)
-}
-
-// familiesOf says which address families the peers and groups of a port's VNIs have; Local's when there are none.
-func (s *Switch) familiesOf(c *PortConfig) (used [families]bool) {
-	for _, vni := range append(vnisTagged(c), c.Untagged) {
-		if r := s.vnis[vni]; r != nil {
-			for _, p := range r.destinations() {
-				used[p.family] = true
-			}
-		}
-	}
-	if used == [families]bool{} {
-		used[familyOf(s.config.Local)] = true
-	}
-	return used
-}
-
-func vnisTagged(c *PortConfig) []uint32 {
-	var list []uint32
-	for _, m := range c.Tagged {
-		list = append(list, m.VNI)
-	}
-	return list
 }

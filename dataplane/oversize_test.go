@@ -89,8 +89,8 @@ func TestTooBigForAPort(t *testing.T) {
 		t.Errorf("just fits: %q, want %q", got, want)
 	}
 	s.drops(1, TooBig, func() { s.Inject("p0", sized(1015)) })
-	if got := s.counts(); got != "" {
-		t.Errorf("one byte more: %q", got)
+	if got, want := s.counts(), "p0:1"; got != want {
+		t.Errorf("one byte more: %q, want %q, the answer", got, want)
 	}
 	p := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoTCP, Flags: encap.TCPAck, Payload: encaptest.Payload(9600, 1)}
 	frame, off := p.Superframe(960)
@@ -100,6 +100,7 @@ func TestTooBigForAPort(t *testing.T) {
 	}
 	frame, off = p.Superframe(961)
 	s.drops(10, TooBig, func() { s.InjectSuperframe("p0", encodeOffload(off), frame) })
+	s.forget()
 	before := portStats(s.Switch, "p1").TxDropped
 	s.configuredPort(PortConfig{Name: "p2", Untagged: 42, MTU: 3000})
 	s.drops(0, TooBig, func() { s.Inject("p0", sized(2000)) })

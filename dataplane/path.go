@@ -70,6 +70,8 @@ type paths struct {
 	mu      sync.Mutex
 	netlink *netlink.Handle // nil: the kernel cannot be asked
 	links   map[int]int     // MTU by interface index, of the present round
+	// turns counts the changes of what routes and interfaces say.
+	turns int
 }
 
 // Settings of the kernel (ip-sysctl.rst) and what they are where they cannot be read.
@@ -135,7 +137,11 @@ func (s *paths) refreshLocked(peers []*peer) (changes []pathChange) {
 		t := &p.path
 		before, asked := t.current(), t.asked
 		t.asked = true
+		base := t.base
 		t.mtu, t.base = s.ask(p)
+		if t.base != base {
+			s.turns++
+		}
 		if t.heard != 0 && now.After(t.until) {
 			t.heard = 0
 		}
@@ -179,7 +185,31 @@ func (s *paths) ask(p *peer) (mtu, base int) {
 	if routes, err = s.netlink.RouteGetWithOptions(to.AsSlice(), &options); err == nil && len(routes) > 0 && routes[0].MTU != 0 {
 		base = routes[0].MTU
 	}
-	return mtu, base
+	// The kernel goes by a route's MTU even where the interface has less, and loses what is larger.
+	return narrower(mtu, link), narrower(base, link)
+}
+
+// carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has.
+func (s *paths) carrier(family int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.netlink == nil || !s.local[family].IsValid() {
+		return standardMTU
+	}
+	addrs, err := s.netlink.AddrList(nil, [families]int{netlink.FAMILY_V4, netlink.FAMILY_V6}[family])
+	if err != nil {
+		return standardMTU
+	}
+	s.links = nil
+	for _, a := range addrs {
+		if addrOf(a.IP) != s.local[family] {
+			continue
+		}
+		if mtu := s.linkMTU(a.LinkIndex); mtu > 0 {
+			return mtu
+		}
+	}
+	return standardMTU
 }
 
 // linkMTU is the MTU of an interface, asked for once a round; 0 when there is none.
@@ -217,6 +247,27 @@ func (s *paths) hear(p *peer, e *underlay.ICMPError) []pathChange {
 		return nil
 	}
 	return []pathChange{{peer: p, from: before, to: after, router: e.From}}
+}
+
+// state is another after routes or interfaces have changed what a port's MTU follows.
+func (s *paths) state() (now [1 + families]int) {
+	for family := range families {
+		now[1+family] = s.carrier(family)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now[0] = s.turns
+	return now
+}
+
+// describe says in bytes what is known of a peer's path: its MTU, the MTU of routes and interfaces alone, and the largest packet inside.
+func (s *paths) describe(p *peer) (mtu, route, inside int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if mtu = p.path.current(); mtu > 0 {
+		inside = max(mtu-overheads[p.family], 0)
+	}
+	return mtu, p.path.base, inside
 }
 
 // forget drops what was heard of old ways: routes or interfaces have changed.

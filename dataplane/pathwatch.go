@@ -130,6 +130,7 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 	t := time.NewTicker(pathPoll)
 	defer t.Stop()
 	next := 0
+	var seen [1 + families]int // what the ports were last made to follow
 	for {
 		var some []*peer
 		select {
@@ -148,6 +149,10 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 		}
 		start := time.Now()
 		s.pathsChanged(s.paths.refresh(some))
+		if now := s.paths.state(); now != seen {
+			seen = now
+			s.fit()
+		}
 		// A routing daemon that changes its mind all the time gets a tenth of a processor at most.
 		select {
 		case <-ctx.Done():

@@ -68,11 +68,12 @@ func (s *Switch) AddPort(c PortConfig) error {
 	}
 	s.logAdded(&c, l)
 	s.refreshPort(r)
+	s.fitPort(r)
 	s.event(Event{Object: "port", Action: "add", Port: c.Name})
 	return nil
 }
 
-// logAdded says what came of a new port, and warns of an MTU that the underlay cannot carry: TCP would stall on it.
+// logAdded says what came of a new port.
 func (s *Switch) logAdded(c *PortConfig, l *link) {
 	log := s.log.With("port", c.Name)
 	if l == nil {
@@ -83,17 +84,6 @@ func (s *Switch) logAdded(c *PortConfig, l *link) {
 		log = log.With("without", l.caps.Reason)
 	}
 	log.Info("port added", "queues", l.dev.Queues(), "mtu", l.mtu, "offload", strings.Join(capsWords(l.caps), ","))
-	if most := s.defaultMTU(c); l.mtu > most && s.reachesPeers(c) {
-		log.Warn("port MTU is more than the underlay carries: larger frames to peers will be dropped (too_big)", "mtu", l.mtu, "underlay_carries", most)
-	}
-}
-
-// reachesPeers says whether a VNI of the port has peers.
-func (s *Switch) reachesPeers(c *PortConfig) bool {
-	if r := s.vnis[c.Untagged]; r != nil && len(r.destinations()) > 0 {
-		return true
-	}
-	return slices.ContainsFunc(c.Tagged, func(m VIDMap) bool { return len(s.vnis[m.VNI].destinations()) > 0 })
 }
 
 // SetPort changes the VLANs, MTU, MAC, addresses and limits of a port in place. Type and namespace cannot change.
@@ -116,13 +106,8 @@ func (s *Switch) SetPort(c PortConfig) error {
 		return fmt.Errorf("port %s: type, netns and ifname cannot be changed in place, delete and add it: %w", c.Name, ErrInvalid)
 	}
 	if old.link != nil {
-		if err := reconfigure(old.link.dev, &old.config, &c); err != nil {
+		if err := s.reconfigure(old.link, &old.config, &c); err != nil {
 			return fmt.Errorf("port %s: %w", c.Name, err)
-		}
-	}
-	if old.link != nil && c.MTU != old.config.MTU {
-		if a, err := old.link.dev.Attr(); err == nil {
-			old.link.mtu = a.MTU
 		}
 	}
 	p := newPort(old.index, c, old.link, old.stats)
@@ -137,19 +122,26 @@ func (s *Switch) SetPort(c PortConfig) error {
 		}
 	}
 	s.refreshPort(r)
+	r.warned = 0
+	s.fitPort(r)
 	s.event(Event{Object: "port", Action: "change", Port: c.Name})
 	return nil
 }
 
-// reconfigure makes the device match to. When a step fails those before it are undone.
-func reconfigure(dev portDevice, from, to *PortConfig) error {
+// reconfigure makes the device match to. When a step fails those before it are undone. Needs mu.
+func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
+	dev := l.dev
+	fromMTU, toMTU := from.MTU, s.wantedMTU(to)
+	if from.follows() {
+		fromMTU = l.given
+	}
 	var undo []func() error
 	steps := []struct {
 		differ    bool
 		do, undo  func() error
 		operation string
 	}{
-		{from.MTU != to.MTU, func() error { return dev.SetMTU(to.MTU) }, func() error { return dev.SetMTU(from.MTU) }, "mtu"},
+		{fromMTU != toMTU, func() error { return dev.SetMTU(toMTU) }, func() error { return dev.SetMTU(fromMTU) }, "mtu"},
 		{to.MAC != nil && !slices.Equal(from.MAC, to.MAC), func() error { return dev.SetMAC(to.MAC) }, func() error {
 			if from.MAC == nil {
 				return nil
@@ -170,6 +162,13 @@ func reconfigure(dev portDevice, from, to *PortConfig) error {
 			return fmt.Errorf("set %s: %w", step.operation, err)
 		}
 		undo = append(undo, step.undo)
+	}
+	l.given = 0
+	if to.follows() {
+		l.given = toMTU
+	}
+	if a, err := dev.Attr(); err == nil {
+		l.mtu = a.MTU
 	}
 	return nil
 }
@@ -223,7 +222,7 @@ func (c PortConfig) clone() PortConfig {
 	return c
 }
 
-// checkPort refuses what cannot be, and fills in the MTU that was left to default.
+// checkPort refuses what cannot be.
 func (s *Switch) checkPort(c *PortConfig) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("port %s: %w: %w", c.Name, fmt.Errorf(format, args...), ErrInvalid)
@@ -277,9 +276,6 @@ func (s *Switch) checkPort(c *PortConfig) error {
 			return err
 		}
 	}
-	if c.MTU == 0 && c.Type != PortNetdev {
-		c.MTU = s.defaultMTU(c)
-	}
 	if c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU) {
 		return fail("mtu %d: must be %d..%d bytes", c.MTU, minMTU, maxMTU)
 	}
@@ -308,8 +304,8 @@ func (s *Switch) freePortIndex() (uint32, error) {
 // newPort is a port as the workers see it. l is nil while there is no device.
 func newPort(index uint32, c PortConfig, l *link, stats counterSet) *port {
 	mtu := c.MTU
-	if mtu == 0 && l != nil {
-		mtu = l.mtu
+	if l != nil && l.mtu != 0 {
+		mtu = l.mtu // whatever was asked for, it is the interface that takes frames or does not
 	}
 	p := &port{
 		index:     index,

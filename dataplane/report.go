@@ -65,6 +65,9 @@ type PeerInfo struct {
 	VNIs []uint32
 	// MACs counts the entries that point to it.
 	MACs int
+	// PMTU is what the path to it carries, RouteMTU the same without what ICMP errors said, both in bytes with the outer IP header; Inside is PMTU less
+	// the overhead: the largest packet inside. 0: not known, there is no route.
+	PMTU, RouteMTU, Inside int
 }
 
 // Counters of one port or one peer. A superframe of N segments counts as N packets; bytes are those of the Ethernet frames, without VXLAN

@@ -65,8 +65,9 @@ type link struct {
 	queues []portQueue
 	// packets holds the packet sockets where the device has such; queues is nil then.
 	packets []*netdev.Queue
-	// mtu of the interface, as it was last seen; bytes. For control alone.
-	mtu int
+	// mtu of the interface, as it was last seen, and given, the last one that it got because it follows the underlay (0: it does not); bytes. For
+	// control alone.
+	mtu, given int
 	// coalesce is what the device takes joined from us; caps what it negotiated.
 	coalesce encap.Caps
 	caps     device.Caps

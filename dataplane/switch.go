@@ -72,6 +72,8 @@ type vniRecord struct {
 	stats  counterSet
 	flood  []*peer
 	group  *group // nil: none
+	// inside is the MTU that the ways to all its peers leave for packets inside, in bytes; 0: there is none to go by.
+	inside int
 	// statics counts the static entries toward each peer: their destinations may send.
 	statics map[*peer]int
 }
@@ -86,6 +88,8 @@ type portRecord struct {
 	attr  PortInfo // what the kernel last said
 	// lastMAC is that of a device that vanished.
 	lastMAC net.HardwareAddr
+	// warned is the MTU of the underlay, in bytes, that the port was last said to exceed.
+	warned int
 	// why a device is missing.
 	why string
 	// kernelDrops are those of the devices before the present one.

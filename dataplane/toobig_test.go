@@ -132,7 +132,7 @@ func TestTooBigForAPeerIsAnswered(t *testing.T) {
 				}
 				noDF := bigPacket(false, 2000, station(1), station(2))
 				noDF.Fragment = 0
-				s.wants("without DF", s.answers("p0", func() { s.Inject("p0", noDF.Frame()) }))
+				s.wants("without DF", s.answers("p0", func() { s.Inject("p0", noDF.Frame()) }), want)
 				s.wants("broadcast", s.answers("p0", func() { s.Inject("p0", bigPacket(false, 2000, station(1), broadcast).Frame()) }))
 				s.wants("unknown unicast", s.answers("p0", func() { s.Inject("p0", bigPacket(false, 2000, station(1), station(9)).Frame()) }),
 					answer{src: station(9), dst: station(1), mtu: mtu})

@@ -52,7 +52,6 @@ func (s *Switch) SetVNI(c VNIConfig) error {
 		}
 		return fmt.Errorf("vni %d: %w", c.VNI, err)
 	}
-	s.learnPaths(flood)
 	for _, p := range flood {
 		if !slices.Contains(r.flood, p) {
 			s.event(Event{Object: "peer", Action: "add", Peer: p.addr, VNI: c.VNI})
@@ -60,12 +59,14 @@ func (s *Switch) SetVNI(c VNIConfig) error {
 	}
 	before, groupBefore := r.flood, r.group
 	r.config, r.flood, r.group = c, flood, g
+	s.learnPaths(r.destinations())
 	s.vnis[c.VNI] = r
 	// SetVNI refuses nothing but numbers that checkVNI refused already.
 	_ = s.fdb.SetVNI(c.VNI, fdb.VNIConfig{Ageing: ticks(c.Ageing), MaxDynamic: c.MaxMACs})
 	s.publishVNI(r)
 	s.dropFlood(r, before)
 	s.releaseGroup(groupBefore)
+	s.fitVNI(r)
 	if added {
 		s.event(Event{Object: "vni", Action: "add", VNI: c.VNI})
 	} else {
@@ -304,7 +305,9 @@ func (s *Switch) Peers() []PeerInfo {
 		if p.group {
 			continue
 		}
-		list = append(list, PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())})
+		info := PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())}
+		info.PMTU, info.RouteMTU, info.Inside = s.paths.describe(p)
+		list = append(list, info)
 	}
 	slices.SortFunc(list, func(a, b PeerInfo) int { return a.Addr.Compare(b.Addr) })
 	return list

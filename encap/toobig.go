@@ -39,10 +39,13 @@ const (
 // head and rest together are the frame that did not fit, without padding behind its IP packet; of a superframe they are one segment. l is the
 // layout of that frame, or of the superframe. All headers lie in head. buf must not overlap them.
 //
+// IPv4 packets without DF get an answer like those with it. A router would fragment them, and the kernel's tunnels fragment the outer packet, which RFC
+// 7348 4.3 forbids: here they are lost, and the sender's host is the only one that can fragment. Linux does so for all that it sends from then on,
+// its echo replies included, which never have DF.
+//
 // The result is the length written, which is bounded by len(buf), by MaxTooBigLen, and over IPv4 by 576 bytes of packet. It is 0 where there
 // must be no answer:
 //   - to what is not IP, is cut short or contradicts itself
-//   - to IPv4 without DF: the sender did not ask for path MTU discovery, and would be told of a flag that it did not set
 //   - to ICMP errors and redirects, and to fragments other than the first (RFC 1122 3.2.2, RFC 4443 2.4)
 //   - to group addresses and broadcast, and from addresses that name no single host
 //   - with an MTU that every link must carry: below IPv4MinMTU or IPv6MinMTU
@@ -78,7 +81,7 @@ func tooBig4(out, packet, rest []byte, l4 int, proto uint8, mtu int) int {
 	h := IPv4(packet)
 	src, dst := h.Src(), h.Dst()
 	const group = 224 // 224/4 is multicast, 240/4 reserved, broadcast its last address
-	if mtu < IPv4MinMTU || h.Fragment()&^IPv4MoreFragments != IPv4DontFragment ||
+	if mtu < IPv4MinMTU || h.Fragment()&^(IPv4DontFragment|IPv4MoreFragments) != 0 ||
 		src[0] == 0 || src[0] == 127 || src[0] >= group || dst[0] >= group {
 		return 0
 	}

@@ -224,8 +224,13 @@ type Peer struct {
 	// VNIs are those whose flood list it is on.
 	VNIs []uint32 `json:"vnis"`
 	// MACs counts the dynamic entries behind it.
-	MACs  int       `json:"macs"`
-	Stats *Counters `json:"stats,omitempty"`
+	MACs int `json:"macs"`
+	// PMTU is what the path to it carries in bytes, outer IP header included; RouteMTU the same without what ICMP errors said. Inside is the
+	// largest packet inside. 0: there is no route.
+	PMTU     int       `json:"pmtu"`
+	RouteMTU int       `json:"route_mtu"`
+	Inside   int       `json:"inside_mtu"`
+	Stats    *Counters `json:"stats,omitempty"`
 }
 
 // PeerSpec puts a peer on the flood list of a VNI.

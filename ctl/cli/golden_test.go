@@ -304,6 +304,7 @@ vni show`,
 	"peer": `
 peer
 -s peer show 192.0.2.2
+-d peer show
 -j peer show
 -jp -s peer show vni 42
 peer show 192.0.2.99

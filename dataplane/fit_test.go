@@ -1,0 +1,115 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// portMTU is the MTU that a port's interface has, and the size of the largest packet that the workers take for it.
+func (n *node) portMTU(name string) (interfaceMTU, judged int) {
+	n.t.Helper()
+	link, err := n.Netlink().LinkByName(name)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	interfaceMTU = link.Attrs().MTU
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return interfaceMTU, n.ports[name].published.maxFrame - 14
+}
+
+// awaitPort waits until a port has an MTU, the interface and the workers alike.
+func (n *node) awaitPort(name string, mtu int) {
+	n.t.Helper()
+	var i, j int
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if i, j = n.portMTU(name); i == mtu && j == mtu {
+			return
+		}
+		if time.Now().After(end) {
+			n.t.Fatalf("port %s: interface %d, judged by %d, want %d", name, i, j, mtu)
+		}
+	}
+}
+
+// A port without an MTU of its own follows the least that the ways to its VNIs' peers carry: interfaces, routes, address families, tags that are kept,
+// and all of it as it changes. Another port does not.
+//
+//	auto (VNI 42) fixed (VNI 42, MTU 1450) far (VNI 43) both (VNIs 42, 43 tagged) ── switch ── eth0 ══ r0, and 203.0.113.1 by a route
+func TestPortsFollowTheUnderlay(t *testing.T) {
+	for _, underlay6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("underlay6=%t", underlay6), func(t *testing.T) {
+			build, over, ip, behind := newScene, 50, []string{"-4"}, "203.0.113.1"
+			if underlay6 {
+				build, over, ip, behind = newScene6, 70, []string{"-6"}, "2001:db8:f::1"
+			}
+			s := build(t, 1, nil)
+			via := s.remotes[0].addr.String()
+			route := func(words ...string) { s.Must("ip", append(append([]string{}, ip...), words...)...) }
+			route("route", "add", behind, "via", via, "mtu", "1420")
+			s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+			s.set(VNIConfig{VNI: 43, Learning: true}, netip.MustParseAddr(behind))
+			for _, c := range []PortConfig{{Name: "auto", Untagged: 42}, {Name: "fixed", Untagged: 42, MTU: 1450 - over + 50}, {Name: "far", Untagged: 43},
+				{Name: "both", Tagged: []VIDMap{{7, 42}, {8, 43}}}} {
+				c.Type = PortTAP
+				s.do(func() error { return s.AddPort(c) })
+			}
+			s.awaitPort("auto", 1500-over)
+			s.awaitPort("far", 1420-over)
+			s.awaitPort("both", 1420-over)
+			s.MTU("eth0", 1400)
+			s.awaitPort("auto", 1400-over)
+			s.awaitPort("far", 1400-over)
+			s.awaitPort("fixed", 1500-over)
+			s.MTU("eth0", 9000)
+			s.awaitPort("auto", 9000-over)
+			route("route", "change", behind, "via", via, "mtu", "1320")
+			s.awaitPort("far", 1320-over)
+			s.awaitPort("both", 1320-over)
+			route("route", "change", behind, "via", via)
+			s.awaitPort("far", 9000-over)
+			s.MTU("eth0", 1500)
+			s.awaitPort("both", 1500-over)
+
+			// A VNI that keeps tags needs room for one; a VNI without peers goes by the interface.
+			s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{KeepInnerVLAN: true}}, s.addrs()...)
+			s.awaitPort("auto", 1500-over-4)
+			s.set(VNIConfig{VNI: 42, Learning: true})
+			s.awaitPort("auto", 1500-over)
+			// From fixed to following and back.
+			s.do(func() error { return s.SetPort(PortConfig{Name: "auto", Type: PortTAP, Untagged: 42, MTU: 1234}) })
+			s.awaitPort("auto", 1234)
+			s.MTU("eth0", 1480)
+			s.awaitPort("far", 1480-over)
+			s.awaitPort("auto", 1234)
+			s.do(func() error { return s.SetPort(PortConfig{Name: "auto", Type: PortTAP, Untagged: 42}) })
+			s.awaitPort("auto", 1480-over)
+		})
+	}
+}
+
+// An MTU that somebody gives to the interface is what frames are judged by, until the underlay changes.
+//
+//	p0 ── switch ── eth0 ══ r0
+func TestMTUFromOutside(t *testing.T) {
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.configuredPort(PortConfig{Name: "p0", Untagged: 42, MTU: 1450})
+	s.configuredPort(PortConfig{Name: "p1", Untagged: 42})
+	for _, name := range []string{"p0", "p1"} {
+		s.MTU(name, 1000)
+		s.awaitPort(name, 1000)
+	}
+	s.drops(1, TooBig, func() { s.remotes[0].send(42, sizedTo(station(1), 1015)) })
+	s.MTU("p0", 1200)
+	s.awaitPort("p0", 1200)
+	s.drops(0, TooBig, func() { s.remotes[0].send(42, sizedTo(station(1), 1015)) })
+	s.MTU("eth0", 1400)
+	s.awaitPort("p1", 1350)
+	s.awaitPort("p0", 1200)
+}
+
+// sizedTo is a frame of a number of bytes to a station.
+func sizedTo(dst uint64, n int) []byte { return bigPacket(false, n-14, station(5), dst).Frame() }
