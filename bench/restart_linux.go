@@ -18,8 +18,11 @@ import (
 )
 
 const (
-	// restartConns is the load beside a restart, in TCP connections.
+	// restartConns is the load beside a restart, in TCP connections. Each sends loadChunk bytes every loadInterval, 2 Gb/s together: on a machine without processor time to spare
+	// datagrams wait longer than any restart takes.
 	restartConns = 4
+	loadChunk    = 64 << 10
+	loadInterval = time.Millisecond
 	// probeInterval is the distance between datagrams whose arrival shows a gap.
 	probeInterval = 100 * time.Microsecond
 	// probePriority is SCHED_FIFO's, so that the load does not hold the probe up.
@@ -75,7 +78,7 @@ func (p Programs) restart(l *lab.Lab, d time.Duration, record func(string, float
 
 func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
 
-// load is TCP connections that always have something to send.
+// load is TCP connections that send at a steady rate.
 type load struct {
 	conns    []net.Conn
 	listener net.Listener
@@ -109,7 +112,7 @@ func startLoad(from, to Site, conns int) (*load, error) {
 		}
 		ld.conns = append(ld.conns, far)
 		go func() {
-			for buf := make([]byte, 128<<10); ; {
+			for buf := make([]byte, loadChunk); ; time.Sleep(loadInterval) {
 				if _, err := conn.Write(buf); err != nil {
 					return
 				}
@@ -161,6 +164,7 @@ type probe struct {
 	began         time.Time
 	over          atomic.Bool
 	done          chan error
+	procs         int // GOMAXPROCS before
 }
 
 func startProbe(from, to Site) (*probe, error) {
@@ -178,7 +182,8 @@ func startProbe(from, to Site) (*probe, error) {
 		unix.Close(sink)
 		return nil, err
 	}
-	p := &probe{began: time.Now(), done: make(chan error, 2)}
+	p := &probe{began: time.Now(), done: make(chan error, 2), procs: runtime.GOMAXPROCS(0)}
+	runtime.GOMAXPROCS(p.procs + 2)
 	go p.run(source, p.send)
 	go p.run(sink, p.receive)
 	return p, nil
@@ -202,17 +207,17 @@ func (p *probe) send(fd int) error {
 	interval := unix.NsecToTimespec(int64(probeInterval))
 	for n := uint64(0); !p.over.Load(); n++ {
 		binary.BigEndian.PutUint64(payload, n)
-		if _, err := unix.Write(fd, payload); err != nil && !retryable(err) && !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.ENETUNREACH) {
+		if err := rawWrite(fd, payload); err != nil && !retryable(err) && !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.ENETUNREACH) {
 			return fmt.Errorf("probe: %w", err)
 		}
-		_ = unix.Nanosleep(&interval, nil) // woken early by a signal of the runtime, it sends early
+		rawSleep(&interval)
 	}
 	return nil
 }
 
 func (p *probe) receive(fd int) error {
 	for buf := make([]byte, 2048); !p.over.Load(); {
-		if _, err := unix.Read(fd, buf); err != nil {
+		if err := rawRead(fd, buf); err != nil {
 			continue // looks whether it is over
 		}
 		now := int64(time.Since(p.began))
@@ -229,5 +234,7 @@ func (p *probe) silence() int64 { return int64(time.Since(p.began)) - p.last.Loa
 // stop ends the probe.
 func (p *probe) stop() error {
 	p.over.Store(true)
-	return errors.Join(<-p.done, <-p.done)
+	err := errors.Join(<-p.done, <-p.done)
+	runtime.GOMAXPROCS(p.procs)
+	return err
 }

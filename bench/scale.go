@@ -47,7 +47,7 @@ var ScaleFigures = []ScaleFigure{
 	{Name: "maps-udpfew", Unit: "kpps", Hidden: true},
 	{Name: "maps-udp", Title: "the same, UDP, 64 bytes, 1 flow", Unit: "kpps", Against: "maps-udpfew"},
 	{Name: "maps-load", Title: "learning 1,000,000 MACs from the wire, until the maps have them", Unit: "s"},
-	{Name: "restart-lost", Title: "fast path, veth ports, kill -9 and restart under 4 TCP connections: connections lost, worst round", Unit: "of 4", Worst: true},
+	{Name: "restart-lost", Title: "fast path, veth ports, kill -9 and restart beside 4 TCP connections of 500 Mb/s: connections lost, worst round", Unit: "of 4", Worst: true},
 	{Name: "restart-quiet", Unit: "ms", Hidden: true},
 	{Name: "restart-gap", Title: "the same, longest gap between datagrams sent every 100 µs beside them; against a time without a restart", Unit: "ms", Against: "restart-quiet"},
 	{Name: "restart-away", Title: "the same, time without a vtepd", Unit: "ms"},

@@ -82,7 +82,7 @@ func (t Target) measured(r Report) float64 {
 	return r.ratio(Cell{t.System, t.Mode, t.Metric})
 }
 
-// verdict is a word for a measured figure. The figures of the table are rounded, the verdict is not.
+// verdict is a word for a measured figure.
 func (t Target) verdict(v float64) string {
 	met := func(bound float64) bool { return t.Lower && v <= bound || !t.Lower && v >= bound }
 	switch {
@@ -115,7 +115,11 @@ func (r Report) targets() string {
 		if t.Aim != 0 {
 			aim = sign + " " + trim(t.Aim)
 		}
-		fmt.Fprintf(&rows, "| %s | %s | %s %s | %s | %s | %s |\n", t.Title, underlay, sign, trim(t.Must), aim, FormatValue(v), t.verdict(v))
+		measured := FormatValue(v)
+		if v < 10 {
+			measured = fmt.Sprintf("%.3f", v) // as many digits as tell it from its bound
+		}
+		fmt.Fprintf(&rows, "| %s | %s | %s %s | %s | %s | %s |\n", t.Title, underlay, sign, trim(t.Must), aim, measured, t.verdict(v))
 	}
 	if rows.Len() == 0 {
 		return ""

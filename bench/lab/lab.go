@@ -44,10 +44,11 @@ type Lab struct {
 	suffix string
 	alive  *os.File // flocked while the lab lives: see sweep
 
-	mu      sync.Mutex
-	hosts   []*Host
-	closers []io.Closer
-	closed  bool
+	mu        sync.Mutex
+	hosts     []*Host
+	closers   []io.Closer
+	farewells []func()
+	closed    bool
 }
 
 // failure carries an error out of a lab that has no TB; Run takes it.
@@ -134,6 +135,14 @@ func (l *Lab) own(c io.Closer) {
 	l.closers = append(l.closers, c)
 }
 
+// BeforeClose has f called when the lab is closed, while its processes still run: for what a program puts outside of the lab's namespaces and takes away
+// when it is asked to end. All such functions are called at the same time.
+func (l *Lab) BeforeClose(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.farewells = append(l.farewells, f)
+}
+
 // fatalf ends the test, or the function given to Run.
 func (l *Lab) fatalf(format string, args ...any) {
 	err := fmt.Errorf("lab: "+format, args...)
@@ -147,14 +156,19 @@ func (l *Lab) fatalf(format string, args ...any) {
 // Close kills the processes of the lab and removes its namespaces with all that is in them. It may be called more than once.
 func (l *Lab) Close() error {
 	l.mu.Lock()
-	hosts, closers := l.hosts, l.closers
+	hosts, closers, farewells := l.hosts, l.closers, l.farewells
 	wasClosed := l.closed
-	l.hosts, l.closers, l.closed = nil, nil, true
+	l.hosts, l.closers, l.farewells, l.closed = nil, nil, nil, true
 	l.mu.Unlock()
 	if wasClosed {
 		return nil
 	}
 	var errs []error
+	var all sync.WaitGroup
+	for _, f := range farewells {
+		all.Go(f)
+	}
+	all.Wait()
 	for _, h := range hosts {
 		h.killAll()
 	}

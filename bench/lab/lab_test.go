@@ -300,3 +300,16 @@ func TestDeadLabIsSwept(t *testing.T) {
 	h.ns.Close()
 	dead.alive.Close()
 }
+
+// TestBeforeClose: a process is still there to be asked to end.
+func TestBeforeClose(t *testing.T) {
+	NeedRoot(t)
+	var err error
+	if runErr := Run(func(l *Lab) error {
+		p, startErr := l.Host("h").Start("sleep", "60")
+		l.BeforeClose(func() { err = p.Signal(0) })
+		return startErr
+	}); runErr != nil || err != nil {
+		t.Errorf("run: %v, process: %v", runErr, err)
+	}
+}
