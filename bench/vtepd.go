@@ -45,6 +45,7 @@ func StartVtepd(l *lab.Lab, h *lab.Host, program, config string) (*Daemon, error
 		return nil, err
 	}
 	d.args = []string{program, "--config", file}
+	l.BeforeClose(d.end)
 	return d, d.Start(h)
 }
 
@@ -56,7 +57,15 @@ func StartQuick(l *lab.Lab, h *lab.Host, program string, flags ...string) (*Daem
 	}
 	d := &Daemon{Socket: filepath.Join(dir, "vtepd.sock")}
 	d.args = slices.Concat([]string{program}, flags, []string{"--socket", d.Socket})
+	l.BeforeClose(d.end)
 	return d, d.Start(h)
+}
+
+// end asks the program to end: killed, it would leave the programs of its fast path pinned, for the next one to take over.
+func (d *Daemon) end() {
+	if d.Process != nil {
+		_ = d.Stop() // that it was killed, or failed, its test has seen
+	}
 }
 
 // Start starts the program, the first time or after its end, and waits until it answers.
