@@ -205,26 +205,32 @@ func TestSourcePorts(t *testing.T) {
 	}
 }
 
-// TestSourcePortList wants exactly the ports that are listed.
+// TestSourcePortList wants exactly the ports that are listed, for each family its own.
 func TestSourcePortList(t *testing.T) {
-	list := []uint16{50001, 60123, 49999}
-	b := newBench(t, func(o *Options, _ *Domain) { o.SourcePortList = list })
-	seen := make(map[uint16]int)
-	for i := range 300 {
-		p := packet{proto: 17, l4: udpTo(uint16(1000+i), 10)}
-		_, _, out := b.run(b.objects.VtepdTap, p.frame(macB, macA), nil)
-		seen[binary.BigEndian.Uint16(out[34:])]++
-	}
-	for _, port := range list {
-		if seen[port] < 50 {
-			t.Errorf("port %d: %d of 300 flows", port, seen[port])
+	lists := map[[6]byte][]uint16{macB: {50001, 60123, 49999}, macC: {50002, 60124}}
+	b := newBench(t, func(o *Options, _ *Domain) { o.SourcePortList, o.SourcePortList6 = lists[macB], lists[macC] })
+	for to, list := range lists {
+		seen := make(map[uint16]int)
+		for i := range 300 {
+			p := packet{proto: 17, l4: udpTo(uint16(1000+i), 10)}
+			_, _, out := b.run(b.objects.VtepdTap, p.frame(to, macA), nil)
+			at := 34
+			if to == macC {
+				at = 54
+			}
+			seen[binary.BigEndian.Uint16(out[at:])]++
 		}
-		delete(seen, port)
+		for _, port := range list {
+			if seen[port] < 50 {
+				t.Errorf("port %d: %d of 300 flows", port, seen[port])
+			}
+			delete(seen, port)
+		}
+		if len(seen) != 0 {
+			t.Errorf("other ports: %v", seen)
+		}
 	}
-	if len(seen) != 0 {
-		t.Errorf("other ports: %v", seen)
-	}
-	if f, err := Open(Options{SourcePortList: make([]uint16, 65)}); !errors.Is(err, ErrInvalid) {
+	if f, err := Open(Options{SourcePortList6: make([]uint16, 65)}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("65 ports: %v", err)
 		if err == nil {
 			f.Close()

@@ -188,13 +188,20 @@ inline_always __u16 header_sum(const __u16 *h)
 	return sum;
 }
 
-inline_always __u16 source_port(struct __sk_buff *skb)
+inline_always __u32 below(__u32 hash, __u32 n)
 {
-	__u32 n = (__u64)bpf_get_hash_recalc(skb) * settings.source_count >> 32;
+	return (__u64)hash * n >> 32;
+}
 
-	if (settings.source_first)
-		return be16(settings.source_first + n);
-	return settings.source_ports[n & (MAX_SOURCE_PORTS - 1)];
+inline_always __u16 source_port(struct __sk_buff *skb, bool ipv6)
+{
+	__u32 hash = bpf_get_hash_recalc(skb);
+
+	if (ipv6 && settings.source_listed6)
+		return settings.source_ports6[below(hash, settings.source_listed6) & (MAX_SOURCE_PORTS - 1)];
+	if (!ipv6 && settings.source_listed4)
+		return settings.source_ports4[below(hash, settings.source_listed4) & (MAX_SOURCE_PORTS - 1)];
+	return be16(settings.source_first + below(hash, settings.source_count));
 }
 
 /* The lower half of a word as it lies in memory, and the upper one. */
@@ -244,7 +251,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 	if (!p->ipv6) {
 		struct outer4 h = {};
 
-		h.udp_source = source_port(skb);
+		h.udp_source = source_port(skb, false);
 		if (bpf_skb_adjust_room(skb, ROOM4, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4))
 			return -1;
 		copy_mac(h.dst, j->front.dst);
@@ -274,7 +281,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 	} else {
 		struct outer6 h = {};
 
-		h.udp_source = source_port(skb);
+		h.udp_source = source_port(skb, true);
 		if (bpf_skb_adjust_room(skb, ROOM6, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6))
 			return -1;
 		copy_mac(h.dst, j->front.dst);
@@ -367,37 +374,35 @@ inline_always int from_tap(struct __sk_buff *skb)
 
 /* Frames that come in on a device that user space reads by a packet socket. The socket's filter has decided right before, on this CPU: what it kept is
  * dropped here, for the host's stack must not see it; what it left alone is carried. Should that not work after all, the frame comes in once
- * more, with a mark that makes the filter keep it.
+ * more, with a mark that makes the filter keep it. A frame that no filter has seen is the socket's, unless its process has died.
  */
 inline_always int from_device(struct __sk_buff *skb)
 {
 	__u32 zero = 0, v;
 	struct judgement *said = bpf_map_lookup_elem(&judged, &zero);
 	struct job j = {};
+	bool asked;
 	int answer;
 
 	if (!said)
 		return TCX_DROP;
-	if (!settings.alone) {
-		bool fresh = said->ifindex == skb->ifindex && said->len == skb->len;
-
-		v = said->verdict;
-		said->ifindex = 0;
-		if (!fresh)
-			return TCX_DROP; /* no filter: the socket has the frame */
-		if (v > TO_PORT) {
-			tally(v, 1);
-			return TCX_DROP;
-		}
+	asked = said->ifindex == skb->ifindex && said->len == skb->len;
+	v = said->verdict;
+	said->ifindex = 0;
+	if (asked && v > TO_PORT) {
+		tally(v, 1);
+		return TCX_DROP;
 	}
 	v = judge(skb, &j);
+	if (!asked && !settings.alone && !(j.port && j.port->filtered))
+		return TCX_DROP;
 	if (v <= TO_PORT) {
 		answer = carry(skb, &j, v, true);
 		if (answer >= 0)
 			return answer;
 		v = REFUSED;
 	}
-	if (settings.alone) {
+	if (!asked) {
 		tally(v, 1);
 		return TCX_DROP;
 	}

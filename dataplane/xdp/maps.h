@@ -25,10 +25,13 @@ struct settings {
 	__u32 local4[MAX_LOCALS];
 	struct address local6[MAX_LOCALS];
 	__u16 udp_ports[MAX_UDP_PORTS]; /* network byte order; 0: unused */
-	__u16 source_ports[MAX_SOURCE_PORTS]; /* network byte order; source_count of them, where source_first is 0 */
+	__u16 source_ports4[MAX_SOURCE_PORTS]; /* network byte order; toward IPv4 peers, where the list is not empty */
+	__u16 source_ports6[MAX_SOURCE_PORTS]; /* toward IPv6 peers */
+	__u32 source_listed4; /* how many there are */
+	__u32 source_listed6;
 	__u32 locals4;
 	__u32 locals6;
-	__u32 source_first; /* outer UDP source ports: the first, 0 for source_ports, and how many */
+	__u32 source_first; /* outer UDP source ports where none are listed: the first, and how many */
 	__u32 source_count;
 	__u32 learn_budget; /* events a second and CPU */
 	__u32 mark; /* of frames given back to user space */
@@ -68,7 +71,8 @@ struct port {
 	__u8 trunk; /* has (port, VID) entries */
 	__u8 to_user;
 	__u8 peer_mac[6]; /* of the other end of a veth */
-	__u16 zero;
+	__u8 filtered; /* its packet sockets have the filter slow_only, or had it when their process died */
+	__u8 zero;
 };
 
 struct vid_key {

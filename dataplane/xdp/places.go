@@ -40,7 +40,7 @@ func (f *FastPath) PutPort(p Port) error {
 	old, had := f.ports[p.Index]
 	v := programsPort{
 		Index: p.Index, Ifindex: uint32(p.Ifindex), Kind: uint32(p.Kind), MaxFrame: uint32(p.MaxFrame),
-		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser),
+		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser), Filtered: flag8(p.Filtered),
 	}
 	// What the port no longer carries goes before what it carries anew: in between its frames go to user space.
 	f.ports[p.Index] = p

@@ -89,7 +89,8 @@ type programsPort struct {
 	Trunk     uint8
 	ToUser    uint8
 	PeerMac   [6]uint8
-	Zero      uint16
+	Filtered  uint8
+	Zero      uint8
 }
 
 type programsSettings struct {
@@ -99,17 +100,20 @@ type programsSettings struct {
 		_    structs.HostLayout
 		Word [4]uint32
 	}
-	UdpPorts     [16]uint16
-	SourcePorts  [64]uint16
-	Locals4      uint32
-	Locals6      uint32
-	SourceFirst  uint32
-	SourceCount  uint32
-	LearnBudget  uint32
-	Mark         uint32
-	SwitchFamily uint32
-	Alone        uint32
-	Instance     uint32
+	UdpPorts      [16]uint16
+	SourcePorts4  [64]uint16
+	SourcePorts6  [64]uint16
+	SourceListed4 uint32
+	SourceListed6 uint32
+	Locals4       uint32
+	Locals6       uint32
+	SourceFirst   uint32
+	SourceCount   uint32
+	LearnBudget   uint32
+	Mark          uint32
+	SwitchFamily  uint32
+	Alone         uint32
+	Instance      uint32
 }
 
 type programsSourceKey struct {

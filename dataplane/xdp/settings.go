@@ -54,12 +54,17 @@ func (o *Options) settings(switchFamily bool) (programsSettings, error) {
 		Mark:        rand.Uint32() | 1,
 		Instance:    o.instance(),
 	}
-	if n := len(o.SourcePortList); n > len(s.SourcePorts) {
-		return s, fmt.Errorf("source ports: %d, more than %d: %w", n, len(s.SourcePorts), ErrInvalid)
-	} else if n > 0 {
-		s.SourceFirst, s.SourceCount = 0, uint32(n)
-		for i, p := range o.SourcePortList {
-			s.SourcePorts[i] = wire16(p)
+	for _, l := range []struct {
+		list  []uint16
+		ports []uint16
+		n     *uint32
+	}{{o.SourcePortList, s.SourcePorts4[:], &s.SourceListed4}, {o.SourcePortList6, s.SourcePorts6[:], &s.SourceListed6}} {
+		if len(l.list) > len(l.ports) {
+			return s, fmt.Errorf("source ports: %d, more than %d: %w", len(l.list), len(l.ports), ErrInvalid)
+		}
+		*l.n = uint32(len(l.list))
+		for i, p := range l.list {
+			l.ports[i] = wire16(p)
 		}
 	}
 	if o.SourcePorts[1] < o.SourcePorts[0] || o.SourcePorts[0] == 0 {

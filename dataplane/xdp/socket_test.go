@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -122,6 +123,22 @@ func TestSocketFilter(t *testing.T) {
 	if n := a.f.Totals().Punted["given_back"]; n != 1 {
 		t.Errorf("%d frames given back: %+v", n, a.f.Totals())
 	}
+
+	// The process dies, and its sockets with it: what is known goes on.
+	sa.port.Filtered, sb.port.Filtered = true, true
+	if err := errors.Join(a.f.PutPort(sa.port), b.f.PutPort(sb.port)); err != nil {
+		t.Fatal(err)
+	}
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Error(err)
+	}
+	unix.Close(r.fd)
+	unix.Close(rb.fd)
+	r.fd, rb.fd = -1, -1
+	if err := sa.ping(sb.host.Overlay4()); err != nil {
+		t.Error(err)
+	}
+	carries(t, sa, sb)
 
 	// The host behind the port has seen nothing: no address was learned, no packet counted.
 	if out := a.host.Must("ip", "neigh", "show", "dev", "vwa"); out != "" {

@@ -49,9 +49,10 @@ type Options struct {
 	Ports []uint16
 	// SourcePorts are the first and last outer UDP source port; zero means 49152 to 65535 (RFC 7348 section 5).
 	SourcePorts [2]uint16
-	// SourcePortList names the outer UDP source ports one by one instead, at most 64. The kernel hears of a smaller path MTU only by
-	// errors about ports that have a socket: with those of user space's sockets, fast traffic finds it out too.
-	SourcePortList []uint16
+	// SourcePortList names the outer UDP source ports toward IPv4 peers one by one instead, SourcePortList6 those toward IPv6 peers, at most
+	// 64 each. The kernel hears of a smaller path MTU only by errors about ports that have a socket: with those of user space's
+	// sockets, fast traffic finds it out too.
+	SourcePortList, SourcePortList6 []uint16
 	// Bounds of the maps. MaxPorts, MaxPeers and MaxDomains also bound the indices: 0 to one less.
 	MaxEntries, MaxPorts, MaxPeers, MaxDomains, MaxSources int
 	// LearnEvents bounds the events a second and CPU.
@@ -90,6 +91,9 @@ type Port struct {
 	Tagged    []VIDMap // of a trunk
 	PeerMAC   [6]byte  // of the other end of a Veth
 	ToUser    bool     // frames from it all go to user space
+	// Filtered says that the packet sockets of the device have SocketFilter: to be set after they got it, and taken back before they lose it. They
+	// also lose it when the process dies; the programs then go on by themselves.
+	Filtered bool
 }
 
 // VIDMap names a VNI by a VLAN ID on one port's wire.
