@@ -23,8 +23,12 @@ const (
 	AskCommand  = "ask"  // udp|tcp ADDRESS:PORT FLOWS DURATION: send requests and print an Answers
 )
 
-// askTimeout is when a request that got no answer counts as lost.
-const askTimeout = 200 * time.Millisecond
+const (
+	// askTimeout is when a request that got no answer counts as lost.
+	askTimeout = 200 * time.Millisecond
+	// streamTimeout is the same on a stream, where nothing gets lost: it leaves TCP the time to send again (200 ms and more).
+	streamTimeout = 5 * time.Second
+)
 
 var errAsk = errors.New("round trips")
 
@@ -135,6 +139,10 @@ func ask(network, address string, flows int, d time.Duration) (Answers, error) {
 
 // dialogue sends a request, waits for its echo, and begins again. On a stream nothing can be lost: no answer is an error there.
 func dialogue(conn net.Conn, stream bool, end time.Time) (micros []float64, lost int, err error) {
+	timeout := askTimeout
+	if stream {
+		timeout = streamTimeout
+	}
 	request, answer := make([]byte, loadPayload), make([]byte, loadPayload)
 	for number := uint64(1); ; number++ {
 		sent := time.Now()
@@ -142,7 +150,7 @@ func dialogue(conn net.Conn, stream bool, end time.Time) (micros []float64, lost
 			return micros, lost, nil
 		}
 		binary.BigEndian.PutUint64(request, number)
-		if err := conn.SetReadDeadline(sent.Add(askTimeout)); err != nil {
+		if err := conn.SetReadDeadline(sent.Add(timeout)); err != nil {
 			return micros, lost, err
 		}
 		if _, err := conn.Write(request); err != nil {
