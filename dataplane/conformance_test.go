@@ -13,8 +13,9 @@ type mode struct {
 
 // modes are all of them: each conformance test runs once in each.
 var modes = []mode{
-	{"offload", func(*Config) {}},
-	{"plain", func(c *Config) { c.Offload = false }},
+	{"offload", func(c *Config) { c.FastPath = FastPathOff }},
+	{"plain", func(c *Config) { c.Offload, c.FastPath = false, FastPathOff }},
+	{"fast path", func(c *Config) { c.FastPath = FastPathOn }},
 }
 
 // everyMode runs a conformance test over IPv4 and over IPv6 in every mode, each with a scene of its own with a number of remotes.

@@ -76,8 +76,8 @@ func newBridge1D(t *testing.T, s setting, over family, port int) *bridge1D {
 	b.d = start(t, l, b.sw, fmt.Sprintf(
 		"local: \"%v\"\ndstport: %d\n%slearning: false\ndscp: inherit\nttl: 100\necn: linux\n"+
 			"vnis:\n- {vni: %d, peers: [\"%v\", \"%v\"]}\n"+
-			"ports:\n- {name: tap1, type: tap, vni: %[4]d, netns: %[7]s, mtu: 1430, addresses: [%[8]v]}\n- {name: tap2, type: tap, vni: %[4]d, netns: %[9]s, mtu: 1430, addresses: [%[10]v]}\n",
-		b.swAddr, port, s.yaml, bridgeVNI, b.nsAddr[0], b.nsAddr[1], b.h1.Name(), b.h1.OverlayPrefixes()[0], b.h2.Name(), b.h2.OverlayPrefixes()[0]))
+			"ports:\n- {%[11]s, vni: %[4]d, netns: %[7]s, mtu: 1430, addresses: [%[8]v]}\n- {%[12]s, vni: %[4]d, netns: %[9]s, mtu: 1430, addresses: [%[10]v]}\n",
+		b.swAddr, port, s.yaml, bridgeVNI, b.nsAddr[0], b.nsAddr[1], b.h1.Name(), b.h1.OverlayPrefixes()[0], b.h2.Name(), b.h2.OverlayPrefixes()[0], s.port("tap1"), s.port("tap2")))
 	b.counters = [3]*lab.Sniffer{b.h2.Sniff("tap2"), b.ns[0].Sniff("vx2"), b.ns[1].Sniff("vx2")}
 	b.h1MAC = number(b.h1.MAC("tap1"))
 	return b
@@ -410,7 +410,7 @@ func (b *bridge1D) reapplyConfig() {
 // Learning from the overlay (RFC 7348 section 4.1): what is learned is not flooded, what is deleted or aged out is, and traffic to a MAC does not keep
 // its entry alive. The script's half minutes are seconds here.
 func (b *bridge1D) testLearning() {
-	const ageing = 3 * time.Second
+	const ageing = 2 * time.Second
 	mac := b.mac
 	hello := func() {
 		b.workload[0].Inject("eth0", b.icmp(mac, 1<<48-1, 0).Frame())
