@@ -21,6 +21,8 @@ func TestKernelSelftestInherit(t *testing.T) {
 	everyMode(t, 1, func(t *testing.T, s *scene) {
 		s.set(VNIConfig{VNI: vni}, s.addrs()...)
 		s.port("p0", vni)
+		s.pinned(vni, "p0", station(1))
+		s.pinned(vni, "", station(2))
 		w := newWiretap(s)
 		// As the script's random values, the same in every run: never those that are there without being set.
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -41,7 +43,7 @@ func TestKernelSelftestInherit(t *testing.T) {
 						if vlan {
 							p.Tags = []uint16{vid}
 						}
-						policy := HeaderPolicy{InheritDSCP: inheritTOS, InheritTTL: inheritTTL, KeepInnerVLAN: true}
+						policy := HeaderPolicy{InheritDSCP: inheritTOS, InheritTTL: inheritTTL, KeepInnerVLAN: vlan, UDP6ZeroChecksumTx: s.fastPathOn()}
 						wantTOS, wantTTL := p.TOS, p.TTL
 						switch inner {
 						case "IPv6":
@@ -71,14 +73,17 @@ func TestKernelSelftestInherit(t *testing.T) {
 			}
 		}
 		s.balance()
+		s.wantCarried(8, 0) // inner IPv4 and IPv6 without tag
 	})
 }
 
 // The same fields of a superframe's segments: all have those of the one header they were cut from.
 func TestKernelSelftestInheritSuperframe(t *testing.T) {
 	everyMode(t, 1, func(t *testing.T, s *scene) {
-		s.set(VNIConfig{VNI: 100, Header: HeaderPolicy{InheritDSCP: true, InheritTTL: true}}, s.addrs()...)
+		s.set(VNIConfig{VNI: 100, Header: HeaderPolicy{InheritDSCP: true, InheritTTL: true, UDP6ZeroChecksumTx: s.fastPathOn()}}, s.addrs()...)
 		s.port("p0", 100)
+		s.pinned(100, "p0", station(1))
+		s.pinned(100, "", station(2))
 		w := newWiretap(s)
 		for _, v6 := range []bool{false, true} {
 			big, off := encaptest.Packet{
@@ -95,5 +100,6 @@ func TestKernelSelftestInheritSuperframe(t *testing.T) {
 				}
 			}
 		}
+		s.wantCarried(20, 0)
 	})
 }

@@ -26,11 +26,25 @@ type oracle struct {
 	serial        uint64
 }
 
-// oracleFrames is how many random frames each direction gets.
-const oracleFrames = 500
+const (
+	// oracleFrames is how many random frames each direction gets.
+	oracleFrames = 500
+	// stations is how many MACs they come from.
+	stations = 20
+)
+
+// destinations are those of frames that a table can know: not the groups.
+func destinations(frames [][]byte) (list []uint64) {
+	for _, f := range frames {
+		if d := key(f); !encap.MulticastMAC(d) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
 
 func newOracle(t *testing.T, s *scene) *oracle {
-	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{InheritDSCP: true, InheritTTL: true, ECN: encap.ECNLinux, StrictReserved: true, KeepInnerVLAN: true}}, s.addrs()...)
+	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{InheritDSCP: true, InheritTTL: true, ECN: encap.ECNLinux, StrictReserved: true, KeepInnerVLAN: true, UDP6ZeroChecksumTx: s.fastPathOn()}}, s.addrs()...)
 	s.configuredPort(PortConfig{Name: "p0", Untagged: 42})
 	o := &oracle{wiretap: newWiretap(s), kernel: s.l.Host("kernel"), wire2: s.l.Host("wire2"), rng: rand.New(rand.NewPCG(4, 2))}
 	link := s.l.Link(o.kernel, o.wire2, lab.LinkOptions{})
@@ -59,7 +73,7 @@ func (o *oracle) frame(tagged bool) []byte {
 	o.serial++
 	r := o.rng
 	p := encaptest.Packet{
-		SrcMAC: station(r.IntN(20)), DstMAC: 0x02ee00000000 | uint64(r.IntN(2))<<40 | o.serial,
+		SrcMAC: station(r.IntN(stations)), DstMAC: 0x02ee00000000 | uint64(r.IntN(2))<<40 | o.serial,
 		TOS: uint8(r.Uint32()), TTL: uint8(1 + r.IntN(255)), ID: uint16(r.Uint32()), Payload: encaptest.Payload(r.IntN(1200), r.Uint64()),
 		SrcPort: uint16(1 + r.IntN(65535)), DstPort: uint16(1 + r.IntN(1000)), V6: r.IntN(2) == 0, FlowLabel: r.Uint32N(1 << 20), BadIPChecksum: r.IntN(10) == 0,
 	}
@@ -166,6 +180,10 @@ func TestEncapsulationAsKernel(t *testing.T) {
 			frames = append(frames, f)
 			sent[key(f)] = fmt.Sprintf("% x", f[:40])
 		}
+		for n := range stations {
+			s.pinned(42, "p0", station(n))
+		}
+		s.pinned(42, "", destinations(frames)...)
 		// Neighbours first: what waits for them is not the oracle's subject.
 		local, remote := o.ends()
 		_, _ = o.kernel.Command("ping", "-c", "1", "-W", "2", "-I", local.String(), remote.String())
@@ -175,6 +193,7 @@ func TestEncapsulationAsKernel(t *testing.T) {
 			s.rest()
 		}
 		o.same("encapsulation", sent, collect(t, o.sniffer, inside), collect(t, o.sniffer2, inside))
+		s.wantCarried(100, 0)
 	})
 }
 
@@ -190,7 +209,7 @@ func TestDecapsulationAsKernel(t *testing.T) {
 		sent := map[uint64]string{}
 		toSwitch := encaptest.Packet{SrcMAC: macOf(s.wire.MAC("eth0")), DstMAC: macOf(s.MAC("eth0")), Src: s.remotes[0].addr, Dst: s.config.Local}
 		toKernel := encaptest.Packet{SrcMAC: macOf(o.wire2.MAC("eth0")), DstMAC: macOf(o.kernel.MAC("eth0")), Src: remote, Dst: local}
-		var datagrams, datagrams2 [][]byte
+		var frames, datagrams, datagrams2 [][]byte
 		for range oracleFrames {
 			tagged := o.rng.IntN(4) == 0
 			tos := uint8(o.rng.Uint32())
@@ -214,6 +233,7 @@ func TestDecapsulationAsKernel(t *testing.T) {
 				what = "source multicast"
 				encap.Ethernet(frame).SetSrc(0x01005e000001)
 			}
+			frames = append(frames, frame)
 			payload := append(binary.BigEndian.AppendUint64(nil, header), frame...)
 			if o.rng.IntN(20) == 0 {
 				what, payload = "cut off", payload[:o.rng.IntN(encap.VXLANLen+encap.EthernetLen)]
@@ -228,6 +248,10 @@ func TestDecapsulationAsKernel(t *testing.T) {
 				*end.list = append(*end.list, end.outer.Frame())
 			}
 		}
+		for n := range stations {
+			s.pinned(42, "", station(n))
+		}
+		s.pinned(42, "p0", destinations(frames)...)
 		for i := 0; i < len(datagrams); i += 50 {
 			s.wire.Inject("eth0", datagrams[i:i+50]...)
 			o.wire2.Inject("eth0", datagrams2[i:i+50]...)
@@ -236,5 +260,6 @@ func TestDecapsulationAsKernel(t *testing.T) {
 		bare := func(frame []byte) ([]byte, string) { return frame, "" }
 		o.same("decapsulation", sent, collect(t, s.sniffed["p0"], bare), collect(t, o.device, bare))
 		s.balance()
+		s.wantCarried(0, 50)
 	})
 }

@@ -44,6 +44,7 @@ func TestKernelSelftestReserved(t *testing.T) {
 	everyMode(t, 1, func(t *testing.T, s *scene) {
 		s.set(VNIConfig{VNI: vni}, s.addrs()...)
 		s.port("p0", vni)
+		s.pinned(vni, "p0", station(1))
 		r := s.remotes[0]
 		echo := func(n int) []byte {
 			return encaptest.Packet{SrcMAC: 0x001122334455, DstMAC: station(1), Proto: encap.ProtoICMP, Type: 8, Rest: uint32(n), Payload: encaptest.Payload(56, 1)}.Frame()
@@ -108,6 +109,7 @@ func TestKernelSelftestReserved(t *testing.T) {
 				t.Errorf("%s: %d packets without the I flag arrived", c.name, got)
 			}
 		}
+		s.wantCarried(0, 2*clean+39)
 	})
 }
 

@@ -3,6 +3,8 @@ package dataplane
 import (
 	"fmt"
 	"testing"
+
+	"vtepd/fdb"
 )
 
 // mode is a way to run the switch in which its conformance is proved.
@@ -31,5 +33,31 @@ func everyMode(t *testing.T, remotes int, f func(t *testing.T, s *scene)) {
 				f(t, build(t, remotes, m.change))
 			})
 		}
+	}
+}
+
+// fastPathOn says whether the fast path is on.
+func (s *scene) fastPathOn() bool { return s.config.FastPath == FastPathOn }
+
+// pinned makes stations known for good, at a port or behind the first remote (port ""): what is known the fast path carries.
+func (s *scene) pinned(vni uint32, port string, stations ...uint64) {
+	s.t.Helper()
+	for _, mac := range stations {
+		e := FDBEntry{VNI: vni, MAC: fdb.MAC(mac), Port: port, State: fdb.Static}
+		if port == "" {
+			e.Dst = peerAt(s.remotes[0].addr)
+		}
+		if err := s.FDBPut(e, fdb.Replace); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.Switch.fast.catchUp()
+}
+
+// wantCarried wants the fast path, where it is on, to have carried a number of frames to peers and from them: a test of it that user space passed proves nothing.
+func (s *scene) wantCarried(encap, decap uint64) {
+	s.t.Helper()
+	if got := s.Status().FastPath; s.fastPathOn() && (got.Encap < encap || got.Decap < decap) {
+		s.t.Errorf("the fast path carried %d frames to peers and %d from peers, want %d and %d at least", got.Encap, got.Decap, encap, decap)
 	}
 }

@@ -62,5 +62,6 @@ func TestKernelSelftestVNIFiltering(t *testing.T) {
 		exchange(100)
 		exchange(300)
 		s.balance()
+		s.wantCarried(0, 40) // known unicast: ten of each exchange and more
 	})
 }

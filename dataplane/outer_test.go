@@ -198,13 +198,15 @@ func TestECNEncap(t *testing.T) {
 func testECNEncap(t *testing.T, s *scene) {
 	s.set(VNIConfig{VNI: 42}, s.addrs()...)
 	s.port("p0", 42)
+	s.pinned(42, "p0", station(1))
+	s.pinned(42, "", station(2))
 	w := newWiretap(s)
 	for _, c := range []struct {
 		mode encap.ECNMode
 		want [4]uint8
 	}{{encap.ECNRFC6040, [4]uint8{0, 1, 2, 3}}, {encap.ECNLinux, [4]uint8{0, 1, 2, 2}}} {
 		for _, inherit := range []bool{false, true} {
-			s.set(VNIConfig{VNI: 42, Header: HeaderPolicy{ECN: c.mode, DSCP: 8, InheritDSCP: inherit}}, s.addrs()...)
+			s.set(VNIConfig{VNI: 42, Header: HeaderPolicy{ECN: c.mode, DSCP: 8, InheritDSCP: inherit, UDP6ZeroChecksumTx: s.fastPathOn()}}, s.addrs()...)
 			dscp := uint8(8 << 2)
 			if inherit {
 				dscp = 0x14
@@ -219,6 +221,7 @@ func testECNEncap(t *testing.T, s *scene) {
 			}
 		}
 	}
+	s.wantCarried(16, 0)
 }
 
 // What of the outer ECN field reaches the inner one: the sixteen cases of RFC 6040 figure 4, as the kernel's selftest expects them, over both underlays
@@ -234,6 +237,7 @@ func TestECNDecap(t *testing.T) {
 	everyMode(t, 1, func(t *testing.T, s *scene) {
 		s.set(VNIConfig{VNI: 42}, s.addrs()...)
 		s.port("p0", 42)
+		s.pinned(42, "p0", station(2))
 		r := s.remotes[0]
 		for inner := range want {
 			for outer, result := range want[inner] {
@@ -287,6 +291,7 @@ func TestECNDecap(t *testing.T) {
 		if got, want := s.counts(), "p0:1"; got != want {
 			t.Errorf("ARP under an outer CE: %q, want %q", got, want)
 		}
+		s.wantCarried(0, 20) // what is marked or joined goes up
 	})
 }
 
