@@ -193,10 +193,8 @@ inline_always __u32 below(__u32 hash, __u32 n)
 	return (__u64)hash * n >> 32;
 }
 
-inline_always __u16 source_port(struct __sk_buff *skb, bool ipv6)
+inline_always __u16 source_port(__u32 hash, bool ipv6)
 {
-	__u32 hash = bpf_get_hash_recalc(skb);
-
 	if (ipv6 && settings.source_listed6)
 		return settings.source_ports6[below(hash, settings.source_listed6) & (MAX_SOURCE_PORTS - 1)];
 	if (!ipv6 && settings.source_listed4)
@@ -235,6 +233,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 	struct peer *p = j->peer;
 	const struct domain *d = j->domain;
 	struct bpf_redir_neigh hop = {};
+	__u32 hash = bpf_get_hash_recalc(skb);
 	__u8 tos = d->tos, ecn = j->in.tos & ECN_MASK, ttl = d->ttl;
 
 	if (d->flags & DOMAIN_INHERIT_DSCP)
@@ -251,7 +250,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 	if (!p->ipv6) {
 		struct outer4 h = {};
 
-		h.udp_source = source_port(skb, false);
+		h.udp_source = source_port(hash, false);
 		if (bpf_skb_adjust_room(skb, ROOM4, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4))
 			return -1;
 		copy_mac(h.dst, j->front.dst);
@@ -281,13 +280,15 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 	} else {
 		struct outer6 h = {};
 
-		h.udp_source = source_port(skb, true);
+		h.udp_source = source_port(hash, true);
 		if (bpf_skb_adjust_room(skb, ROOM6, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6))
 			return -1;
 		copy_mac(h.dst, j->front.dst);
 		copy_mac(h.src, j->front.src);
 		h.type = be16(ETH_IP6);
-		h.class[0] = be16(0x6000 | tos << 4);
+		/* A flow label by inner flow, for routers that spread by it (RFC 6438). */
+		h.class[0] = be16(0x6000 | tos << 4 | (hash >> 16 & 0xf));
+		h.class[1] = be16(hash);
 		h.len = be16(j->len + UDP_LEN + VXLAN_LEN);
 		h.next = PROTO_UDP;
 		h.hops = ttl;
@@ -386,7 +387,7 @@ inline_always int from_device(struct __sk_buff *skb)
 
 	if (!said)
 		return TCX_DROP;
-	asked = said->ifindex == skb->ifindex && said->len == skb->len;
+	asked = !settings.alone && said->ifindex == skb->ifindex && said->len == skb->len;
 	v = said->verdict;
 	said->ifindex = 0;
 	if (asked && v > TO_PORT) {

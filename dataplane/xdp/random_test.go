@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"vtepd/encap"
 )
 
 // TestRandomFrames feeds each program frames that are damaged in every way: it never gives an answer that it has not, and what it does not
@@ -37,30 +35,12 @@ func TestRandomFrames(t *testing.T) {
 		if len(data) < 54 { // a test run wants an IP header where the EtherType says so
 			continue
 		}
-		if answer, _, out := b.run(b.objects.VtepdTap, data, nil); answer == redirect {
+		wrapped, unwrapped := invariants(t, b, data)
+		if wrapped {
 			carried["tap"]++
-			if len(out) != len(data) && len(out) != len(data)+50 && len(out) != len(data)+70 || !bytes.HasSuffix(out, data[14:]) {
-				t.Fatalf("carried %d bytes as %d:\n%x\n%x", len(data), len(out), data, out)
-			}
-		} else if answer != nextTCX || !bytes.Equal(out, data) {
-			t.Fatalf("answer %d\n%x\n%x", int32(answer), data, out)
 		}
-		if answer, _, out := b.run(b.objects.VtepdDevice, data, nil); answer != redirect && (answer != dropTCX || !bytes.Equal(out, data)) {
-			t.Fatalf("device: answer %d\n%x\n%x", int32(answer), data, out)
-		}
-		if answer, _, out := b.run(b.objects.VtepdUnderlay, data, nil); answer == redirect {
+		if unwrapped {
 			carried["underlay"]++
-			if !sameInner(data, out) {
-				t.Fatalf("unwrapped\n%x\n%x", data, out)
-			}
-		} else if answer != nextTCX || !bytes.Equal(out, data) {
-			t.Fatalf("underlay: answer %d\n%x\n%x", int32(answer), data, out)
-		}
-		if answer, _, out := b.run(b.objects.VtepdBare, data, nil); answer != passXDP || !bytes.Equal(out, data) && !sameInner(data, out[12:]) {
-			t.Fatalf("XDP: answer %d\n%x\n%x", int32(answer), data, out)
-		}
-		if answer, _, _ := b.run(b.objects.SlowOnly, asSocket(data), nil); answer != 0 && answer != keepFrame {
-			t.Fatalf("filter: answer %d\n%x", int32(answer), data)
 		}
 	}
 	if c := b.count(); c[race] != 0 || c[refused] != 0 {
@@ -69,6 +49,38 @@ func TestRandomFrames(t *testing.T) {
 	if carried["tap"] < rounds/100 || carried["underlay"] < rounds/100 {
 		t.Errorf("carried too little to tell: %v", carried)
 	}
+}
+
+// invariants runs every program on a frame, and says whether it went to a peer or port, and whether it was unwrapped.
+func invariants(t testing.TB, b *bench, data []byte) (wrapped, unwrapped bool) {
+	answer, _, out := b.run(b.objects.VtepdTap, data, nil)
+	wrapped = answer == redirect
+	if wrapped {
+		if len(out) != len(data) && len(out) != len(data)+50 && len(out) != len(data)+70 || !bytes.HasSuffix(out, data[14:]) {
+			t.Fatalf("carried %d bytes as %d:\n%x\n%x", len(data), len(out), data, out)
+		}
+	} else if answer != nextTCX || !bytes.Equal(out, data) {
+		t.Fatalf("answer %d\n%x\n%x", int32(answer), data, out)
+	}
+	if answer, _, out := b.run(b.objects.VtepdDevice, data, nil); (answer == redirect) != wrapped || !wrapped && (answer != dropTCX || !bytes.Equal(out, data)) {
+		t.Fatalf("device: answer %d\n%x\n%x", int32(answer), data, out)
+	}
+	if kept, _, _ := b.run(b.objects.SlowOnly, asSocket(data), nil); (kept == 0) != wrapped || kept != 0 && kept != keepFrame {
+		t.Fatalf("filter: answer %d\n%x", int32(kept), data)
+	}
+	answer, _, out = b.run(b.objects.VtepdUnderlay, data, nil)
+	unwrapped = answer == redirect
+	if unwrapped {
+		if !sameInner(data, out) {
+			t.Fatalf("unwrapped\n%x\n%x", data, out)
+		}
+	} else if answer != nextTCX || !bytes.Equal(out, data) {
+		t.Fatalf("underlay: answer %d\n%x\n%x", int32(answer), data, out)
+	}
+	if answer, _, out := b.run(b.objects.VtepdBare, data, nil); answer != passXDP || !bytes.Equal(out, data) && !sameInner(data, out[12:]) {
+		t.Fatalf("XDP: answer %d\n%x\n%x", int32(answer), data, out)
+	}
+	return wrapped, unwrapped
 }
 
 // sameInner says whether out is the frame inside data, but for the ECN field and the checksum over it.
@@ -122,19 +134,15 @@ func damage(r *rand.Rand, f []byte) []byte {
 	return f
 }
 
-// TestVerdictsAgree holds slow_only against vtepd_tap, frame by frame: were they to differ, a frame would be lost or come twice.
-func TestVerdictsAgree(t *testing.T) {
-	b := newBench(t, nil)
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 1000 {
-		f := damage(r, randomFrame(r))
-		if len(f) < 54 || encap.Ethernet(f).EtherType() == encap.EtherTypeVLAN {
-			continue
+// FuzzPrograms is TestRandomFrames with frames that the fuzzer finds.
+func FuzzPrograms(f *testing.F) {
+	b := newBench(f, func(_ *Options, d *Domain) {
+		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL = true, true, true, true
+	})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) < 54 || len(data) > 3000 {
+			t.Skip("a test run wants an IP header where the EtherType says so, and takes no more than a page")
 		}
-		answer, _, _ := b.run(b.objects.VtepdTap, f, nil)
-		kept, _, _ := b.run(b.objects.SlowOnly, asSocket(f), nil)
-		if (answer == redirect) != (kept == 0) {
-			t.Fatalf("program %d, filter %d:\n%x", int32(answer), int32(kept), f)
-		}
-	}
+		invariants(t, &bench{b.FastPath, t}, data)
+	})
 }
