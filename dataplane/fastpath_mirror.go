@@ -451,8 +451,10 @@ func (m *mirror) sourcesCome() {
 }
 
 // noteSource remembers the peer behind an entry for sourcesCome.
+//
+// With several ports listened on there is none: a learned source is known by the port that it sends to, which the programs do not look at.
 func (m *mirror) noteSource(e fdb.Entry) {
-	if !e.Dest.IsPeer() {
+	if !e.Dest.IsPeer() || len(m.s.config.Listen) > 0 {
 		return
 	}
 	md := m.domains[e.VNI]

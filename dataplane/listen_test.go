@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
@@ -66,6 +67,16 @@ func TestListen(t *testing.T) {
 				if got := s.counts(); got != way.want {
 					t.Errorf("answer to a learned peer that sent to %d: %q, want %q", way.port, got, way.want)
 				}
+			}
+			// A learned peer that moves to another port is followed by its known traffic too: 4789 was the last.
+			time.Sleep(300 * time.Millisecond) // a fast path has taken over by now
+			at(s.remotes[1], 8472).send(42, times(3, frameOf(station(2), station(9)))...)
+			if got, want := s.counts(), "p0:3"; got != want {
+				t.Errorf("known unicast to another port: %q, want %q", got, want)
+			}
+			s.Inject("p0", frameOf(station(9), station(2)))
+			if got, want := s.counts(), "r2:1"; got != want {
+				t.Errorf("answer to a learned peer that moved to 8472: %q, want %q", got, want)
 			}
 			// A peer on another port is a peer like any.
 			s.do(func() error {
