@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 	"time"
 
@@ -42,50 +43,64 @@ func TestOuterFragmentsAreReassembled(t *testing.T) {
 }
 
 // A UDP checksum that is not zero is right, over the pseudo-header, the UDP and VXLAN headers and the frame (RFC 7348 section 5, RFC 768): of single
-// frames of odd and even length, and of the segments of a superframe. It is looked at behind the last device that could have finished it.
+// frames of odd and even length, and of the segments of a superframe. It is looked at behind the last device that could have finished it. With
+// `udp-checksum: auto` the fast path sends none over IPv4, and with `on` it leaves such frames to user space.
 //
 //	p0 (VNI 42) ── switch ── eth0 (no checksum offload) ══ eth0 (sniffed)
 func TestOuterChecksumIsRight(t *testing.T) {
 	everyMode(t, 1, func(t *testing.T, s *scene) {
 		s.set(VNIConfig{VNI: 42}, s.addrs()...)
 		s.port("p0", 42)
+		s.pinned(42, "p0", station(1))
+		s.pinned(42, "", station(2))
 		s.link.ChecksumsOff()
 		w := newWiretap(s)
-		check := func(what string, want int) {
-			t.Helper()
-			s.rest()
-			seen := 0
-			for empty := 0; empty < 2; {
-				f, ok := w.sniffer.Next(2 * time.Millisecond)
-				if !ok {
-					empty++
-					continue
-				}
-				empty = 0
-				var l encap.Layout
-				l.Parse(f.Data)
-				if l.Proto != encap.ProtoUDP || binary.BigEndian.Uint16(f.Data[l.L4+2:]) != DefaultPort {
-					continue
-				}
-				seen++
-				if udp := f.Data[l.L4:l.End]; f.ChecksumUnfinished || binary.BigEndian.Uint16(udp[6:]) == 0 || sumOfUDP(f.Data, &l) != 0xffff {
-					t.Errorf("%s: datagram of %d bytes: checksum %#04x, left to hardware %t, sums up to %#04x, want 0xffff", what, len(udp), udp[6:8], f.ChecksumUnfinished, sumOfUDP(f.Data, &l))
-				}
+		for _, policy := range []UDPChecksum{ChecksumAuto, ChecksumOn} {
+			s.set(VNIConfig{VNI: 42, Header: HeaderPolicy{UDPChecksum: policy}}, s.addrs()...)
+			none := policy == ChecksumAuto && s.fastPathOn() && s.config.Local.Is4()
+			var singles [][]byte
+			for size := range 20 {
+				singles = append(singles, encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoUDP, Payload: encaptest.Payload(size, uint64(size))}.Frame())
 			}
-			if seen != want {
-				t.Errorf("%s: %d datagrams, want %d", what, seen, want)
-			}
+			s.Inject("p0", singles...)
+			w.wantUDPChecksums(fmt.Sprint(policy, ", single frames"), len(singles), none)
+			big, off := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoTCP, Flags: encap.TCPAck, Payload: encaptest.Payload(10999, 1)}.Superframe(1100)
+			s.InjectSuperframe("p0", encodeOffload(off), big)
+			w.wantUDPChecksums(fmt.Sprint(policy, ", segments"), 10, none)
 		}
-		var singles [][]byte
-		for size := range 20 {
-			singles = append(singles, encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoUDP, Payload: encaptest.Payload(size, uint64(size))}.Frame())
-		}
-		s.Inject("p0", singles...)
-		check("single frames", len(singles))
-		big, off := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoTCP, Flags: encap.TCPAck, Payload: encaptest.Payload(10999, 1)}.Superframe(1100)
-		s.InjectSuperframe("p0", encodeOffload(off), big)
-		check("segments", 10)
 	})
+}
+
+// wantUDPChecksums looks at the datagrams since the last look: how many there are, and that each has a right checksum, or none.
+func (w *wiretap) wantUDPChecksums(what string, want int, none bool) {
+	w.t.Helper()
+	w.rest()
+	seen := 0
+	for empty := 0; empty < 2; {
+		f, ok := w.sniffer.Next(2 * time.Millisecond)
+		if !ok {
+			empty++
+			continue
+		}
+		empty = 0
+		var l encap.Layout
+		l.Parse(f.Data)
+		if l.Proto != encap.ProtoUDP || binary.BigEndian.Uint16(f.Data[l.L4+2:]) != DefaultPort {
+			continue
+		}
+		seen++
+		udp := f.Data[l.L4:l.End]
+		if field := binary.BigEndian.Uint16(udp[6:]); none {
+			if field != 0 {
+				w.t.Errorf("%s: datagram of %d bytes: checksum %#04x, want none", what, len(udp), field)
+			}
+		} else if f.ChecksumUnfinished || field == 0 || sumOfUDP(f.Data, &l) != 0xffff {
+			w.t.Errorf("%s: datagram of %d bytes: checksum %#04x, left to hardware %t, sums up to %#04x, want 0xffff", what, len(udp), field, f.ChecksumUnfinished, sumOfUDP(f.Data, &l))
+		}
+	}
+	if seen != want {
+		w.t.Errorf("%s: %d datagrams, want %d", what, seen, want)
+	}
 }
 
 // sumOfUDP is the one's complement sum over the pseudo-header and all of the UDP datagram in a frame: 0xffff when the checksum is right.

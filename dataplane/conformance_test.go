@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"vtepd/bench/lab"
+	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
 
@@ -11,13 +13,14 @@ import (
 type mode struct {
 	name   string
 	change func(*Config)
+	fast   bool // needs the fast path
 }
 
 // modes are all of them: each conformance test runs once in each.
 var modes = []mode{
-	{"offload", func(c *Config) { c.FastPath = FastPathOff }},
-	{"plain", func(c *Config) { c.Offload, c.FastPath = false, FastPathOff }},
-	{"fast path", func(c *Config) { c.FastPath = FastPathOn }},
+	{name: "offload", change: func(c *Config) { c.FastPath = FastPathOff }},
+	{name: "plain", change: func(c *Config) { c.Offload, c.FastPath = false, FastPathOff }},
+	{name: "fast path", change: func(c *Config) { c.FastPath = FastPathOn }, fast: true},
 }
 
 // everyMode runs a conformance test over IPv4 and over IPv6 in every mode, each with a scene of its own with a number of remotes.
@@ -26,12 +29,27 @@ func everyMode(t *testing.T, remotes int, f func(t *testing.T, s *scene)) {
 		for _, m := range modes {
 			t.Run(fmt.Sprintf("IPv%d %s", family, m.name), func(t *testing.T) {
 				t.Parallel()
+				if m.fast {
+					needFastPath(t)
+				}
 				build := newScene
 				if family == 6 {
 					build = newScene6
 				}
 				f(t, build(t, remotes, m.change))
 			})
+		}
+	}
+}
+
+// needFastPath skips a test where the kernel has not what the fast path of a TAP cannot do without, and names it.
+func needFastPath(t *testing.T) {
+	t.Helper()
+	lab.NeedRoot(t)
+	can := xdp.Probe()
+	for _, c := range []xdp.Capability{can.BPF, can.TCX, can.RedirectNeigh} {
+		if !c.On {
+			t.Skipf("no fast path here: %s: %s", c.Name, c.Reason)
 		}
 	}
 }
