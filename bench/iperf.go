@@ -17,7 +17,7 @@ var (
 
 const (
 	iperfPort    = 5201
-	iperfTimeout = 5 * time.Second // for the server to listen, and for the client beyond its own time
+	iperfTimeout = 5 * time.Second // for a connection, for the server to listen, and for the client beyond its own time
 )
 
 // iperfReport is what is used of `iperf3 --json`.

@@ -97,7 +97,7 @@ func startLoad(from, to Site, conns int) (*load, error) {
 	for i := range conns {
 		var conn net.Conn
 		err := from.Host.Do(func() (err error) {
-			conn, err = net.DialTimeout("tcp", ld.listener.Addr().String(), time.Second)
+			conn, err = net.DialTimeout("tcp", ld.listener.Addr().String(), iperfTimeout)
 			return err
 		})
 		if err != nil {

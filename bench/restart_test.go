@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +14,9 @@ func TestGapAndLoss(t *testing.T) {
 	l := lab.New(t)
 	from, to, err := buildBare(l, Veth)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := WaitReady(from, to); err != nil {
 		t.Fatal(err)
 	}
 	load, err := startLoad(from, to, restartConns)
@@ -53,5 +57,45 @@ func TestGapAndLoss(t *testing.T) {
 	}
 	if err := probe.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestKnownTrafficOutlivesVtepd: with both vtepds killed, what they knew goes on.
+func TestKnownTrafficOutlivesVtepd(t *testing.T) {
+	lab.NeedRoot(t)
+	p := buildVtepd(t)
+	l := lab.New(t)
+	a, b, _ := underlay(l, Veth)
+	ends, daemons, err := p.vethOverlay(l, fastOn, "", a, b)
+	if err != nil {
+		t.Skipf("no fast path here: %v", err)
+	}
+	if err := WaitReady(ends[0], ends[1]); err != nil {
+		t.Fatal(err)
+	}
+	probe, err := startProbe(ends[0], ends[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(settleTime)
+	for _, d := range daemons {
+		if err := d.Signal(syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		<-d.Done()
+	}
+	const dead = 500 * time.Millisecond
+	time.Sleep(dead)
+	if silence := time.Duration(probe.silence()); silence > dead/2 {
+		t.Errorf("nothing arrived for %v", silence)
+	}
+	if err := probe.stop(); err != nil {
+		t.Error(err)
+	}
+	// Whoever comes next at their sockets takes away what they left pinned.
+	for i, h := range []*lab.Host{a, b} {
+		if err := daemons[i].Start(h); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -110,6 +110,8 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 	if kind == xdp.Veth {
 		copy(put.PeerMAC[:], c.attr.MAC)
 	}
+	// The mirror filters them before the maps know the port, and for as long.
+	_, put.Filtered = p.link.dev.(filteredDevice)
 	return put, hook, ""
 }
 
