@@ -75,7 +75,7 @@ const (
 	PortDown
 	// PortGone: the interface has vanished.
 	PortGone
-	// PortBusy: the interface's queue is full, or what is at the other end of it took no more.
+	// PortBusy: the queue of the interface is full (ENOBUFS, EAGAIN).
 	PortBusy
 	// PortRefused: the kernel refused the frame for another reason.
 	PortRefused

@@ -153,6 +153,9 @@ func (w *worker) writeParts(off encap.Offload, tci uint16, account post) error {
 	}
 	w.work += writeWork
 	if l.packets != nil {
+		if l.down.Load() {
+			return unix.EIO
+		}
 		return w.post(l.packets[w.id], off, account)
 	}
 	return l.queues[w.id].Write(off, w.parts)

@@ -180,6 +180,7 @@ func (s *Switch) refreshPort(r *portRecord) {
 	if a.Up {
 		state = PortUp
 	}
+	p.link.down.Store(!a.Up)
 	s.setPortState(r, state)
 }
 

@@ -86,6 +86,9 @@ func (w *worker) portStages(f *frame) Reason {
 	if r := guardLength(f); r != ReasonNone {
 		return r
 	}
+	if r := guardOffload(f); r != ReasonNone {
+		return r
+	}
 	if r := guardLinkLocal(f); r != ReasonNone {
 		return r
 	}

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"vtepd/dataplane/device"
@@ -65,6 +66,8 @@ type link struct {
 	queues []portQueue
 	// packets holds the packet sockets where the device has such; queues is nil then.
 	packets []*netdev.Queue
+	// down: the interface is known to carry nothing. Packet sockets are not told, TAPs are.
+	down atomic.Bool
 	// mtu of the interface, as it was last seen, and given, the last one that it got because it follows the underlay (0: it does not); bytes. For
 	// control alone.
 	mtu, given int

@@ -61,7 +61,7 @@ var explanations = map[string]string{
 	"too_big":              "larger than the port's MTU or than the underlay carries: lower the MTU inside, or raise the underlay's",
 	"port_down":            "the interface of the port is down",
 	"port_gone":            "the interface of the port has vanished",
-	"port_busy":            "the queue of the port's interface is full, or the other end of the veth is down",
+	"port_busy":            "the queue of the port's interface is full",
 	"port_refused":         "the kernel refused the frame at the port",
 	"no_route":             "the underlay has no route to the peer",
 	"underlay_busy":        "the queues of the underlay stayed full",

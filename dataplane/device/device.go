@@ -21,7 +21,7 @@ type Attr struct {
 	Ifindex int    // in its present namespace
 	MTU     int    // bytes, Ethernet header not counted
 	MAC     net.HardwareAddr
-	Up      bool // set up by the administrator
+	Up      bool // set up by the administrator, and on a taken interface or a pair with carrier
 	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
 	// the calling thread, and where the namespace has no name.
 	NetNS string

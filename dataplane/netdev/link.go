@@ -102,13 +102,13 @@ func (d *Device) Attr() (device.Attr, error) {
 		a := link.Attrs()
 		d.cutTo(a.MTU)
 		attr = device.Attr{
-			Name: a.Name, Ifindex: a.Index, MTU: a.MTU, MAC: a.HardwareAddr, Up: a.Flags&net.FlagUp != 0,
+			Name: a.Name, Ifindex: a.Index, MTU: a.MTU, MAC: a.HardwareAddr,
+			// Without carrier the kernel takes frames, throws them away and says nothing (noop_enqueue).
+			Up: a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
 		if d.pair == nil {
 			return nil
 		}
-		// Without its other end up a pair carries nothing.
-		attr.Up = attr.Up && a.RawFlags&unix.IFF_LOWER_UP != 0
 		d.pair.describe(h, link, &attr)
 		return nil
 	})
