@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -32,13 +33,17 @@ func (w *worker) drain(src source) {
 //
 //	p0 p1 (VNI 42) trunk (VNI 42 as 7) ── one worker, called by the test ════ r0 r1
 func TestBatchesDoNotAllocate(t *testing.T) {
-	t.Run("plain", func(t *testing.T) { testBatchesDoNotAllocate(t, HeaderPolicy{}) })
-	t.Run("groups", func(t *testing.T) { testBatchesDoNotAllocate(t, HeaderPolicy{GBP: true}) })
+	t.Run("plain", func(t *testing.T) { testBatchesDoNotAllocate(t, VNIConfig{}) })
+	t.Run("groups", func(t *testing.T) { testBatchesDoNotAllocate(t, VNIConfig{Header: HeaderPolicy{GBP: true}}) })
+	t.Run("multicast", func(t *testing.T) {
+		testBatchesDoNotAllocate(t, VNIConfig{Group: netip.MustParseAddrPort("239.1.1.1:0"), GroupTTL: 1})
+	})
 }
 
-func testBatchesDoNotAllocate(t *testing.T, header HeaderPolicy) {
+func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 	s := newScene(t, 2, func(c *Config) { c.Workers = 1 })
-	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true, Header: header}, s.addrs()...)
+	vni.VNI, vni.Learning, vni.SpoofGuard = 42, true, true
+	s.set(vni, s.addrs()...)
 	for _, c := range []PortConfig{{Name: "p0", Untagged: 42, Group: 7}, {Name: "p1", Untagged: 42, GroupDrop: []GroupRange{{9, 9}}}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
 		c = s.ofKind(c)
 		s.do(func() error { return s.AddPort(c) })
