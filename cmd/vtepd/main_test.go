@@ -130,12 +130,34 @@ func (d *daemon) run(t *testing.T, env ...string) {
 	if d.Process, err = d.host.StartCmd(cmd); err != nil {
 		t.Fatal(err)
 	}
+	d.endWithTest(t)
+	d.awaitStart(t)
+}
+
+// endWithTest stops the vtepd before the lab would kill it: the programs of one that was killed stay pinned, for the next at its socket to take over.
+// Those of one that the test killed are removed.
+func (d *daemon) endWithTest(t *testing.T) {
+	t.Helper()
+	p := d.Process
 	t.Cleanup(func() {
+		select {
+		case <-p.Done():
+		default:
+			_ = p.Stop()
+		}
 		if t.Failed() {
-			t.Logf("vtepd on %s said:\n%s", d.host.Name(), d.Output())
+			t.Logf("vtepd on %s said:\n%s", d.host.Name(), p.Output())
+		}
+		pins, err := filepath.Glob("/sys/fs/bpf/vtepd/*" + filepath.Base(filepath.Dir(d.socket)) + "-*")
+		if err != nil {
+			t.Error(err)
+		}
+		for _, dir := range pins {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	d.awaitStart(t)
 }
 
 // awaitStart waits until the control API answers: devices are there then.

@@ -100,6 +100,7 @@ func TestQuickStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		d.endWithTest(t)
 		d.awaitStart(t)
 	}
 	reach(t, a, b.Overlay4())

@@ -103,6 +103,7 @@ func TestReloadWithoutFile(t *testing.T) {
 	if d.Process, err = h.Start(vtepdPath, "--local", h.Underlay4().String(), "--vni", "42", "--tap", "vtep0", "--socket", d.socket); err != nil {
 		t.Fatal(err)
 	}
+	d.endWithTest(t)
 	d.awaitStart(t)
 	if line := d.reload(t, ""); !strings.Contains(line, "there is no file") {
 		t.Errorf("reload: %s", line)
