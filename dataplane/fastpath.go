@@ -71,6 +71,8 @@ type fastPath struct {
 	pins   string  // where the programs are pinned; empty: nowhere, and noPins may say why
 	noPins string
 	lost   map[string]bool // refusals that were logged
+	// configured: TakeOver was called, so what a former process left is of no more use.
+	configured bool
 }
 
 func newFastPath(s *Switch) *fastPath {
@@ -310,6 +312,11 @@ func (f *fastPath) turnOn() error {
 	f.dirty.all()
 	f.following.Store(true)
 	f.round()
+	if f.configured {
+		if err := m.takeOver(); err != nil {
+			f.log.Warn("fast path goes with vtepd: nothing is pinned", "reason", err)
+		}
+	}
 	return nil
 }
 
@@ -344,10 +351,13 @@ func (f *fastPath) turnOff(reason string) {
 		f.log.Warn("closing the fast path", "error", err)
 	}
 	if f.pins != "" {
-		_ = os.Remove(filepath.Dir(f.pins)) // unless another vtepd has pins there
+		f.removePinRoot(f.pins)
 	}
 	f.forget(reason)
 }
+
+// removePinRoot removes what holds a pin directory that was removed, unless another vtepd has pins there.
+func (f *fastPath) removePinRoot(dir string) { _ = os.Remove(filepath.Dir(dir)) }
 
 // forget is the end of a mirror whose programs are closed.
 func (f *fastPath) forget(reason string) {

@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,7 +25,7 @@ func (f *FastPath) Former() *State {
 	for _, name := range statePins {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(f.pins.maps(), name), &ebpf.LoadPinOptions{ReadOnly: true})
 		if err != nil {
-			if !os.IsNotExist(err) {
+			if !errors.Is(err, os.ErrNotExist) {
 				f.log.Warn("former state is not readable", "err", err)
 			}
 			return nil

@@ -1,0 +1,24 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Drop takes away what a process that was killed left at a pin directory: attached programs, maps, the directory. It is for a successor that goes without
+// a fast path, since the programs would carry by the former's configuration for ever. It says whether there was anything. ErrLocked: a process that lives
+// uses the directory.
+func Drop(pinDir string) (bool, error) {
+	switch _, err := os.Stat(pinDir); {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("pin directory: %w", err)
+	}
+	p, err := openPins(pinDir)
+	if err != nil {
+		return false, err
+	}
+	return true, errors.Join(p.remove(), p.close())
+}
