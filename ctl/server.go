@@ -53,6 +53,7 @@ func Handler(c *Controller) http.Handler {
 		"/v1/vlans/{vid}":     {"GET": s.getVLAN},
 		"/v1/stats":           {"GET": s.listStats},
 		"/v1/drops":           {"GET": s.listDrops},
+		"/v1/doctor/mtu":      {"POST": s.doctorMTU},
 		"/v1/events":          {"GET": s.events},
 		"/v1/batch":           {"POST": s.postBatch},
 	} {
@@ -118,7 +119,7 @@ func resource(methods map[string]handler) http.Handler {
 }
 
 func malformedPath(path string) error {
-	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, batch", path)}
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, doctor, batch", path)}
 }
 
 // reply writes one JSON value.

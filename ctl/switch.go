@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"net/netip"
 
 	"vtepd/dataplane"
@@ -35,6 +36,7 @@ type Switch interface {
 	VNIStats() []dataplane.VNIStats
 	Drops() []dataplane.Drop
 	Status() dataplane.Status
+	ProbePath(ctx context.Context, peer netip.Addr) (dataplane.PathProbe, error)
 
 	Subscribe(buffer int) (events <-chan dataplane.Event, cancel func())
 }

@@ -171,6 +171,7 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 		return r
 	}
 	if r := guardLinkLocal(f); r != ReasonNone {
+		w.takeProbe(f)
 		return r
 	}
 	if r := guardSource(f); r != ReasonNone {

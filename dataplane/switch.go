@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vtepd/dataplane/device"
+	"vtepd/encap"
 	"vtepd/fdb"
 )
 
@@ -45,6 +46,13 @@ type Switch struct {
 	// paths knows what the underlay carries to each peer, heard what it answered to our datagrams.
 	paths *paths
 	heard answers
+
+	// probes are the answers of peers to probes, asked who waits for them by identifier (chan uint32), doctors how many paths are being probed.
+	// probeSource is the source MAC of ours.
+	probes      chan probeAnswer
+	asked       sync.Map
+	doctors     atomic.Int32
+	probeSource uint64
 
 	// newPeers bounds how many sources become peers a second.
 	newPeers rate
@@ -118,12 +126,15 @@ func New(c Config) (*Switch, error) {
 		log:     c.Log,
 		sockets: sockets,
 		paths:   paths,
-		peers:   newRegistry(c.Workers),
-		started: time.Now(),
-		seed:    rand.Uint64(),
-		vnis:    make(map[uint32]*vniRecord),
-		ports:   make(map[string]*portRecord),
-		groups:  make(map[netip.AddrPort]*group),
+		probes:  make(chan probeAnswer, maxProbes),
+		// locally administered, of one station (IEEE 802-2014 8.2)
+		probeSource: rand.Uint64()&(encap.MACMask&^(1<<40)) | 1<<41,
+		peers:       newRegistry(c.Workers),
+		started:     time.Now(),
+		seed:        rand.Uint64(),
+		vnis:        make(map[uint32]*vniRecord),
+		ports:       make(map[string]*portRecord),
+		groups:      make(map[netip.AddrPort]*group),
 	}
 	for _, port := range c.Ports() {
 		s.peers.dports.add(port)
@@ -166,6 +177,7 @@ func New(c Config) (*Switch, error) {
 	s.running.Go(func() { s.keepHouse(ctx) })
 	s.running.Go(func() { s.watchLinks(ctx) })
 	s.running.Go(func() { s.watchPaths(ctx, told) })
+	s.running.Go(func() { s.takeAnswers(ctx) })
 	for _, u := range sockets.open() {
 		s.running.Go(func() { s.watchErrors(ctx, u) })
 	}

@@ -233,6 +233,39 @@ type Peer struct {
 	Stats    *Counters `json:"stats,omitempty"`
 }
 
+// DoctorSpec asks for a path to be probed.
+type DoctorSpec struct {
+	Peer string `json:"peer"`
+}
+
+// PathDiagnosis is what probing the path to a peer found. Sizes are bytes; those of the underlay have the outer IP header in them.
+type PathDiagnosis struct {
+	Peer string `json:"peer"`
+	// OK says that nothing is wrong.
+	OK bool `json:"ok"`
+	// Evidence is probe (answered by the other vtepd through the VXLAN port), icmp-echo (answered by the peer's kernel) or none.
+	Evidence string `json:"evidence"`
+	// VNI that probes were sent in; 0: none is shared with the peer.
+	VNI uint32 `json:"vni"`
+	// Fits is the largest packet that arrived, 0 when none did; Inside the same less the overhead.
+	Fits   int `json:"fits"`
+	Inside int `json:"inside_mtu"`
+	// RouteMTU is what routes and interfaces carry, PMTU what is believed of the path after the probing.
+	RouteMTU int `json:"route_mtu"`
+	PMTU     int `json:"pmtu"`
+	// Ports are those whose packets to the peer may be larger than Inside.
+	Ports []PortMTU `json:"ports,omitempty"`
+	// Findings say in words what was found, Advice what to change.
+	Findings []string `json:"findings"`
+	Advice   []string `json:"advice,omitempty"`
+}
+
+// PortMTU is the MTU of a port.
+type PortMTU struct {
+	Port string `json:"port"`
+	MTU  int    `json:"mtu"`
+}
+
 // PeerSpec puts a peer on the flood list of a VNI.
 type PeerSpec struct {
 	Peer  string `json:"peer"`

@@ -407,6 +407,13 @@ stats show vni 77`,
 drops
 -d drops show
 -j drops show`,
+	"doctor": `
+doctor mtu
+doctor mtu peer 192.0.2.2
+-j doctor mtu
+doctor mtu peer 192.0.2.99
+doctor mtu peer nobody
+doctor`,
 	"usage": `
 
 nothing

@@ -44,7 +44,7 @@ func TestExpand(t *testing.T) {
 		{"help f g", "help fdb get"},
 		{"po a -h", "help port add"},
 		{"statu", "status"},
-		{"d", "drops"},
+		{"dr", "drops"}, {"do", "doctor"},
 	} {
 		got, err := expand(strings.Fields(c.in))
 		if err != nil {

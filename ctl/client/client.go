@@ -194,6 +194,13 @@ func (c *Client) DeletePeer(ctx context.Context, s api.PeerSpec) error {
 	return c.send(ctx, http.MethodDelete, "/v1/peers/"+url.PathEscape(s.Peer), q, nil, nil)
 }
 
+// DoctorMTU has the path to a peer probed, which takes seconds.
+func (c *Client) DoctorMTU(ctx context.Context, s api.DoctorSpec) (api.PathDiagnosis, error) {
+	var d api.PathDiagnosis
+	err := c.send(ctx, http.MethodPost, "/v1/doctor/mtu", nil, s, &d)
+	return d, err
+}
+
 // VLANs lists the switch-wide VLANs, ascending.
 func (c *Client) VLANs(ctx context.Context) ([]api.VLAN, error) {
 	return get[[]api.VLAN](ctx, c, "/v1/vlans", nil)

@@ -3,6 +3,7 @@ package ctltest
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -580,3 +581,18 @@ func (s *Switch) Close() error {
 
 // Time is the time of events in tests.
 var Time = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+
+// ProbePath invents what a path carries: all to peers with an even last byte, and 1400 bytes to the others, which nobody says.
+func (s *Switch) ProbePath(_ context.Context, peer netip.Addr) (dataplane.PathProbe, error) {
+	for _, p := range s.Peers() {
+		if p.Addr.Addr() != peer {
+			continue
+		}
+		out := dataplane.PathProbe{Peer: p.Addr, VNI: 42, Evidence: dataplane.EvidenceProbe, Fits: 1500, Tried: 1500, Known: 1500, Learned: 1500, Inside: 1450, Clamped: true}
+		if b := peer.AsSlice(); b[len(b)-1]%2 != 0 {
+			out.Evidence, out.Fits, out.Inside, out.Ports, out.Clamped = dataplane.EvidenceEcho, 1400, 1350, map[string]int{"tap0": 1450}, false
+		}
+		return out, nil
+	}
+	return dataplane.PathProbe{}, fmt.Errorf("peer %s: %w", peer, dataplane.ErrNotFound)
+}

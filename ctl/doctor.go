@@ -1,0 +1,85 @@
+package ctl
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"vtepd/ctl/api"
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+)
+
+// doctorMTU probes the path to a peer.
+func (s *server) doctorMTU(w http.ResponseWriter, r *http.Request) error {
+	var spec api.DoctorSpec
+	if err := body(w, r, &spec); err != nil {
+		return err
+	}
+	peer, err := needed("peer", spec.Peer, model.ParsePeer)
+	if err != nil {
+		return err
+	}
+	p, err := s.c.sw.ProbePath(r.Context(), peer.Addr())
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, diagnose(p))
+}
+
+// diagnose says in words what probing a path found, and what to change.
+func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
+	peer := p.Peer.Addr()
+	d := api.PathDiagnosis{
+		Peer: peer.String(), OK: true, Evidence: string(p.Evidence), VNI: p.VNI, Fits: p.Fits, Inside: p.Inside, RouteMTU: p.Tried, PMTU: p.Learned,
+		Findings: []string{},
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Ports)) {
+		d.Ports = append(d.Ports, api.PortMTU{Port: name, MTU: p.Ports[name]})
+	}
+	found := func(format string, args ...any) { d.Findings = append(d.Findings, fmt.Sprintf(format, args...)) }
+	advise := func(format string, args ...any) { d.Advice = append(d.Advice, fmt.Sprintf(format, args...)) }
+	switch {
+	case p.Tried == 0:
+		d.OK = false
+		found("there is no route to the peer")
+		advise("see ip route get %s", peer)
+		return d
+	case p.Fits == 0:
+		d.OK = false
+		found("nothing came back, not even for 128 bytes: the peer is down, or something on the way drops UDP port %d and ICMP echo", p.Peer.Port())
+		if p.WithoutEcho != "" {
+			found("ICMP echo could not be sent: %s", p.WithoutEcho)
+		}
+		advise("open UDP port %d between the hosts, and see ping %s", p.Peer.Port(), peer)
+		return d
+	}
+	if p.Evidence == dataplane.EvidenceEcho {
+		found("the peer's kernel answered ICMP echo; datagrams of VXLAN got no answer: no vtepd there, or one that does not list this host")
+	}
+	switch {
+	case p.Fits < p.Learned:
+		d.OK = false
+		found("a black hole: the path carries %d bytes and the hosts believe in %d, because nobody on the way says so", p.Fits, p.Learned)
+		advise("have the network carry %d bytes, or let its ICMP errors pass (IPv4 type 3 code 4, IPv6 type 2)", p.Learned)
+		advise("until then tell this host: ip route replace %s/%d ... mtu %d; ports without mtu follow, and so does mss-clamp auto", peer, peer.BitLen(), p.Fits)
+	case p.Fits < p.Tried:
+		found("the path carries %d bytes where interface and route have %d; routers say so, and senders inside are told %d", p.Fits, p.Tried, p.Inside)
+		advise("nothing has to change; to spare every connection the first loss: ip route replace %s/%d ... mtu %d", peer, peer.BitLen(), p.Fits)
+	default:
+		found("the path carries what interface and route say: %d bytes, %d inside", p.Fits, p.Inside)
+		for _, port := range d.Ports {
+			d.OK = false
+			found("port %s has MTU %d: larger packets than %d to this peer are dropped (too_big) and answered with ICMP", port.Port, port.MTU, p.Inside)
+			advise("vtepctl port set %s mtu default, or %d bytes on the underlay", port.Port, port.MTU+p.Fits-p.Inside)
+		}
+	}
+	if p.Inside < 1280 {
+		found("%d bytes inside are too few for IPv6, which needs 1280", p.Inside)
+	}
+	if !p.Clamped && p.Fits < p.Tried {
+		advise("mss-clamp auto for the VNIs of this peer: TCP then opens with an MSS that fits")
+	}
+	return d
+}
