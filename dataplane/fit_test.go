@@ -1,8 +1,12 @@
 package dataplane
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -113,3 +117,52 @@ func TestMTUFromOutside(t *testing.T) {
 
 // sizedTo is a frame of a number of bytes to a station.
 func sizedTo(dst uint64, n int) []byte { return bigPacket(false, n-14, station(5), dst).Frame() }
+
+// warnings counts the log lines of at least that level whose text begins so.
+type warnings struct {
+	slog.Handler
+	prefix string
+	count  *atomic.Int32
+}
+
+func (w warnings) Enabled(context.Context, slog.Level) bool { return true }
+func (w warnings) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w warnings) WithGroup(string) slog.Handler            { return w }
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn && strings.HasPrefix(r.Message, w.prefix) {
+		w.count.Add(1)
+	}
+	return nil
+}
+
+// A port that takes more than the underlay carries is warned of once for each reason to: when it is made, when it is changed, when the underlay shrinks.
+//
+//	p0 (MTU as given) ── switch ── eth0 ══ r0
+func TestTooLargePortIsWarnedOf(t *testing.T) {
+	var count atomic.Int32
+	s := newScene(t, 1, func(c *Config) { c.Log = slog.New(warnings{prefix: "port MTU is more", count: &count}) })
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.awaitPath(s.remotes[0].addr, 1500)
+	said := func(when string, want int32) {
+		t.Helper()
+		if got := count.Swap(0); got != want {
+			t.Errorf("%s: %d warnings, want %d", when, got, want)
+		}
+	}
+	s.do(func() error { return s.AddPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, MTU: 1450}) })
+	said("a port that fits", 0)
+	s.do(func() error { return s.SetPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, MTU: 1451}) })
+	said("one byte more", 1)
+	s.fit()
+	s.fit()
+	said("nothing new", 0)
+	s.MTU("eth0", 9000)
+	s.awaitPath(s.remotes[0].addr, 9000)
+	s.fit()
+	said("a larger underlay", 0)
+	s.MTU("eth0", 1400)
+	s.awaitPath(s.remotes[0].addr, 1400)
+	s.fit()
+	s.fit()
+	said("a smaller one", 1)
+}
