@@ -67,8 +67,8 @@ func (f *FastPath) Attachments() []Attachment {
 	return list
 }
 
-// AttachPort puts the program for frames from a port on its device: in the place of a former process's in one step, else before
-// everything else that is there. Doing it twice changes nothing.
+// AttachPort puts the program for frames from a port on its device, before everything else that is there on ingress; the program of a former
+// process goes without a moment of neither. Doing it twice changes nothing.
 func (f *FastPath) AttachPort(ifindex int, at Hook) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,6 +234,11 @@ func (f *FastPath) takeOver(p place) (link.Link, bool) {
 	a := attachment{link: l}
 	if !a.alive(p) {
 		err = errors.New("its device has gone")
+	} else if p.hook == Ingress {
+		var first link.Link
+		if first, err = f.overtake(p, l); err == nil {
+			return first, true
+		}
 	} else if err = l.Update(f.program(p.hook)); err == nil {
 		return l, true
 	}
@@ -242,6 +247,29 @@ func (f *FastPath) takeOver(p place) (link.Link, bool) {
 		f.log.Warn("former link does not go", "pin", path, "err", err)
 	}
 	return nil, false
+}
+
+// overtake puts our program before everything on a port's device, in the pin's place, and then takes the former's off. Where the former stands,
+// something may have come to stand before it: what keeps the host from seeing the port's frames while there are no programs.
+func (f *FastPath) overtake(p place, former link.Link) (link.Link, error) {
+	path := f.pins.link(p)
+	fresh := path + "-new" // a bpffs takes no dots
+	l, err := link.AttachTCX(link.TCXOptions{Program: f.program(p.hook), Interface: p.ifindex, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+	if err != nil {
+		return nil, err
+	}
+	f.pins.unlink(fresh)
+	if err := l.Pin(fresh); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return nil, errors.Join(err, destroy(l))
+	}
+	at, err := link.LoadPinnedLink(path, nil) // which knows where its pin is
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return at, errors.Join(l.Close(), former.Detach(), former.Close())
 }
 
 // alive says whether the link is still on its device; a device that vanished leaves the link behind, and its number may come back.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -202,7 +203,33 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 		t.Errorf("the new programs carried %+v", c)
 	}
 
-	// A third takes the underlay over and not the port: Commit takes the former port's program off.
+	// A third finds the device shut by something that came to stand before the former's program; it gets before that in turn.
+	if kind == "veth" {
+		if err := a.f.Abandon(); err != nil {
+			t.Fatal(err)
+		}
+		a.reopen(options, b.host.Underlay4())
+		a.do(func() error {
+			shut, err := shutDevice(sa.port.Ifindex)
+			if err != nil {
+				return err
+			}
+			defer shut.Close()
+			for _, e := range []Entry{{VNI: testVNI, MAC: [6]byte(sa.mac), Index: 7}, {VNI: testVNI, MAC: [6]byte(sb.mac), ToPeer: true, Index: 2}} {
+				err = errors.Join(err, a.f.PutEntry(e))
+			}
+			_, underlayErr := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+			if err := errors.Join(err, underlayErr, a.f.PutPort(sa.port), a.f.AttachPort(sa.port.Ifindex, Ingress), a.f.Commit()); err != nil {
+				return err
+			}
+			if n := a.programs(sa.port.Ifindex); n != 2 {
+				t.Errorf("%d programs on the port, not the one and what shuts it", n)
+			}
+			return sa.ping(sb.host.Overlay4())
+		})
+	}
+
+	// Another takes the underlay over and not the port: Commit takes the former port's program off.
 	if err := a.f.Abandon(); err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +264,18 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 		t.Errorf("closed twice: %v", err)
 	}
 	a.f = nil
+}
+
+// shutDevice has a device drop what comes in, before everything that is there.
+func shutDevice(ifindex int) (link.Link, error) {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, dropTCX), asm.Return()}, License: "MIT",
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	return link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: p, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
 }
 
 // TestDeviceGone takes over links whose device has vanished, and whose number another device has now.
