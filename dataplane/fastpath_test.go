@@ -1,24 +1,167 @@
 package dataplane
 
 import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
+
+	"vtepd/bench/lab"
 )
 
-// TestFastPathCarries: known traffic between two hosts passes user space by, both ways.
-func TestFastPathCarries(t *testing.T) {
-	a, b, _ := pair(t, func(c *Config) { c.FastPath = FastPathOn })
-	out, err := a.Command("ping", "-c", "20", "-i", "0.02", b.Overlay4().String())
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	for _, n := range []*node{a, b} {
-		st := n.Status()
-		t.Logf("%+v", st.FastPath)
-		t.Logf("%+v", n.Ports())
-		t.Logf("%+v %+v", st.Totals, n.PortStats())
-		if st.FastPath.Encap < 15 || st.FastPath.Decap < 15 {
-			t.Errorf("%s: %+v: the fast path carried too little", n.Host.Name(), st.FastPath)
+// fastPair makes two joined hosts with a switch each and the fast path on, VNI 42 between them, and a workload behind a port of a kind on each.
+//
+//	workload ── port0 ── switch ── eth0 ══ eth0 ── switch ── port0 ── workload
+//	198.51.100.x                192.0.2.1  192.0.2.2                  198.51.100.y
+func fastPair(t *testing.T, kind PortType, change func(*Config)) (l *lab.Lab, nodes [2]*node, workloads [2]*lab.Host) {
+	t.Helper()
+	l = lab.New(t)
+	hosts := [2]*lab.Host{l.Host("a"), l.Host("b")}
+	l.Link(hosts[0], hosts[1], lab.LinkOptions{})
+	for i, h := range hosts {
+		n := startNode(t, h, func(c *Config) {
+			c.FastPath = FastPathOn
+			if change != nil {
+				change(c)
+			}
+		})
+		peer := hosts[1-i].Underlay4()
+		if n.config.Local.Is6() {
+			peer = hosts[1-i].Underlay6()
 		}
-		n.balance()
+		n.do(func() error {
+			return n.SetVNI(VNIConfig{VNI: 42, Learning: true, Ageing: 300 * time.Second, Peers: []netip.AddrPort{netip.AddrPortFrom(peer, 0)},
+				Header: HeaderPolicy{UDP6ZeroChecksumTx: true}})
+		})
+		nodes[i], workloads[i] = n, h
+		if kind == PortTAP {
+			n.tap("port0", 42, func(c *PortConfig) { c.Addresses = h.OverlayPrefixes() })
+		} else {
+			workloads[i] = n.packetPort(l, kind, fmt.Sprintf("port%d", i), 42, 1400, nil)
+		}
+	}
+	return l, nodes, workloads
+}
+
+// TestFastPathCarries: known traffic passes user space by, from and to every kind of port, over both families.
+func TestFastPathCarries(t *testing.T) {
+	for _, c := range []struct {
+		kind PortType
+		v6   bool
+	}{{PortTAP, false}, {PortTAP, true}, {PortVeth, false}, {PortVeth, true}, {PortNetdev, false}} {
+		name := string(c.kind)
+		if c.v6 {
+			name += " over IPv6"
+		}
+		t.Run(name, func(t *testing.T) {
+			_, nodes, w := fastPair(t, c.kind, func(conf *Config) {
+				if c.v6 {
+					conf.Local = netip.MustParseAddr(map[bool]string{true: "2001:db8::1", false: "2001:db8::2"}[conf.Local == netip.MustParseAddr("192.0.2.1")])
+					conf.UDP6ZeroChecksumRx = true
+				}
+			})
+			for _, n := range nodes {
+				for _, p := range n.Ports() {
+					if !p.FastPath {
+						t.Fatalf("%s: port %s is not on the fast path: %s", n.Host.Name(), p.Config.Name, p.FastPathReason)
+					}
+				}
+			}
+			for _, to := range []netip.Addr{w[1].Overlay4(), w[1].Overlay6()} {
+				if to.Is6() {
+					waitForAddress(t, &node{Host: w[0], t: t}, w[0].Overlay6())
+				}
+				pings(t, w[0], to, 40)
+			}
+			for _, n := range nodes {
+				st := n.Status()
+				if st.FastPath.Encap < 60 || st.FastPath.Decap < 60 {
+					t.Errorf("%s: the fast path carried too little: %+v", n.Host.Name(), st.FastPath)
+				}
+				n.balance()
+			}
+		})
+	}
+}
+
+// TestFastPathLocal: frames between two ports of one switch pass user space by, too.
+func TestFastPathLocal(t *testing.T) {
+	for _, kinds := range [][2]PortType{{PortVeth, PortVeth}, {PortVeth, PortNetdev}, {PortTAP, PortVeth}, {PortNetdev, PortTAP}} {
+		t.Run(fmt.Sprintf("%s to %s", kinds[0], kinds[1]), func(t *testing.T) {
+			l := lab.New(t)
+			h := l.Host("a")
+			l.Link(h, l.Host("b"), lab.LinkOptions{})
+			n := startNode(t, h, func(c *Config) { c.FastPath = FastPathOn })
+			n.vni(42)
+			var w [2]*lab.Host
+			for i, kind := range kinds {
+				name := fmt.Sprintf("port%d", i)
+				if kind == PortTAP {
+					w[i] = h
+					n.tap(name, 42, func(c *PortConfig) { c.Addresses = h.OverlayPrefixes() })
+				} else {
+					w[i] = n.packetPort(l, kind, name, 42, 1400, nil)
+				}
+			}
+			pings(t, w[0], w[1].Overlay4(), 40)
+			if st := n.Status(); st.FastPath.Local < 60 {
+				t.Errorf("the fast path carried too little: %+v", st.FastPath)
+			}
+			n.balance()
+		})
+	}
+}
+
+// TestFastPathSwitchesWithoutLoss: switching the fast path off and on loses no frame of known traffic, and off leaves nothing attached.
+func TestFastPathSwitchesWithoutLoss(t *testing.T) {
+	for _, kind := range []PortType{PortTAP, PortVeth} {
+		t.Run(string(kind), func(t *testing.T) {
+			_, nodes, w := fastPair(t, kind, nil)
+			pings(t, w[0], w[1].Overlay4(), 5)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for i := range 12 {
+					mode := FastPathOff
+					if i%2 == 1 {
+						mode = FastPathOn
+					}
+					for _, n := range nodes {
+						if err := n.SetFastPath(mode); err != nil {
+							t.Errorf("%s: %v", mode, err)
+						}
+					}
+					time.Sleep(80 * time.Millisecond)
+				}
+			}()
+			pings(t, w[0], w[1].Overlay4(), 600)
+			<-done
+			for _, n := range nodes {
+				n.balance()
+				if err := n.SetFastPath(FastPathOff); err != nil {
+					t.Fatal(err)
+				}
+				if out := n.Must("bpftool", "net", "show"); strings.Contains(out, "vtepd_") && strings.Contains(out, "vtepd_tap") {
+					t.Errorf("%s: still attached:\n%s", n.Host.Name(), out)
+				}
+				if st := n.Status().FastPath; st.Active || st.Reason == "" || st.Encap == 0 {
+					t.Errorf("%s: %+v", n.Host.Name(), st)
+				}
+			}
+		})
+	}
+}
+
+var pingLine = regexp.MustCompile(`(\d+) packets transmitted, (\d+) (packets )?received`)
+
+// pings sends so many echo requests from a host, and wants an answer to each.
+func pings(t *testing.T, from *lab.Host, to netip.Addr, n int) {
+	t.Helper()
+	out, err := from.Command("ping", "-q", "-n", "-c", fmt.Sprint(n), "-i", "0.002", "-W", "2", to.String())
+	m := pingLine.FindStringSubmatch(out)
+	if err != nil || m == nil || m[1] != m[2] {
+		t.Errorf("ping %s: %v: %s", to, err, out)
 	}
 }
