@@ -181,13 +181,23 @@ var encapRules = []rule[*domainCase]{
 	},
 }
 
+// decapRules take frames from peers off it, in part.
+var decapRules = []rule[*domainCase]{
+	func(c *domainCase) string {
+		if len(c.s.config.Ports()) > 1 && (c.d.policy == Learn || len(c.d.allow) > 0) {
+			return "several listen ports: frames from peers that are not named pass user space"
+		}
+		return ""
+	},
+}
+
 // domainOnFastPath says how the maps describe a VNI, or why it has to stay off; note says what of its traffic does.
 func (s *Switch) domainOnFastPath(d *domain) (put xdp.Domain, reason, note string) {
 	c := &domainCase{d, s}
 	if reason = firstReason(c, domainRules); reason != "" {
 		return put, reason, ""
 	}
-	note = allReasons(c, encapRules)
+	note = allReasons(c, slices.Concat(encapRules, decapRules))
 	h := &d.config.Header
 	return xdp.Domain{
 		VNI:             d.vni,

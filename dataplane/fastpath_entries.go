@@ -122,22 +122,23 @@ func (m *mirror) toTick(clock uint32) fdb.Tick {
 }
 
 func (m *mirror) writeEntries() {
-	if len(m.batch) == 0 {
+	list := m.batch
+	m.batch = m.batch[:0]
+	if len(list) == 0 || m.e.PutEntries(list) == nil {
 		return
 	}
-	if err := m.e.PutEntries(m.batch); err != nil {
-		// One by one, so that what is in the map is known: an entry that finds no room takes user space.
-		for i := range m.batch {
-			if err := m.e.PutEntries(m.batch[i : i+1]); err != nil {
-				m.dropEntry(fdbKey{m.batch[i].VNI, fdb.FromBytes(m.batch[i].MAC[:])})
-				if !m.full {
-					m.full = true
-					m.log.Warn("fast path: an entry finds no room, frames to it pass user space", "error", err)
-				}
-			}
+	// One by one, so that what is in the map is known: an entry that finds no room takes user space.
+	for i := range list {
+		err := m.e.PutEntries(list[i : i+1])
+		if err == nil {
+			continue
+		}
+		m.dropEntry(fdbKey{list[i].VNI, fdb.FromBytes(list[i].MAC[:])})
+		if !m.full {
+			m.full = true
+			m.log.Warn("fast path: an entry finds no room, frames to it pass user space", "error", err)
 		}
 	}
-	m.batch = m.batch[:0]
 }
 
 func (m *mirror) dropEntry(k fdbKey) {

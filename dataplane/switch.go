@@ -25,6 +25,9 @@ const housekeeping = time.Second
 // sweepBudget bounds the entries looked at in one housekeeping round: a full table of DefaultMaxMACs passes in eight.
 const sweepBudget = 1 << 15
 
+// bornAt is the tick at which a switch begins: what a former process saw lies before it.
+const bornAt = 1 << 24
+
 // Switch is one virtual switch with its underlay. Its methods may be called from any goroutine; each either does all it says or
 // returns an error and has changed nothing.
 type Switch struct {
@@ -40,7 +43,7 @@ type Switch struct {
 	home    int    // descriptor of the network namespace that the switch was made in
 	seed    uint64 // of the inner flow hash
 
-	// tick is the table's clock: seconds since started.
+	// tick is the table's clock: seconds since bornAt before started.
 	tick atomic.Uint32
 
 	// paths knows what the underlay carries to each peer, heard what it answered to our datagrams.
@@ -141,6 +144,7 @@ func New(c Config) (*Switch, error) {
 	}
 	s.sayFewSources()
 	s.sayNoLabels()
+	s.tick.Store(bornAt)
 	s.fast = newFastPath(s)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
@@ -297,7 +301,7 @@ func (s *Switch) keepHouse(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		s.tick.Store(uint32(time.Since(s.started) / time.Second))
+		s.tick.Store(bornAt + uint32(time.Since(s.started)/time.Second))
 		s.fdb.Sweep(s.now(), sweepBudget)
 		s.reapPeers()
 		s.logDegraded()

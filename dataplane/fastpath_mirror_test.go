@@ -1,0 +1,244 @@
+package dataplane
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"vtepd/fdb"
+)
+
+// TestMirrorUnderChurn: while everything changes at once, no entry of the maps leads to the wrong place, and after every storm maps and switch are equal.
+func TestMirrorUnderChurn(t *testing.T) {
+	storms := 6
+	if testing.Short() {
+		storms = 2
+	}
+	s, f := fakeScene(t, 3, func(c *Config) { c.MaxMACs = 3000 })
+	f.slow = true
+	vnis := []uint32{10, 20, 30, 1<<16 | 10}
+	for _, vni := range vnis {
+		s.set(VNIConfig{VNI: vni, Learning: true, Policy: Learn}, s.addrs(0)...)
+	}
+	for i := range 3 {
+		s.do(func() error {
+			return s.AddPort(PortConfig{Name: fmt.Sprintf("p%d", i), Type: PortTAP, Untagged: vnis[i]})
+		})
+	}
+	f.equal(t, s.Switch, "at first")
+	for storm := range storms {
+		var wg sync.WaitGroup
+		stop := make(chan struct{})
+		loop := func(seed uint64, step func(r *rand.Rand)) {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(seed, uint64(storm)))
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						step(r)
+					}
+				}
+			})
+		}
+		// Workers learn in batches, which whoever takes a place away waits out: that is the lock here. The mirror waits for nobody.
+		var batch sync.RWMutex
+		indices := map[*link]int{}
+		for i := range 2 {
+			loop(uint64(i), func(r *rand.Rand) {
+				batch.RLock()
+				defer batch.RUnlock()
+				vni := vnis[r.IntN(len(vnis))]
+				if r.IntN(2) == 0 {
+					if p := s.current.Load().port(uint32(r.IntN(4))); p != nil && p.link != nil && indices[p.link] != 0 {
+						s.fdb.Learn(vni, madeFor(false, indices[p.link], r.IntN(500)), p.place(), s.now())
+					}
+				} else if p := s.peers.at(uint32(r.IntN(8))); p != nil {
+					s.fdb.Learn(vni, madeFor(true, int(p.addr.Addr().As4()[3]), r.IntN(500)), p.place(), s.now())
+				}
+			})
+		}
+		loop(10, func(r *rand.Rand) {
+			batch.Lock()
+			defer batch.Unlock()
+			if r.IntN(3) == 0 {
+				s.reapPeers()
+				return
+			}
+			name := fmt.Sprintf("p%d", r.IntN(4))
+			_ = s.Host.Do(func() error {
+				if err := s.DelPort(name); err == nil {
+					return nil
+				}
+				if err := s.AddPort(PortConfig{Name: name, Type: PortTAP, Untagged: vnis[r.IntN(len(vnis))]}); err != nil {
+					return err
+				}
+				l := s.ports[name].published.link
+				a, err := l.dev.Attr()
+				indices[l] = a.Ifindex
+				return err
+			})
+		})
+		loop(11, func(r *rand.Rand) {
+			vni := vnis[r.IntN(len(vnis))]
+			remote := s.remotes[r.IntN(3)].addr
+			mac := madeFor(true, int(remote.As4()[3]), r.IntN(500))
+			switch r.IntN(7) {
+			case 0:
+				_, _ = s.FDBFlush(FDBFilter{VNI: vni})
+			case 1:
+				s.fdb.FlushVNI(vni, fdb.FlushFilter{})
+			case 2:
+				_ = s.FDBPut(FDBEntry{VNI: vni, MAC: mac, Dst: netip.AddrPortFrom(remote, 0), State: fdb.State(r.IntN(3))}, fdb.Replace)
+			case 3:
+				_ = s.FDBDel(vni, mac, netip.AddrPort{})
+			case 4:
+				policy := Policy(r.IntN(2))
+				peers := s.addrs(r.IntN(3))
+				c := VNIConfig{VNI: vni, Learning: r.IntN(2) == 0, Policy: policy, Ageing: time.Duration(r.IntN(3)) * time.Second}
+				for _, p := range peers {
+					c.Peers = append(c.Peers, netip.AddrPortFrom(p, 0))
+				}
+				_ = s.SetVNI(c)
+			case 5:
+				if s.DelVNI(vni) == nil {
+					_ = s.SetVNI(VNIConfig{VNI: vni, Learning: true, Policy: Learn})
+				}
+			case 6:
+				s.learnPeer(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(150 + r.IntN(30))}), DefaultPort))
+			}
+		})
+		time.Sleep(700 * time.Millisecond)
+		close(stop)
+		wg.Wait()
+		f.equal(t, s.Switch, fmt.Sprintf("storm %d", storm))
+	}
+	s.do(func() error { return s.SetFastPath(FastPathOff) })
+	if !f.closed || len(f.attached) != 0 || len(f.ports) != 0 {
+		t.Errorf("off: closed %v, attached %v, ports %v", f.closed, f.attached, f.ports)
+	}
+}
+
+// TestMirrorReusedIndex: an index whose owner changed since the last round never leads to the wrong port, in whatever order the news arrive.
+func TestMirrorReusedIndex(t *testing.T) {
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	indices := [2]int{}
+	for i, name := range []string{"p0", "p1"} {
+		s.do(func() error {
+			if err := s.AddPort(PortConfig{Name: name, Type: PortTAP, Untagged: 42}); err != nil {
+				return err
+			}
+			a, err := s.ports[name].published.link.dev.Attr()
+			indices[i] = a.Ifindex
+			return err
+		})
+	}
+	first, second := s.current.Load().ports[0], s.current.Load().ports[1]
+	old, fresh := madeFor(false, indices[0], 1), madeFor(false, indices[1], 1)
+	s.fdb.Learn(42, old, first.place(), s.now())
+	f.equal(t, s.Switch, "at first")
+
+	s.fast.with(func(m *mirror) {
+		// The port leaves and its index goes to another, all between two rounds.
+		s.mu.Lock()
+		delete(s.ports, "p0")
+		s.unpublishPort(first)
+		s.fdb.FlushDest(first.place(), fdb.FlushFilter{States: fdb.AllStates})
+		delete(s.ports, "p1")
+		s.unpublishPort(second)
+		heir := newPort(0, second.config, second.link, newCounterSet(len(s.workers)))
+		s.ports["p1"] = &portRecord{published: heir, state: PortUp}
+		s.publishPort(s.ports["p1"], nil)
+		s.mu.Unlock()
+		// And a frame comes from the new owner before the maps know it.
+		s.fdb.Learn(42, fresh, heir.place(), s.now())
+		m.follow([]fdbKey{{42, fresh}})
+		if e, ok := f.entries[fdbKey{42, fresh}]; ok {
+			t.Errorf("%+v leads to the former owner", e)
+		}
+	})
+	f.equal(t, s.Switch, "another owner")
+	if p := f.ports[0]; p.Ifindex != indices[1] || len(f.ports) != 1 {
+		t.Errorf("ports %+v", f.ports)
+	}
+}
+
+// TestMirrorReusedPeerIndex is the same of peers.
+func TestMirrorReusedPeerIndex(t *testing.T) {
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn})
+	a, b := netip.MustParseAddrPort("192.0.2.150:4789"), netip.MustParseAddrPort("192.0.2.151:4789")
+	first := s.learnPeer(a)
+	old, fresh := madeFor(true, 150, 1), madeFor(true, 151, 1)
+	s.fdb.Learn(42, old, first.place(), s.now())
+	f.equal(t, s.Switch, "at first")
+	if _, ok := f.sources[sourceKey{42, a.Addr()}]; !ok {
+		t.Error("the learned source may not send")
+	}
+	s.fast.with(func(m *mirror) {
+		s.fdb.FlushDest(first.place(), fdb.FlushFilter{States: fdb.AllStates})
+		s.peers.recycle(s.peers.reap(func(*peer) bool { return false }))
+		heir, err := s.peers.obtain(b, 0)
+		if err != nil || heir.index != first.index {
+			t.Errorf("index %d, want %d: %v", heir.index, first.index, err)
+		}
+		s.fdb.Learn(42, fresh, heir.place(), s.now())
+		m.follow([]fdbKey{{42, fresh}})
+		if e, ok := f.entries[fdbKey{42, fresh}]; ok {
+			t.Errorf("%+v leads to the former owner", e)
+		}
+	})
+	f.equal(t, s.Switch, "another owner")
+	if _, ok := f.sources[sourceKey{42, a.Addr()}]; ok {
+		t.Error("the former owner may still send")
+	}
+}
+
+// TestMirrorAges: what the programs saw keeps an entry alive, and what they did not see lets it go.
+func TestMirrorAges(t *testing.T) {
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: 2 * time.Second}, s.addrs()...)
+	s.port("p0", 42)
+	s.Inject("p0", frameOf(station(1), broadcast), frameOf(station(2), broadcast))
+	s.rest()
+	f.equal(t, s.Switch, "at first")
+	began := time.Now()
+	for time.Since(began) < 5*time.Second {
+		f.locked(func() { f.clock = 5000 + uint32(time.Since(began)/time.Second) })
+		f.see(fdbKey{42, fdb.MAC(station(1))}, 5000+uint32(time.Since(began)/time.Second))
+		time.Sleep(50 * time.Millisecond)
+	}
+	if e := s.entry(42, station(1)); e.Age > 2*time.Second {
+		t.Errorf("in use, and %s old", e.Age)
+	}
+	if s.known(42, station(2)) {
+		t.Error("not in use, and still there")
+	}
+	f.equal(t, s.Switch, "in the end")
+}
+
+// TestMirrorRoom: an entry that finds no room passes user space, and is there again when there is room; more changes than are noted mean the whole table.
+func TestMirrorRoom(t *testing.T) {
+	s, f := fakeScene(t, 1, nil)
+	f.locked(func() { f.room = 100 })
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	p := s.peers.all()[0]
+	for i := range 3 * dirtyKeys {
+		s.fdb.Learn(42, fdb.MAC(0x0a0000000000+i), p.place(), s.now())
+	}
+	s.fast.catchUp()
+	f.locked(func() {
+		if len(f.entries) != 100 {
+			t.Errorf("%d entries in a map of 100", len(f.entries))
+		}
+		f.room = 0
+	})
+	s.fast.with(func(m *mirror) { s.fast.dirty.all() })
+	s.fast.poke()
+	f.equal(t, s.Switch, "with room")
+}
