@@ -373,24 +373,36 @@ func (f *fastPath) forget(reason string) {
 // programOptions is what the programs are loaded with.
 func (s *Switch) programOptions() xdp.Options {
 	c := &s.config
+	// The ports of our own sockets: the kernel learns a path MTU from ICMP errors only where a socket has the port that they quote.
+	var ports [families][]uint16
+	for i, u := range s.sockets {
+		if u != nil {
+			ports[i] = u.SourcePorts()
+			ports[i] = ports[i][:min(len(ports[i]), fastSourcePorts)]
+		}
+	}
 	return xdp.Options{
-		PinDir:      c.PinDir,
-		Locals:      c.Locals(),
-		Ports:       c.Ports(),
-		SourcePorts: c.SourcePorts,
-		MaxEntries:  c.MaxMACs + fastStatics,
-		MaxPorts:    MaxPorts,
-		MaxPeers:    MaxPeers,
-		MaxDomains:  fastDomains,
-		MaxSources:  fastSources,
-		Log:         s.log,
-		Decap:       c.fastDecap,
-		Refuse:      c.refusePrograms,
+		SourcePortList:  ports[0],
+		SourcePortList6: ports[1],
+		PinDir:          c.PinDir,
+		Locals:          c.Locals(),
+		Ports:           c.Ports(),
+		SourcePorts:     c.SourcePorts,
+		MaxEntries:      c.MaxMACs + fastStatics,
+		MaxPorts:        MaxPorts,
+		MaxPeers:        MaxPeers,
+		MaxDomains:      fastDomains,
+		MaxSources:      fastSources,
+		Log:             s.log,
+		Decap:           c.fastDecap,
+		Refuse:          c.refusePrograms,
 	}
 }
 
 // Sizes of the maps beside those that the switch bounds anyway. What finds no room takes user space.
 const (
+	// fastSourcePorts bounds the source ports for each address family.
+	fastSourcePorts = 64
 	// fastStatics is the room for static entries beside the dynamic ones.
 	fastStatics = 1 << 16
 	// fastDomains is the room for VNIs.

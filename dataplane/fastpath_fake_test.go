@@ -139,16 +139,16 @@ func (f *fakePrograms) checkPlace(k fdbKey) {
 
 // madeFor is a MAC that says where it lives: behind the port of an ifindex, or behind the peer whose address ends in number.
 func madeFor(toPeer bool, number, n int) fdb.MAC {
-	kind := 0x020000000000
+	kind := 0x0a0000000000
 	if toPeer {
-		kind = 0x060000000000
+		kind = 0x0e0000000000
 	}
 	return fdb.MAC(kind | number<<12 | n&0xfff)
 }
 
 func meantFor(m fdb.MAC) (toPeer bool, number int, ok bool) {
 	kind := m >> 40
-	return kind == 0x06, int(m>>12) & 0xfffffff, kind == 0x02 || kind == 0x06
+	return kind == 0x0e, int(m>>12) & 0xfffffff, kind == 0x0a || kind == 0x0e
 }
 
 func (f *fakePrograms) DelPort(index uint32) error {

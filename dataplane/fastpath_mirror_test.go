@@ -229,7 +229,7 @@ func TestMirrorRoom(t *testing.T) {
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	p := s.peers.all()[0]
 	for i := range 3 * dirtyKeys {
-		s.fdb.Learn(42, fdb.MAC(0x0a0000000000+i), p.place(), s.now())
+		s.fdb.Learn(42, fdb.MAC(0x1a0000000000+i), p.place(), s.now())
 	}
 	s.fast.catchUp()
 	f.locked(func() {
