@@ -107,7 +107,9 @@ func TestFastPathLocal(t *testing.T) {
 			}
 			pings(t, w[0], w[1].Overlay4(), 300)
 			if st := n.Status(); st.FastPath.Local < 200 {
-				n.fast.with(func(m *mirror) { t.Errorf("the fast path carried too little: %+v; not: %v", st.FastPath, m.e.Totals().Punted) })
+				n.fast.with(func(m *mirror) {
+					t.Errorf("the fast path carried too little: %+v; not: %v", st.FastPath, m.e.Totals().Punted)
+				})
 			}
 			n.balance()
 		})
