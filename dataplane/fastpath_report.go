@@ -13,6 +13,8 @@ type FastPathInfo struct {
 	Attachments []FastPathAttachment
 	// Encap, Decap and Local are the frames carried to peers, from peers and between ports, in segments, since the switch was made.
 	Encap, Decap, Local uint64
+	// Punted counts the frames left to user space since the fast path is active, by reason; the words are those of docs/fast-path.md.
+	Punted map[string]uint64
 }
 
 // FastPathAttachment is an interface that a program is attached to.
@@ -45,6 +47,7 @@ func (f *fastPath) report() FastPathInfo {
 		info = FastPathInfo{Mode: f.mode, Active: f.mirror != nil, Reason: f.reason}
 		if m := f.mirror; m != nil {
 			info.Pins, info.PinReason = f.pins, f.noPins
+			info.Punted = m.e.Totals().Punted
 			f.round() // what was just asked for is done
 			m.collectTotals()
 			m.report(&info)

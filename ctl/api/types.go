@@ -365,10 +365,12 @@ type FastPath struct {
 	Pins       string `json:"pins,omitempty"`
 	PinsReason string `json:"pins_reason,omitempty"`
 	// Encap, Decap and Local are the frames carried to peers, from peers, and between ports, in segments.
-	Encap       uint64       `json:"encap"`
-	Decap       uint64       `json:"decap"`
-	Local       uint64       `json:"local"`
-	Attachments []Attachment `json:"attachments"`
+	Encap uint64 `json:"encap"`
+	Decap uint64 `json:"decap"`
+	Local uint64 `json:"local"`
+	// Punted counts the frames left to user space, by reason.
+	Punted      map[string]uint64 `json:"punted,omitempty"`
+	Attachments []Attachment      `json:"attachments"`
 }
 
 // Attachment is an interface that a program of the fast path is attached to.

@@ -258,6 +258,7 @@ set fastpath
 set fastpath maybe
 set fastpath on
 -j status
+-d status
 port show tap10
 -d port show tap10
 set fastpath off

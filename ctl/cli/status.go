@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"vtepd/ctl/api"
@@ -57,7 +59,7 @@ func (a *App) statusPage(s api.Status) {
 	if s.KernelDrops > 0 {
 		t.row("", fmt.Sprintf("%d datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
 	}
-	fastPathRows(&t, &s.FastPath)
+	fastPathRows(&t, &s.FastPath, a.details)
 	label := "offload"
 	width := 0
 	for _, o := range s.Offload {
@@ -74,12 +76,19 @@ func (a *App) statusPage(s api.Status) {
 	t.print(a.Stdout)
 }
 
-func fastPathRows(t *table, f *api.FastPath) {
+func fastPathRows(t *table, f *api.FastPath, details bool) {
 	if !f.Active {
 		t.row("fast path", f.Mode+reason(f.Reason))
 		return
 	}
 	t.row("fast path", fmt.Sprintf("%s, carried %d frames to peers, %d from peers, %d between ports", f.Mode, f.Encap, f.Decap, f.Local))
+	if len(f.Punted) > 0 && details {
+		var words []string
+		for _, reason := range slices.Sorted(maps.Keys(f.Punted)) {
+			words = append(words, fmt.Sprintf("%s %d", reason, f.Punted[reason]))
+		}
+		t.row("", "left to user space: "+strings.Join(words, ", "))
+	}
 	var ports, rest []string
 	for _, a := range f.Attachments {
 		switch {
