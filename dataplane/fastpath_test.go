@@ -167,3 +167,49 @@ func pings(t *testing.T, from *lab.Host, to netip.Addr, n int) {
 		t.Errorf("ping %s: %v: %s", to, err, out)
 	}
 }
+
+// TestFastPathTwoInstances: two switches on each of two hosts, on the same underlay interfaces, both on the fast path, and one going does not disturb the other.
+//
+//	t0 ── switch 192.0.2.x  ─┬─ eth0 ══ eth0 ─┬─ switch ── t0
+//	t1 ── switch 192.0.2.5x ─┘                └─ switch ── t1
+func TestFastPathTwoInstances(t *testing.T) {
+	l := lab.New(t)
+	hosts := [2]*lab.Host{l.Host("a"), l.Host("b")}
+	l.Link(hosts[0], hosts[1], lab.LinkOptions{})
+	local := func(host, instance int) netip.Addr {
+		a := hosts[host].Underlay4().As4()
+		a[3] += byte(50 * instance)
+		return netip.AddrFrom4(a)
+	}
+	inside := func(host, instance int) netip.Addr {
+		return netip.AddrFrom4([4]byte{203, 0, 113, byte(64*instance + host + 1)})
+	}
+	var nodes [2][2]*node
+	for h, host := range hosts {
+		host.Addr("eth0", netip.PrefixFrom(local(h, 1), 24))
+		for i := range 2 {
+			n := startNode(t, host, func(c *Config) { c.FastPath, c.Local, c.Workers = FastPathOn, local(h, i), 1 })
+			n.vni(42, local(1-h, i))
+			n.tap(fmt.Sprintf("t%d", i), 42, func(c *PortConfig) { c.Addresses = []netip.Prefix{netip.PrefixFrom(inside(h, i), 26)} })
+			nodes[h][i] = n
+		}
+	}
+	for i := range 2 {
+		pings(t, hosts[0], inside(1, i), 100)
+	}
+	for h := range hosts {
+		for i, n := range nodes[h] {
+			if st := n.Status().FastPath; st.Encap < 50 || st.Decap < 50 {
+				t.Errorf("host %d, instance %d: carried too little: %+v", h, i, st)
+			}
+		}
+	}
+	if err := nodes[0][1].Switch.Close(); err != nil {
+		t.Error(err)
+	}
+	before := nodes[0][0].Status().FastPath
+	pings(t, hosts[0], inside(1, 0), 100)
+	if after := nodes[0][0].Status().FastPath; after.Encap < before.Encap+90 || after.Decap < before.Decap+90 {
+		t.Errorf("the other one's end disturbed: %+v, then %+v", before, after)
+	}
+}
