@@ -300,7 +300,8 @@ inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 	__u32 place;
 	int vid;
 
-	if (!d || !load_front(skb, false, 0, skb->len, &f) || look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &f, &in) != FROM_PEER)
+	/* A tag that the device keeps beside the frame, where XDP could not see it: the datagram was another network's. */
+	if (skb->vlan_present || !d || !load_front(skb, false, 0, skb->len, &f) || look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &f, &in) != FROM_PEER)
 		goto race;
 	dst = find(vni, f.dst);
 	if (!dst || dst->place & PLACE_PEER)
