@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestUnitCapabilities runs vtepd with the capabilities that the systemd unit leaves it and no others, through what needs them: TAPs with addresses, a port in a
-// namespace, large receive buffers, a reload, a stop.
+// TestUnitCapabilities runs vtepd with the capabilities that the systemd unit leaves it and no others, through what needs them: TAPs with addresses, a TAP and a veth
+// pair in a namespace, large receive buffers, a reload, a stop.
 func TestUnitCapabilities(t *testing.T) {
 	unit, err := os.ReadFile("vtepd.service")
 	if err != nil {
@@ -31,7 +31,8 @@ func TestUnitCapabilities(t *testing.T) {
 	}
 	blue := l.Host("blue")
 	port := fmt.Sprintf("- {name: tap1, type: tap, vni: 42, netns: %s, addresses: [198.51.100.77/24]}\n", blue.Name())
-	config := overlay(ha.Underlay4(), hb.Underlay4(), ha.OverlayPrefixes(), port)
+	veth := fmt.Sprintf("- {name: veth1, type: veth, vni: 42, netns: %s, addresses: [198.51.100.79/24]}\n", blue.Name())
+	config := overlay(ha.Underlay4(), hb.Underlay4(), ha.OverlayPrefixes(), port, veth)
 	a := prepare(t, l, ha, config)
 	a.Process, err = ha.Start("setpriv", append([]string{"--bounding-set", bounding, "--no-new-privs", vtepdPath}, a.args()...)...)
 	if err != nil {

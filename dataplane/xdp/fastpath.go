@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -101,6 +102,9 @@ func (f *FastPath) load(settings programsSettings) error {
 		return fmt.Errorf("settings: %w", err)
 	}
 	if err := spec.LoadAndAssign(&f.objects, nil); err != nil {
+		if missing := missingCapabilities(); len(missing) > 0 {
+			return fmt.Errorf("load programs: this process lacks %s", strings.Join(missing, " and "))
+		}
 		// The text of a VerifierError is the end of its log; the whole is thousands of lines.
 		return fmt.Errorf("load programs: %w", err)
 	}
