@@ -96,6 +96,8 @@ func TestCounters(t *testing.T) {
 	s.Inject("p0", sized(2500)) // station 1 to station 2, behind r0
 	port["p0"], vni = dropped(received(port["p0"], 1, 2500), 1, 0), dropped(received(vni, 1, 2500), 1, 1)
 	peer[0] = dropped(peer[0], 0, 1)
+	const answer = encap.EthernetLen + 576 // ICMP, as long as RFC 1812 4.3.2.3 lets it be
+	port["p0"], vni = sent(port["p0"], 1, answer), sent(vni, 1, answer)
 	check("too big for the underlay")
 
 	big := encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, Proto: 253, Payload: encaptest.Payload(1200, 1)}.Frame()

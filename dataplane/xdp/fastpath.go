@@ -46,6 +46,9 @@ func Open(o Options) (_ *FastPath, err error) {
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
+	if missing := missingCapabilities(); len(missing) > 0 {
+		return nil, fmt.Errorf("this process lacks %s", strings.Join(missing, " and "))
+	}
 	capabilities := Probe()
 	if o.Refuse.TCX {
 		capabilities.TCX = Capability{Name: capabilities.TCX.Name, Reason: "refused by a test"}
@@ -102,9 +105,6 @@ func (f *FastPath) load(settings programsSettings) error {
 		return fmt.Errorf("settings: %w", err)
 	}
 	if err := spec.LoadAndAssign(&f.objects, nil); err != nil {
-		if missing := missingCapabilities(); len(missing) > 0 {
-			return fmt.Errorf("load programs: this process lacks %s", strings.Join(missing, " and "))
-		}
 		// The text of a VerifierError is the end of its log; the whole is thousands of lines.
 		return fmt.Errorf("load programs: %w", err)
 	}
