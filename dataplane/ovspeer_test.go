@@ -10,8 +10,8 @@ import (
 	"vtepd/encap"
 )
 
-// Open vSwitch carries Ethernet in VXLAN-GPE, which the kernel's device does not: it takes our headers and we take its. (Its userspace datapath knows group
-// policy from 3.2 on only.)
+// Open vSwitch carries Ethernet in VXLAN-GPE, which the kernel's device does not: it takes our headers and we take its. (Its userspace datapath drops group
+// policy as of 3.1.)
 //
 //	vtep0 198.51.100.1 ── switch ── eth0 ══ eth0 ── br-phy ┄ vxlan0 ── br-int 198.51.100.2 (Open vSwitch, userspace datapath)
 func TestGPEWithOpenVSwitch(t *testing.T) {
