@@ -18,6 +18,7 @@ const verifyPause = 100 * time.Millisecond
 // carry it, it says so again, and now the kernel learns.
 func (s *Switch) watchHints(ctx context.Context, hints *underlay.Hints) {
 	defer hints.Close()
+	context.AfterFunc(ctx, hints.End)
 	tx := s.sockets[familyOf(hints.Local())].NewTransmitter()
 	for ctx.Err() == nil {
 		h, ok := hints.Next()

@@ -89,21 +89,17 @@ func subscribe() (*announcements, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	// The wait ends now and then, so that whoever waits notices the end of the switch.
-	if err := socket.SetReceiveTimeout(&unix.Timeval{Sec: 0, Usec: 200_000}); err != nil {
-		socket.Close()
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
 	return &announcements{socket}, nil
 }
 
+// close ends await, too.
 func (a *announcements) close() {
 	if a != nil {
 		a.socket.Close()
 	}
 }
 
-// await says whether something was announced before the wait ended. Announcements that were lost for want of room count as one.
+// await waits until something is announced, and says false when the wait ended otherwise. Announcements that were lost for want of room count as one.
 func (a *announcements) await() bool {
 	_, _, err := a.socket.Receive()
 	return err == nil || err == unix.ENOBUFS
@@ -114,6 +110,7 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 	changed := make(chan struct{}, 1)
 	var reader sync.WaitGroup
 	if told != nil {
+		context.AfterFunc(ctx, told.close)
 		reader.Go(func() {
 			for ctx.Err() == nil {
 				if told.await() {
@@ -123,7 +120,6 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 					}
 				}
 			}
-			told.close()
 		})
 	}
 	defer reader.Wait()

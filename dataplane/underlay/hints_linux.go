@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,9 @@ type Hints struct {
 	fd    int
 	local netip.Addr
 	buf   [1 << 11]byte
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // icmpFilter is ICMP_FILTER of include/uapi/linux/icmp.h, and icmp6Filter is
@@ -54,10 +58,6 @@ func OpenHints(local netip.Addr) (*Hints, error) {
 		err = unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, icmp6Filter, &mask)
 	}
 	if err == nil {
-		// The wait ends now and then, so that whoever waits notices the end.
-		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200_000})
-	}
-	if err == nil {
 		err = bind(fd, local, 0)
 	}
 	if err != nil {
@@ -70,10 +70,26 @@ func OpenHints(local netip.Addr) (*Hints, error) {
 // Local is the address that it listens on.
 func (h *Hints) Local() netip.Addr { return h.local }
 
-// Close ends it. Nobody may be in Next.
-func (h *Hints) Close() { unix.Close(h.fd) }
+// End ends Next, now and for good. Any goroutine may call it, also after Close.
+func (h *Hints) End() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		// The socket is not connected, and shutdown(2) says so, but whoever waits in it
+		// is woken and reads nothing (inet_shutdown, net/ipv4/af_inet.c).
+		_ = unix.Shutdown(h.fd, unix.SHUT_RD)
+	}
+}
 
-// Next waits for a hint, some tenths of a second at most.
+// Close gives the socket back. Nobody may be in Next.
+func (h *Hints) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	unix.Close(h.fd)
+}
+
+// Next waits for a hint. It is false for what is none, and after End.
 func (h *Hints) Next() (Hint, bool) {
 	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(h.fd), uintptr(unsafe.Pointer(&h.buf)), uintptr(len(h.buf)), 0, 0, 0)
 	if errno != 0 {

@@ -3,6 +3,7 @@ package underlay
 import (
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func FuzzHint(f *testing.F) {
@@ -36,4 +37,34 @@ func FuzzHint(f *testing.F) {
 			t.Errorf("%+v", h)
 		}
 	})
+}
+
+// Whoever waits for hints is sent home at once: a switch that stops waits for him.
+func TestHintsEnd(t *testing.T) {
+	newLab(t)
+	for _, local := range []string{addrA4, addrA6} {
+		hints, err := OpenHints(netip.MustParseAddr(local))
+		must(t, err)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			hints.Next()
+		}()
+		select {
+		case <-ended:
+			t.Fatalf("%s: nothing came, and the wait ended", local)
+		case <-time.After(300 * time.Millisecond):
+		}
+		hints.End()
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: the wait goes on", local)
+		}
+		if hint, ok := hints.Next(); ok {
+			t.Errorf("%s: after the end: %+v", local, hint)
+		}
+		hints.Close()
+		hints.End()
+	}
 }
