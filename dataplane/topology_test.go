@@ -42,14 +42,23 @@ type scene struct {
 // newScene makes a scene with a number of remotes and no VNI and no port.
 func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 	t.Helper()
+	return newSceneOf(t, sceneKind, nil, remotes, change)
+}
+
+// newSceneOf is newScene for a kind of ports. The link between switch and wire is shaped before the switch starts, unless shape is nil.
+func newSceneOf(t *testing.T, kind PortType, shape func(*lab.Link), remotes int, change func(*Config)) *scene {
+	t.Helper()
 	l := lab.New(t)
 	host, wire := l.Host("sw"), l.Host("wire")
-	s := &scene{l: l, wire: wire, kind: sceneKind, sniffed: make(map[string]*lab.Sniffer)}
+	s := &scene{l: l, wire: wire, kind: kind, sniffed: make(map[string]*lab.Sniffer)}
 	if s.kind != PortTAP {
 		s.outside = l.Host("out")
 		silence(t, s.outside)
 	}
 	s.link = l.Link(host, wire, lab.LinkOptions{})
+	if shape != nil {
+		shape(s.link)
+	}
 	silence(t, host)
 	s.node = startNode(t, host, change)
 	for i := range remotes {
@@ -457,4 +466,15 @@ func eventually(t *testing.T, limit time.Duration, what string, condition func()
 			t.Fatalf("not within %s: %s", limit, what)
 		}
 	}
+}
+
+// settleFrame waits until a frame has been carried and what it taught is known everywhere.
+func (s *scene) settleFrame() {
+	for i := 0; i < 2; i++ {
+		for s.busy() {
+			time.Sleep(200 * time.Microsecond)
+		}
+		time.Sleep(300 * time.Microsecond)
+	}
+	s.fast.catchUp()
 }

@@ -26,6 +26,8 @@ type Frame struct {
 	Data []byte // the receiver's own; an 802.1Q tag the kernel had taken off is back in its place
 	// ChecksumUnfinished: the sender left the L4 checksum to hardware that a veth pair does not have; the field holds a pseudo-header sum.
 	ChecksumUnfinished bool
+	// Offload is the frame's virtio-net header (struct virtio_net_hdr, host byte order), of SniffOffload only. An offset in it counts the tag that was put back.
+	Offload [vnetHeaderLen]byte
 }
 
 // Sniffer is a packet socket that sees every frame an interface receives, from the moment it was made.
@@ -33,12 +35,24 @@ type Sniffer struct {
 	file *os.File
 	raw  syscall.RawConn
 	buf  []byte
+	vnet bool // a virtio-net header is in front of every frame
 }
 
 // Sniff looks at the frames ifname receives, in promiscuous mode. Frames the host itself sends are not shown: they are sniffed at the other end.
 func (h *Host) Sniff(ifname string) *Sniffer {
 	h.lab.help()
-	s, err := h.sniff(ifname)
+	return h.sniffer(ifname, false)
+}
+
+// SniffOffload is Sniff with the offload state of every frame: what a superframe is to be cut into, and whether a checksum is unfinished.
+func (h *Host) SniffOffload(ifname string) *Sniffer {
+	h.lab.help()
+	return h.sniffer(ifname, true)
+}
+
+func (h *Host) sniffer(ifname string, vnet bool) *Sniffer {
+	h.lab.help()
+	s, err := h.sniff(ifname, vnet)
 	if err != nil {
 		h.lab.fatalf("host %s: sniff %s: %w", h.name, ifname, err)
 	}
@@ -46,7 +60,7 @@ func (h *Host) Sniff(ifname string) *Sniffer {
 	return s
 }
 
-func (h *Host) sniff(ifname string) (*Sniffer, error) {
+func (h *Host) sniff(ifname string, vnet bool) (*Sniffer, error) {
 	// Protocol 0 receives nothing until bind names the interface: no frame of another interface can be in front.
 	fd, index, err := h.packetSocket(ifname, 0)
 	if err != nil {
@@ -56,6 +70,9 @@ func (h *Host) sniff(ifname string) (*Sniffer, error) {
 		if err = unix.SetsockoptInt(fd, unix.SOL_PACKET, option[0], option[1]); err != nil {
 			break
 		}
+	}
+	if err == nil && vnet {
+		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1)
 	}
 	if err == nil {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, sniffBuffer)
@@ -70,7 +87,7 @@ func (h *Host) sniff(ifname string) (*Sniffer, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	s := &Sniffer{file: os.NewFile(uintptr(fd), "sniff "+ifname), buf: make([]byte, maxFrame)}
+	s := &Sniffer{file: os.NewFile(uintptr(fd), "sniff "+ifname), buf: make([]byte, vnetHeaderLen+maxFrame), vnet: vnet}
 	s.raw, err = s.file.SyscallConn()
 	return s, err
 }
@@ -110,7 +127,35 @@ func (s *Sniffer) Next(timeout time.Duration) (f Frame, ok bool) {
 	if err != nil || callErr != nil {
 		return Frame{}, false
 	}
-	return decodeFrame(s.buf[:n], oob[:oobn]), true
+	return s.decode(n, oob[:oobn])
+}
+
+// Waiting is the next frame that is there already.
+func (s *Sniffer) Waiting() (f Frame, ok bool) {
+	var oob [128]byte
+	var n, oobn int
+	var callErr error
+	err := s.raw.Control(func(fd uintptr) { n, oobn, _, _, callErr = unix.Recvmsg(int(fd), s.buf, oob[:], unix.MSG_DONTWAIT) })
+	if err != nil || callErr != nil {
+		return Frame{}, false
+	}
+	return s.decode(n, oob[:oobn])
+}
+
+// decode makes a Frame of what the socket gave.
+func (s *Sniffer) decode(n int, oob []byte) (f Frame, ok bool) {
+	if !s.vnet {
+		return decodeFrame(s.buf[:n], oob), true
+	}
+	if n < vnetHeaderLen {
+		return Frame{}, false
+	}
+	f = decodeFrame(s.buf[vnetHeaderLen:n], oob)
+	copy(f.Offload[:], s.buf)
+	if start := binary.NativeEndian.Uint16(f.Offload[6:]); start != 0 {
+		binary.NativeEndian.PutUint16(f.Offload[6:], start+uint16(len(f.Data)-(n-vnetHeaderLen)))
+	}
+	return f, true
 }
 
 // decodeFrame copies a frame and puts back the tag that the kernel delivers beside it (struct tpacket_auxdata, linux/if_packet.h):
