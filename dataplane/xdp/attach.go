@@ -78,7 +78,7 @@ func (f *FastPath) AttachPort(ifindex int, at Hook) error {
 	if at > Egress {
 		return fmt.Errorf("hook %d: %w", at, ErrInvalid)
 	}
-	if err := checkEthernet(ifindex); err != nil {
+	if _, err := ethernetDevice(ifindex); err != nil {
 		return err
 	}
 	return f.attach(place{ifindex, at})
@@ -102,14 +102,17 @@ type Decap struct {
 
 // AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto, XDP is used where it pays: on the drivers of
 // real network cards that have it; and on virtual devices only while their segmentation offload is off. Where it is on, superframes cross such a
-// device whole, and XDP would end that.
+// device whole, and XDP would end that. A device that others stand on (VLAN, macvlan ...) is left to tcx in every mode: XDP cannot tell what is theirs.
+//
+// Called again it judges the device anew, follows a change of its MAC, and changes between the two ways without a gap.
 func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return Decap{}, ErrClosed
 	}
-	if err := checkEthernet(ifindex); err != nil {
+	dev, err := ethernetDevice(ifindex)
+	if err != nil {
 		return Decap{}, err
 	}
 	// tcx first, and off last: an inner frame that XDP laid bare must never reach the host's stack.
@@ -118,13 +121,10 @@ func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 	}
 	reason := f.whyNoXDP(ifindex)
 	if reason == "" {
-		err := f.attach(place{ifindex, hookXDP})
-		if err == nil {
-			f.wantGRO(ifindex)
-			return Decap{Mode: "xdp+tcx"}, nil
-		}
-		reason = err.Error()
-		f.log.Warn("no XDP on the underlay", "ifindex", ifindex, "err", err)
+		reason = f.layBare(ifindex, dev.Attrs().HardwareAddr)
+	}
+	if reason == "" {
+		return Decap{Mode: "xdp+tcx"}, nil
 	}
 	if err := f.detach(place{ifindex, hookXDP}); err != nil {
 		return Decap{}, err
@@ -170,6 +170,12 @@ func (f *FastPath) whyNoXDP(ifindex int) string {
 		return "xdp: " + Probe().XDP.Reason
 	case f.options.Decap == TCX:
 		return "xdp: not asked for"
+	}
+	switch owner, err := stacked(ifindex); {
+	case err != nil:
+		return "xdp: " + err.Error()
+	case owner != "":
+		return fmt.Sprintf("xdp: %s stands on it, and XDP cannot tell whose a datagram is", owner)
 	case f.options.Decap == Auto:
 		return whyXDPDoesNotPay(ifindex)
 	}

@@ -29,6 +29,7 @@ func TestFromPeer(t *testing.T) {
 		only    int // 4 or 6: over that alone
 		domain  func(*Options, *Domain)
 		before  func(*bench)
+		passes  bool // by XDP, which leaves it to tcx
 	}{
 		{name: "known", verdict: fromPeer},
 		{name: "IPv6", inner: ipv6.frame(macA, macB), verdict: fromPeer},
@@ -55,7 +56,13 @@ func TestFromPeer(t *testing.T) {
 		}, verdict: none},
 		{name: "second address of ours", change: func(w *wrap) { w.dst = netip.MustParseAddr("192.0.2.200") }, only: 4, verdict: fromPeer},
 		{name: "TCP outside", change: func(w *wrap) { w.next = 6 }, verdict: none},
-		{name: "to another machine", change: func(w *wrap) { w.dstMAC = [6]byte{3} }, verdict: none},
+		{name: "to another machine", change: func(w *wrap) { w.dstMAC = [6]byte{2, 0, 0, 0, 0, 9} }, verdict: none},
+		{name: "to a group of machines", change: func(w *wrap) { w.dstMAC = [6]byte{3} }, verdict: none},
+		{name: "XDP on another device", before: func(b *bench) {
+			if err := b.objects.Underlays.Put(uint32(loopback), programsUnderlay{Ifindex: loopback + maxUnderlays}); err != nil {
+				b.t.Fatal(err)
+			}
+		}, verdict: fromPeer, passes: true},
 		{name: "outer options", change: func(w *wrap) { w.options = 4 }, only: 4, verdict: none},
 		{name: "first fragment", change: func(w *wrap) { w.flags = 0x2000 }, only: 4, verdict: oddOuter},
 		{name: "later fragment", change: func(w *wrap) { w.flags = 1 }, only: 4, verdict: oddOuter},
@@ -135,7 +142,9 @@ func TestFromPeer(t *testing.T) {
 				}
 
 				answer, _, out = b.run(b.objects.VtepdBare, data, nil)
-				if want == fromPeer {
+				if c.passes {
+					wantOut = data
+				} else if want == fromPeer {
 					wantOut = slices.Concat(binary.NativeEndian.AppendUint32(nil, 0x56544550), binary.NativeEndian.AppendUint32(nil, b.loaded().Instance), binary.NativeEndian.AppendUint32(nil, testVNI), inner)
 				}
 				if answer != passXDP {

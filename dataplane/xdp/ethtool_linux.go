@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkEthernet wants a device whose frames begin with an Ethernet header.
-func checkEthernet(ifindex int) error {
+// ethernetDevice wants a device whose frames begin with an Ethernet header.
+func ethernetDevice(ifindex int) (netlink.Link, error) {
 	l, err := netlink.LinkByIndex(ifindex)
 	if err != nil {
-		return fmt.Errorf("ifindex %d: %w", ifindex, err)
+		return nil, fmt.Errorf("ifindex %d: %w", ifindex, err)
 	}
 	if t := l.Attrs().EncapType; t != "ether" && t != "loopback" {
-		return fmt.Errorf("%s: frames of type %s, not Ethernet: %w", l.Attrs().Name, t, ErrInvalid)
+		return nil, fmt.Errorf("%s: frames of type %s, not Ethernet: %w", l.Attrs().Name, t, ErrInvalid)
 	}
-	return nil
+	return l, nil
 }
 
 // virtualDrivers carry superframes whole between two ends of one machine, and may leave GRO off unless somebody asks for it.

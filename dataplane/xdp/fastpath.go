@@ -28,7 +28,8 @@ type FastPath struct {
 	domains   map[uint32]uint32 // VNI to slot in vni_counters
 	free      []uint32          // slots once used
 	attached  map[place]*attachment
-	committed bool // the present maps are pinned
+	refused   map[int]refusal // by ifindex
+	committed bool            // the present maps are pinned
 }
 
 // Open loads the programs with fresh maps and attaches nothing. What a former process left pinned stays at work until it is replaced.
@@ -42,6 +43,7 @@ func Open(o Options) (_ *FastPath, err error) {
 		ports:    make(map[uint32]Port),
 		domains:  make(map[uint32]uint32),
 		attached: make(map[place]*attachment),
+		refused:  make(map[int]refusal),
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)

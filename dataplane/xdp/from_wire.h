@@ -385,9 +385,10 @@ inline_always int bare(struct xdp_md *ctx)
 {
 	__u8 *data = (void *)(unsigned long)ctx->data;
 	__u8 *end = (void *)(unsigned long)ctx->data_end;
-	__u32 total;
+	__u32 total, slot = ctx->ingress_ifindex & (MAX_UNDERLAYS - 1);
+	struct underlay *u = bpf_map_lookup_elem(&underlays, &slot);
 
-	if (data + ETH_LEN > end)
+	if (data + ETH_LEN > end || !u || u->ifindex != ctx->ingress_ifindex || !same_mac(data, u->mac))
 		return XDP_PASS;
 	total = bpf_xdp_get_buff_len(ctx);
 	if (*(__u16 *)(data + 12) == be16(ETH_IP4))

@@ -182,6 +182,17 @@ struct judgement {
 	enum verdict verdict;
 };
 
+/* A device that XDP unwraps on, at its ifindex modulo MAX_UNDERLAYS. What is for another address than the device's own is another host's, which a device in
+ * promiscuous mode receives too: the stack sets pkt_type by that, but only after XDP.
+ */
+struct underlay {
+	__u32 ifindex; /* 0: none */
+	__u8 mac[6];
+	__u16 zero;
+};
+
+enum { MAX_UNDERLAYS = 256 }; /* a power of two */
+
 /* Written in front of an unwrapped frame by XDP, read by tcx on the same device. Two versions of the programs meet here while one replaces the
  * other: the layout may only change together with the magic number.
  */
@@ -225,6 +236,13 @@ PERCPU(vni_counters, struct counters, 1);
 PERCPU(totals, struct totals, 1);
 PERCPU(budgets, struct budget, 1);
 PERCPU(judged, struct judgement, 1);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_UNDERLAYS);
+	__type(key, __u32);
+	__type(value, struct underlay);
+} underlays SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

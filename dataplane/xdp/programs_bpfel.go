@@ -130,6 +130,13 @@ type programsTotals struct {
 	Count [26]uint64
 }
 
+type programsUnderlay struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Mac     [6]uint8
+	Zero    uint16
+}
+
 type programsVidKey struct {
 	_      structs.HostLayout
 	Port   uint32
@@ -152,6 +159,7 @@ const (
 	programsMapPorts          = "ports"
 	programsMapSources        = "sources"
 	programsMapTotals         = "totals"
+	programsMapUnderlays      = "underlays"
 	programsMapVidToVni       = "vid_to_vni"
 	programsMapVniCounters    = "vni_counters"
 	programsMapVniToVid       = "vni_to_vid"
@@ -228,6 +236,7 @@ type programsMapSpecs struct {
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	Totals       *ebpf.MapSpec `ebpf:"totals"`
+	Underlays    *ebpf.MapSpec `ebpf:"underlays"`
 	VidToVni     *ebpf.MapSpec `ebpf:"vid_to_vni"`
 	VniCounters  *ebpf.MapSpec `ebpf:"vni_counters"`
 	VniToVid     *ebpf.MapSpec `ebpf:"vni_to_vid"`
@@ -272,6 +281,7 @@ type programsMaps struct {
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Sources      *ebpf.Map `ebpf:"sources"`
 	Totals       *ebpf.Map `ebpf:"totals"`
+	Underlays    *ebpf.Map `ebpf:"underlays"`
 	VidToVni     *ebpf.Map `ebpf:"vid_to_vni"`
 	VniCounters  *ebpf.Map `ebpf:"vni_counters"`
 	VniToVid     *ebpf.Map `ebpf:"vni_to_vid"`
@@ -291,6 +301,7 @@ func (m *programsMaps) Close() error {
 		m.Ports,
 		m.Sources,
 		m.Totals,
+		m.Underlays,
 		m.VidToVni,
 		m.VniCounters,
 		m.VniToVid,

@@ -70,6 +70,7 @@ func newBench(t testing.TB, change func(*Options, *Domain)) *bench {
 		}
 	}
 	check(f.PutDomain(d))
+	check(f.objects.Underlays.Put(uint32(loopback), programsUnderlay{Ifindex: loopback}))
 	check(f.PutPort(Port{Index: 0, Ifindex: loopback, Kind: TAP, MaxFrame: 1464, Untagged: testVNI}))
 	check(f.PutPort(Port{Index: 1, Ifindex: 1001, Kind: Netdev, MaxFrame: 1400, Untagged: testVNI}))
 	check(f.PutPort(Port{Index: 2, Ifindex: 1002, Kind: Netdev, MaxFrame: 1400, Untagged: 5}))
