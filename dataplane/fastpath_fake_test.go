@@ -29,7 +29,10 @@ type fakePrograms struct {
 	entries   map[fdbKey]xdp.Entry
 	attached  map[int]xdp.Hook
 	underlays map[int]bool
-	room      int // entries; 0: any number
+	refuse    error     // of AttachUnderlay
+	decap     xdp.Decap // its answer otherwise
+	asked     int       // how often it was called
+	room      int       // entries; 0: any number
 	slow      bool
 	counters  map[uint32]xdp.Counters
 	clock     uint32
@@ -42,6 +45,7 @@ func newFakePrograms(t *testing.T) *fakePrograms {
 	return &fakePrograms{
 		t: t, ports: map[uint32]xdp.Port{}, domains: map[uint32]xdp.Domain{}, peers: map[uint32]xdp.Peer{}, sources: map[sourceKey]uint32{},
 		entries: map[fdbKey]xdp.Entry{}, attached: map[int]xdp.Hook{}, underlays: map[int]bool{}, counters: map[uint32]xdp.Counters{}, clock: 5000,
+		decap: xdp.Decap{Mode: "tcx"},
 	}
 }
 
@@ -85,8 +89,14 @@ func (f *fakePrograms) DetachPort(ifindex int) error {
 }
 
 func (f *fakePrograms) AttachUnderlay(ifindex int) (xdp.Decap, error) {
-	f.locked(func() { f.underlays[ifindex] = true })
-	return xdp.Decap{Mode: "tcx"}, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	if f.refuse != nil {
+		return xdp.Decap{}, f.refuse
+	}
+	f.underlays[ifindex] = true
+	return f.decap, nil
 }
 
 func (f *fakePrograms) DetachUnderlay(ifindex int) error {

@@ -35,8 +35,8 @@ type mirror struct {
 	peers   []*mirroredPeer
 	domains map[uint32]*mirroredDomain
 
-	// recheck has the next round look at every port, or every peer, again.
-	recheckPorts, recheckPeers bool
+	// recheck has the next round look at every port, peer or interface of the underlay again.
+	recheckPorts, recheckPeers, recheckUnderlays bool
 	// derive holds sources to be admitted because an entry points to them.
 	derive map[sourceKey]uint32
 	// rederive has the whole forwarding table looked through for sources.
@@ -497,7 +497,7 @@ func (m *mirror) routesChanged() {
 
 // look has everything looked at again that the kernel may have changed without a word.
 func (m *mirror) look() {
-	m.recheckPorts = true
+	m.recheckPorts, m.recheckUnderlays = true, true
 	m.routesChanged()
 }
 

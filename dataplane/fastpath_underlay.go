@@ -3,6 +3,7 @@ package dataplane
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"vtepd/dataplane/xdp"
 )
@@ -12,7 +13,13 @@ type underlayHook struct {
 	name  string
 	decap xdp.Decap
 	err   error // why nothing is attached
+
+	due   time.Time     // not to be looked at again before
+	pause time.Duration // after the next failure
 }
+
+// underlayRetryMost bounds the pause after an interface refused its programs; the first is fastPathPoll, and each further one twice as long.
+const underlayRetryMost = time.Minute
 
 // underlaysFollow has the programs listen where peers are reached and where the local addresses are, as long as a port is on the fast path: without one,
 // nothing could be delivered.
@@ -39,14 +46,36 @@ func (m *mirror) underlaysFollow() {
 		}
 	}
 	for i := range want {
-		if m.underlays[i] == nil {
-			u := &underlayHook{name: m.routes.link(i).name}
-			u.decap, u.err = m.e.AttachUnderlay(i)
+		u := m.underlays[i]
+		if u == nil {
+			u = &underlayHook{pause: fastPathPoll}
 			m.underlays[i] = u
-			if u.err != nil {
-				m.log.Warn("fast path: what arrives on an interface passes user space", "interface", u.name, "reason", u.err)
-			}
+		} else if !m.recheckUnderlays || time.Now().Before(u.due) {
+			continue
 		}
+		m.placeUnderlay(i, u)
+	}
+	m.recheckUnderlays = false
+}
+
+// placeUnderlay attaches to an interface, or has it judged anew: how datagrams are best taken from it depends on its MAC, its features and on what
+// stands on it. It tells of each change once.
+func (m *mirror) placeUnderlay(ifindex int, u *underlayHook) {
+	was := *u
+	u.name = m.routes.link(ifindex).name
+	u.decap, u.err = m.e.AttachUnderlay(ifindex)
+	u.due = time.Time{}
+	if u.err != nil {
+		u.due = time.Now().Add(u.pause)
+		u.pause = min(2*u.pause, underlayRetryMost)
+		if was.err == nil || was.err.Error() != u.err.Error() {
+			m.log.Warn("fast path: what arrives on an interface passes user space", "interface", u.name, "reason", u.err)
+		}
+		return
+	}
+	u.pause = fastPathPoll
+	if was.err != nil || was.decap != u.decap {
+		m.log.Info("fast path: datagrams are taken from an interface", "interface", u.name, "by", u.decap.Mode, "reason", u.decap.Reason)
 	}
 }
 
@@ -57,10 +86,8 @@ func (m *mirror) underlaysLeave() {
 }
 
 func (m *mirror) leaveUnderlay(ifindex int, u *underlayHook) {
-	if u.err == nil {
-		if err := m.e.DetachUnderlay(ifindex); err != nil {
-			m.log.Debug("fast path: detaching from the underlay", "interface", u.name, "error", err) // gone already, mostly
-		}
+	if err := m.e.DetachUnderlay(ifindex); err != nil {
+		m.log.Debug("fast path: detaching from the underlay", "interface", u.name, "error", err) // gone already, mostly
 	}
 	delete(m.underlays, ifindex)
 }
