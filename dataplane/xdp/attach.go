@@ -164,10 +164,8 @@ func (f *FastPath) DetachUnderlay(ifindex int) error {
 
 func (f *FastPath) whyNoXDP(ifindex int) string {
 	switch {
-	case f.options.Refuse.XDP:
-		return "xdp: refused by a test"
-	case !Probe().XDP.On:
-		return "xdp: " + Probe().XDP.Reason
+	case f.noXDP != "":
+		return "xdp: " + f.noXDP
 	case f.options.Decap == TCX:
 		return "xdp: not asked for"
 	}
@@ -202,9 +200,9 @@ func (f *FastPath) attach(p place) error {
 	if f.pins != nil {
 		a.link, a.taken = f.takeOver(p)
 	}
-	var err error
+	err := f.options.Refuse.place(p)
 	switch {
-	case a.taken:
+	case a.taken, err != nil:
 	case p.hook == hookXDP:
 		a.link, err = link.AttachXDP(link.XDPOptions{Program: f.program(p.hook), Interface: p.ifindex, Flags: link.XDPDriverMode})
 	default:

@@ -207,7 +207,7 @@ func TestECN(t *testing.T) {
 
 // TestFamilySwitchRefused leaves frames of the other family to user space where the kernel cannot unwrap them.
 func TestFamilySwitchRefused(t *testing.T) {
-	b := newBench(t, func(o *Options, _ *Domain) { o.Refuse.SwitchFamily = true })
+	b := newBench(t, func(o *Options, _ *Domain) { o.Refuse.Capabilities = []string{"switch-family"} })
 	p := known()
 	for _, ipv6 := range []bool{false, true} {
 		p.ipv6 = ipv6

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +21,8 @@ type FastPath struct {
 	objects programsObjects
 	sources map[bool]netip.Addr // own address by family; key: IPv6
 	events  *events
-	pins    *pins // nil: nothing is pinned
+	pins    *pins  // nil: nothing is pinned
+	noXDP   string // why there is no XDP program; empty: there is
 
 	mu        sync.Mutex
 	closed    bool
@@ -48,19 +50,16 @@ func Open(o Options) (_ *FastPath, err error) {
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
-	if missing := missingCapabilities(); len(missing) > 0 {
+	if missing := append(missingCapabilities(), o.Refuse.Privileges...); len(missing) > 0 {
 		return nil, fmt.Errorf("this process lacks %s", strings.Join(missing, " and "))
 	}
-	capabilities := Probe()
-	if o.Refuse.TCX {
-		capabilities.TCX = Capability{Name: capabilities.TCX.Name, Reason: "refused by a test"}
-	}
+	capabilities := o.Refuse.probe()
 	for _, c := range []Capability{capabilities.BPF, capabilities.TCX, capabilities.RedirectNeigh, capabilities.RedirectPeer} {
 		if !c.On {
 			return nil, fmt.Errorf("%s: %w: %s", c.Name, ErrUnsupported, c.Reason)
 		}
 	}
-	settings, err := o.settings(capabilities.SwitchFamily.On && !o.Refuse.SwitchFamily)
+	settings, err := o.settings(capabilities.SwitchFamily.On)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +75,12 @@ func Open(o Options) (_ *FastPath, err error) {
 		}
 		defer func() {
 			if err != nil {
+				f.pins.leave()
 				f.pins.close()
 			}
 		}()
 	}
-	if err := f.load(settings); err != nil {
+	if err := f.load(settings, &capabilities.XDP); err != nil {
 		return nil, err
 	}
 	if f.events, err = openEvents(f.objects.Events); err != nil {
@@ -90,7 +90,22 @@ func Open(o Options) (_ *FastPath, err error) {
 	return f, nil
 }
 
-func (f *FastPath) load(settings programsSettings) error {
+// load loads everything. What XDP does, tcx does as well: without the one, the other goes alone.
+func (f *FastPath) load(settings programsSettings, xdp *Capability) error {
+	if f.noXDP = xdp.Reason; xdp.On {
+		if err := f.loadWith(settings, true); err == nil || !errors.Is(err, errBare) {
+			return err
+		} else {
+			f.noXDP = err.Error()
+		}
+	}
+	return f.loadWith(settings, false)
+}
+
+// errBare: it was the XDP program that was refused.
+var errBare = errors.New("load the XDP program")
+
+func (f *FastPath) loadWith(settings programsSettings, xdp bool) error {
 	spec, err := loadPrograms()
 	if err != nil {
 		return fmt.Errorf("programs: %w", err)
@@ -106,12 +121,25 @@ func (f *FastPath) load(settings programsSettings) error {
 	if err := spec.Variables["settings"].Set(settings); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
+	o.Refuse.spoil(spec)
+	if !xdp {
+		spec.Programs[bareProgram] = nothing.Copy()
+	}
 	if err := spec.LoadAndAssign(&f.objects, nil); err != nil {
 		// The text of a VerifierError is the end of its log; the whole is thousands of lines.
-		return fmt.Errorf("load programs: %w", err)
+		err = fmt.Errorf("load programs: %w", err)
+		if xdp && strings.Contains(err.Error(), bareProgram) {
+			err = fmt.Errorf("%w: %w", errBare, err)
+		}
+		return err
 	}
 	return nil
 }
+
+// bareProgram is the XDP program's name, and nothing what stands in its place where there is no XDP: it is never attached.
+const bareProgram = "vtepd_bare"
+
+var nothing = ebpf.ProgramSpec{Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, License: "MIT"}
 
 // SocketFilter is the descriptor of slow_only, for SO_ATTACH_BPF on a packet socket of a port. It lives as long as the FastPath; the
 // filter on the socket lives as long as the socket.

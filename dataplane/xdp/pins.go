@@ -114,6 +114,12 @@ func (p *pins) maps() string { return filepath.Join(p.dir, fmt.Sprintf("maps-%d"
 
 func (p *pins) unlink(path string) error { return ignoreMissing(os.Remove(path)) }
 
+// leave removes what openPins made, unless a former process has pins there.
+func (p *pins) leave() {
+	_ = os.Remove(filepath.Join(p.dir, "links"))
+	_ = os.Remove(p.dir)
+}
+
 func (p *pins) close() error { return unix.Close(p.lock) }
 
 // stray lists the pinned links that are not among those of ours, XDP first.

@@ -32,11 +32,13 @@ const (
 	XDPNative
 )
 
-// Refuse makes Open behave as on a kernel that lacks something, for tests.
+// Refuse makes the kernel say no to something, for tests.
 type Refuse struct {
-	TCX          bool // no tcx: Open fails
-	XDP          bool // no device takes an XDP program
-	SwitchFamily bool // unwrapping cannot change IPv4 into IPv6 or back
+	Privileges   []string // that the process lacks, such as CAP_BPF
+	Capabilities []string // that the kernel lacks, by the names of Capabilities.List
+	Maps         []string // asked for with a type that no kernel has, by their names in the objects
+	Programs     []string // given a body that no verifier takes, likewise
+	Places       []string // where nothing can be attached: port-ingress, port-egress, underlay, xdp
 }
 
 // Options say how the fast path is made. Zero sizes get defaults.
