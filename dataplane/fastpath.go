@@ -62,7 +62,12 @@ type fastPath struct {
 	turned sync.Cond // on served, and on following becoming false
 	served uint64    // every ticket up to it has had a whole round
 
-	sums [numSums]atomic.Uint64 // of frames, over the life of the switch
+	sums  [numSums]atomic.Uint64 // of frames, over the life of the switch
+	heard heard
+
+	// hears is held by whoever learns from events; hearing is what workers hear by, nil without programs.
+	hears   sync.Mutex
+	hearing atomic.Pointer[hearing]
 
 	// Only the goroutine uses these.
 	mode   FastPathMode
@@ -308,6 +313,8 @@ func (f *fastPath) turnOn() error {
 		return err
 	}
 	f.mirror, f.reason = m, ""
+	f.hearing.Store(m.hearing)
+	go m.hearing.run()
 	// From here on every change of the state is noted; what was before is read whole.
 	f.dirty.all()
 	f.following.Store(true)
@@ -347,6 +354,7 @@ func (f *fastPath) turnOff(reason string) {
 		return
 	}
 	m.stop()
+	m.hearing.stop()
 	if err := m.e.Close(); err != nil {
 		f.log.Warn("closing the fast path", "error", err)
 	}

@@ -7,6 +7,9 @@ import (
 	"vtepd/fdb"
 )
 
+// nowhere is an index that no port has.
+const nowhere = MaxPorts
+
 // entryBatch is how many entries one system call writes.
 const entryBatch = 1024
 
@@ -75,9 +78,10 @@ func (m *mirror) follow(keys []fdbKey) {
 	for _, k := range keys {
 		e, ok := m.s.fdb.Get(k.vni, k.mac, 0)
 		if ok && !m.stands(e.Dest) {
-			ok = false
 			m.s.fast.dirty.again(k)
 			m.s.fast.poke()
+			ok = e.State == fdb.Static
+			e.Dest = fdb.PortDest(nowhere) // holds against others already
 		}
 		if !ok || k.mac.IsMulticast() {
 			m.dropEntry(k)
@@ -108,7 +112,7 @@ func (m *mirror) stands(d fdb.Dest) bool {
 }
 
 func (m *mirror) mapEntry(e fdb.Entry) xdp.Entry {
-	out := xdp.Entry{VNI: e.VNI, ToPeer: e.Dest.IsPeer(), Index: e.Dest.Index(), Static: e.State == fdb.Static, Seen: m.toClock(e.Seen)}
+	out := xdp.Entry{VNI: e.VNI, ToPeer: e.Dest.IsPeer(), Index: e.Dest.Index(), Static: e.State == fdb.Static, Sticky: e.State == fdb.Sticky, Seen: m.toClock(e.Seen)}
 	e.MAC.PutBytes(out.MAC[:])
 	return out
 }
@@ -135,8 +139,19 @@ func (m *mirror) writeEntries() {
 		}
 		m.dropEntry(fdbKey{list[i].VNI, fdb.FromBytes(list[i].MAC[:])})
 		if !m.full {
-			m.full = true
-			m.log.Warn("fast path: an entry finds no room, frames to it pass user space", "error", err)
+			m.log.Warn("fast path: an entry finds no room, frames to it pass user space, and those of new sources", "error", err)
+			m.beIncomplete()
+		}
+	}
+}
+
+// beIncomplete leaves what comes from new sources to user space from now on: that the maps do not know a source does not say that the table does not,
+// or would learn it.
+func (m *mirror) beIncomplete() {
+	m.full = true
+	for _, md := range m.domains {
+		if md.on {
+			m.placeDomain(md)
 		}
 	}
 }
@@ -193,6 +208,7 @@ func (m *mirror) armAges() {
 // freshAges has ages read that are to be shown, unless that was just done.
 func (f *fastPath) freshAges() {
 	f.with(func(m *mirror) {
+		m.hearing.hear()
 		if time.Since(m.agesRead) > agesFresh {
 			m.readAges()
 		}

@@ -39,13 +39,19 @@ type fakePrograms struct {
 	wrong     []string
 	commits   int
 	former    *xdp.State
+	// serials of sources, and of every port and source that ever was: nothing may be named twice.
+	serials map[sourceKey]uint32
+	named   map[uint32]string
+	events  []xdp.LearnEvent
+	ended   bool
 }
 
 func newFakePrograms(t *testing.T) *fakePrograms {
 	return &fakePrograms{
 		t: t, ports: map[uint32]xdp.Port{}, domains: map[uint32]xdp.Domain{}, peers: map[uint32]xdp.Peer{}, sources: map[sourceKey]uint32{},
 		entries: map[fdbKey]xdp.Entry{}, attached: map[int]xdp.Hook{}, underlays: map[int]bool{}, counters: map[uint32]xdp.Counters{}, clock: 5000,
-		decap: xdp.Decap{Mode: "tcx"},
+		decap:   xdp.Decap{Mode: "tcx"},
+		serials: map[sourceKey]uint32{}, named: map[uint32]string{},
 	}
 }
 
@@ -120,6 +126,7 @@ func (f *fakePrograms) PutPort(p xdp.Port) error {
 			f.blame("port %d comes before its program", p.Index)
 		}
 		f.ports[p.Index] = p
+		f.name(p.Serial, fmt.Sprintf("port of ifindex %d", p.Ifindex))
 		for _, k := range f.leadsTo(false, p.Index) {
 			f.checkPlace(k)
 		}
@@ -208,10 +215,57 @@ func (f *fakePrograms) DelPeer(index uint32) error {
 }
 func (f *fakePrograms) ForgetPeer(index uint32) error { return f.DelPeer(index) }
 
-func (f *fakePrograms) PutSource(vni uint32, a netip.Addr, peer uint32) error {
-	f.locked(func() { f.sources[sourceKey{vni, a}] = peer })
+func (f *fakePrograms) PutSource(vni uint32, a netip.Addr, peer, serial uint32) error {
+	f.locked(func() {
+		f.sources[sourceKey{vni, a}], f.serials[sourceKey{vni, a}] = peer, serial
+		f.name(serial, fmt.Sprintf("source %s", a))
+	})
 	return nil
 }
+
+// name wants a serial to belong to one port or source for ever.
+func (f *fakePrograms) name(serial uint32, owner string) {
+	if was, ok := f.named[serial]; serial == 0 || ok && was != owner {
+		f.blame("serial %d of %s was that of %s", serial, owner, was)
+	}
+	f.named[serial] = owner
+}
+
+// tell has the programs tell of a source.
+func (f *fakePrograms) tell(list ...xdp.LearnEvent) {
+	f.locked(func() { f.events = append(f.events, list...) })
+}
+
+func (f *fakePrograms) EventsWaiting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		f.blame("asked for events when closed")
+	}
+	return len(f.events) > 0
+}
+
+func (f *fakePrograms) ReadEvents(list []xdp.LearnEvent) (n int) {
+	f.locked(func() {
+		n = copy(list, f.events)
+		f.events = f.events[n:]
+	})
+	return n
+}
+
+func (f *fakePrograms) WaitEvents() bool {
+	for {
+		f.mu.Lock()
+		some, ended := len(f.events) > 0, f.ended
+		f.mu.Unlock()
+		if some || ended {
+			return !ended
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (f *fakePrograms) EndEvents() { f.locked(func() { f.ended = true }) }
 
 func (f *fakePrograms) DelSource(vni uint32, a netip.Addr) error {
 	f.locked(func() { delete(f.sources, sourceKey{vni, a}) })
@@ -317,7 +371,7 @@ func (f *fakePrograms) differs(s *Switch) error {
 	var errs []error
 	for k, e := range want {
 		got, ok := f.entries[k]
-		if !ok || destOf(got) != e.Dest || got.Static != (e.State == fdb.Static) {
+		if !ok || destOf(got) != e.Dest || got.Sticky != (e.State == fdb.Sticky) || got.Static != (e.State == fdb.Static) {
 			errs = append(errs, fmt.Errorf("%v: the map has %+v %v, the table %+v", k, got, ok, e))
 		}
 	}

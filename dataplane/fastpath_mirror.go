@@ -47,13 +47,16 @@ type mirror struct {
 	batch  []xdp.Entry
 	keys   []fdbKey
 	offset int64 // of the programs' clock over the table's, in seconds
-	full   bool  // an entry found no room, which was logged
+	full   bool  // the maps do not hold all that the table does, or the table does not learn all that it should
 
 	ageTimer *time.Timer
 	agesRead time.Time
 	shortest time.Duration // ageing time of all VNIs; 0: none ages
 
 	last [numSums]uint64 // of the programs' totals
+
+	hearing *hearing
+	serial  uint32 // the last that was given
 
 	// held: programs of a former process carry still, with its maps.
 	held   bool
@@ -69,6 +72,7 @@ type mirroredPort struct {
 	on     bool
 	reason string // why it is not on
 	last   xdp.Counters
+	serial uint32 // names it in events; another one each time that it comes
 }
 
 // mirroredPeer is a peer that was looked at.
@@ -79,6 +83,7 @@ type mirroredPeer struct {
 	on     bool
 	reason string
 	last   xdp.Counters
+	serial uint32 // names it in events
 }
 
 // mirroredDomain is a VNI that the maps hold.
@@ -117,6 +122,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 		snap:      &snapshot{},
 		ageTimer:  time.NewTimer(agesMost),
 		former:    e.Former(),
+		hearing:   newHearing(s, e),
 	}
 	m.held = m.former != nil
 	return m, nil
@@ -124,6 +130,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 
 // round brings the maps up to the state.
 func (m *mirror) round() {
+	m.hearing.hear()
 	snap := m.s.current.Load()
 	version, peers := m.s.peers.since(m.peerVersion)
 	changed := m.s.fast.dirty.take()
@@ -141,6 +148,10 @@ func (m *mirror) round() {
 	m.snap, m.peerVersion = snap, version
 
 	m.underlaysFollow()
+	if !m.full && m.s.fast.heard.incomplete.Load() {
+		m.log.Warn("fast path: the forwarding table has no room for a source, frames of new sources pass user space")
+		m.beIncomplete()
+	}
 }
 
 // owner tells incarnations of a port index apart.
@@ -206,7 +217,14 @@ func (m *mirror) placePort(mp *mirroredPort) {
 	if mp.on && samePort(&mp.put, &want) {
 		return
 	}
+	if !mp.on {
+		m.serial++
+		mp.serial = m.serial
+		m.hearing.admit(mp.serial, speaker{port: mp.p})
+	}
+	want.Serial = mp.serial
 	if err := m.e.PutPort(want); err != nil {
+		m.hearing.dismiss(mp.serial)
 		m.withdrawPort(mp)
 		mp.reason = err.Error()
 		return
@@ -238,6 +256,7 @@ func (m *mirror) attachPort(mp *mirroredPort, ifindex int, hook xdp.Hook) error 
 func (m *mirror) withdrawPort(mp *mirroredPort) {
 	if mp.on {
 		err := m.e.DelPort(mp.p.index)
+		m.hearing.dismiss(mp.serial)
 		m.collectPort(mp)
 		if err = errors.Join(err, m.e.ForgetPort(mp.p.index)); err != nil {
 			m.log.Warn("fast path: taking a port out", "port", mp.p.config.Name, "error", err)
@@ -277,6 +296,7 @@ func (m *mirror) peersLeave(version uint64, peers []*peer) {
 				}
 			}
 		}
+		m.hearing.dismiss(mp.serial)
 	}
 }
 
@@ -304,8 +324,10 @@ func (m *mirror) peersCome(peers []*peer) {
 		}
 		mp := m.peers[p.index]
 		if mp == nil {
-			mp = &mirroredPeer{p: p}
+			m.serial++
+			mp = &mirroredPeer{p: p, serial: m.serial}
 			m.peers[p.index] = mp
+			m.hearing.admit(mp.serial, speaker{peer: p})
 		} else if mp.p != p {
 			continue // a newer one than those of this round: it comes with the next
 		}
@@ -406,6 +428,7 @@ func (m *mirror) placeDomain(md *mirroredDomain) {
 	if !md.on {
 		md.last = xdp.Counters{}
 	}
+	want.NewSources = !m.full
 	if err := m.e.PutDomain(want); err != nil {
 		m.withdrawDomain(md)
 		md.reason, md.note = err.Error(), ""
@@ -425,7 +448,7 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 		}
 	}
 	for a, p := range md.d.members {
-		m.putSource(md, a, p.index)
+		m.putSource(md, a, p)
 	}
 }
 
@@ -445,7 +468,7 @@ func (m *mirror) sourcesCome() {
 		if md == nil || p == nil || m.peers[p.index] == nil || m.peers[p.index].p != p || md.d.members[k.addr] != nil || !md.d.admits(k.addr) {
 			continue
 		}
-		m.putSource(md, k.addr, p.index)
+		m.putSource(md, k.addr, p)
 	}
 	clear(m.derive)
 }
@@ -466,17 +489,21 @@ func (m *mirror) noteSource(e fdb.Entry) {
 	}
 }
 
-func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, index uint32) {
-	if old, ok := md.sources[a]; ok && old == index {
+func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
+	if old, ok := md.sources[a]; ok && old == p.index {
 		return
 	}
-	if err := m.e.PutSource(md.d.vni, a, index); err != nil {
+	serial := uint32(0)
+	if mp := m.peers[p.index]; mp != nil && mp.p == p {
+		serial = mp.serial
+	}
+	if err := m.e.PutSource(md.d.vni, a, p.index, serial); err != nil {
 		// Its datagrams go to user space, as those of a stranger would.
 		m.log.Debug("fast path: admitting a source", "vni", md.d.vni, "source", a, "error", err)
 		m.dropSource(md, md.d.vni, a)
 		return
 	}
-	md.sources[a] = index
+	md.sources[a] = p.index
 }
 
 func (m *mirror) dropSource(md *mirroredDomain, vni uint32, a netip.Addr) {

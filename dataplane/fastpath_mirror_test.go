@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
 
@@ -112,15 +113,43 @@ func TestMirrorUnderChurn(t *testing.T) {
 				s.learnPeer(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(150 + r.IntN(30))}), DefaultPort))
 			}
 		})
+		// The programs tell of sources, and are heard when the port or the peer may have gone and its index have another.
+		loop(12, func(r *rand.Rand) {
+			vni := vnis[r.IntN(len(vnis))]
+			var said []xdp.LearnEvent
+			f.locked(func() {
+				for _, p := range f.ports {
+					said = append(said, toldBy(p.Serial, vni, madeFor(false, p.Ifindex, r.IntN(500))))
+				}
+				for k, serial := range f.serials {
+					if _, ok := f.sources[k]; ok && k.vni == vni {
+						said = append(said, toldBy(serial, vni, madeFor(true, int(k.addr.As4()[3]), r.IntN(500))))
+					}
+				}
+			})
+			time.Sleep(time.Duration(r.IntN(5)) * time.Millisecond)
+			f.tell(said...)
+		})
 		time.Sleep(700 * time.Millisecond)
 		close(stop)
 		wg.Wait()
 		f.equal(t, s.Switch, fmt.Sprintf("storm %d", storm))
 	}
+	info := s.Status().FastPath
+	if info.Heard < 100 || info.Outdated < 10 {
+		t.Errorf("learned from %d events, and not from %d: nothing was tried", info.Heard, info.Outdated)
+	}
 	s.do(func() error { return s.SetFastPath(FastPathOff) })
 	if !f.closed || len(f.attached) != 0 || len(f.ports) != 0 {
 		t.Errorf("off: closed %v, attached %v, ports %v", f.closed, f.attached, f.ports)
 	}
+}
+
+// toldBy is what the programs tell of a MAC.
+func toldBy(serial, vni uint32, mac fdb.MAC) xdp.LearnEvent {
+	e := xdp.LearnEvent{VNI: vni, Serial: serial}
+	mac.PutBytes(e.MAC[:])
+	return e
 }
 
 // TestMirrorReusedIndex: an index whose owner changed since the last round never leads to the wrong port, in whatever order the news arrive.

@@ -6,7 +6,7 @@ import (
 	"vtepd/dataplane/xdp"
 )
 
-// programs is what the fast path needs of the eBPF programs and their maps; *xdp.FastPath is that. One goroutine calls it.
+// programs is what the fast path needs of the eBPF programs and their maps; *xdp.FastPath is that. One goroutine calls it, but for events.
 type programs interface {
 	Close() error
 	Abandon() error
@@ -28,11 +28,17 @@ type programs interface {
 	PutPeer(xdp.Peer) error
 	DelPeer(index uint32) error
 	ForgetPeer(index uint32) error
-	PutSource(vni uint32, a netip.Addr, peer uint32) error
+	PutSource(vni uint32, a netip.Addr, peer, serial uint32) error
 	DelSource(vni uint32, a netip.Addr) error
 	PutEntries([]xdp.Entry) error
 	DelEntry(vni uint32, mac [6]byte) error
 	WalkEntries(func(xdp.Entry) bool) error
+
+	// Any goroutine may call these, see xdp.FastPath.
+	EventsWaiting() bool
+	ReadEvents([]xdp.LearnEvent) int
+	WaitEvents() bool
+	EndEvents()
 
 	Now() uint32
 	PortCounters(index uint32) xdp.Counters

@@ -15,6 +15,9 @@ type FastPathInfo struct {
 	Encap, Decap, Local uint64
 	// Punted counts the frames left to user space since the fast path is active, by reason; the words are those of docs/fast-path.md.
 	Punted map[string]uint64
+	// Heard counts the frames of new sources that were carried, and learned from what the programs told of them. Outdated are those that were told of
+	// too late: their port, peer or VNI had gone or changed.
+	Heard, Outdated uint64
 }
 
 // FastPathAttachment is an interface that a program is attached to.
@@ -53,6 +56,7 @@ func (f *fastPath) report() FastPathInfo {
 			m.report(&info)
 		}
 	})
+	info.Heard, info.Outdated = f.heard.learned.Load(), f.heard.outdated.Load()
 	info.Encap, info.Decap, info.Local = f.sums[sumEncap].Load(), f.sums[sumDecap].Load(), f.sums[sumLocal].Load()
 	return info
 }

@@ -55,8 +55,8 @@ func (s *Switch) FDBPut(e FDBEntry, mode fdb.PutMode) error {
 		}
 		return err
 	}
-	if had {
-		defer s.fast.catchUp()
+	if had || e.State == fdb.Static {
+		defer s.fast.catchUp() // the fast path must not take its MAC for a new one elsewhere
 	}
 	// The new entry comes first: a peer that both have may send without a break.
 	if p != nil {

@@ -410,6 +410,7 @@ func (w *worker) learn(f *frame, place fdb.Dest) Reason {
 	if c.learnMAC == mac && c.learnVNI == vni && c.learnPlace == place {
 		return ReasonNone
 	}
+	w.hear() // the fast path was told of its frames before this one came
 	switch w.s.fdb.Learn(vni, mac, place, w.now) {
 	case fdb.Elsewhere:
 		if !w.staticAtSource(f, mac) {
@@ -465,6 +466,10 @@ func (w *worker) forward(f *frame) Reason {
 	vni := f.domain.vni
 	c := &w.seen
 	if c.lookMAC != fdb.MAC(dst) || c.lookVNI != vni {
+		c.lookMAC, c.lookVNI = fdb.MAC(dst), vni
+		c.lookPlace, c.lookFound = w.s.fdb.Lookup(vni, fdb.MAC(dst), w.now)
+	}
+	if !c.lookFound && w.hear() {
 		c.lookMAC, c.lookVNI = fdb.MAC(dst), vni
 		c.lookPlace, c.lookFound = w.s.fdb.Lookup(vni, fdb.MAC(dst), w.now)
 	}

@@ -282,10 +282,12 @@ func (s *Switch) publish(next snapshot) {
 	s.fast.poke()
 }
 
-// settle returns when no worker is inside a batch that began before the last publication, and the fast path follows it: then nothing that only older
+// settle returns when no worker is inside a batch that began before the last publication, nobody learns by an older state from what the programs told, and
+// the fast path follows it: then nothing that only older
 // snapshots name can be reached any more. A worker is inside a batch for microseconds.
 func (s *Switch) settle() {
 	s.fast.catchUp()
+	s.fast.heardNothingOlder()
 	g := s.current.Load().generation
 	for _, w := range s.workers {
 		for {

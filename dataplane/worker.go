@@ -59,8 +59,9 @@ type worker struct {
 	header []byte
 	failed func(tag uint32, err error) // notSent, kept as a value so that passing it does not allocate
 
-	snap *snapshot // of the present batch
-	now  fdb.Tick  // of the present batch
+	snap    *snapshot // of the present batch
+	now     fdb.Tick  // of the present batch
+	hearing *hearing  // of the present batch; nil without a fast path
 
 	ready  []source
 	queued [maxSources]bool // indices in ready
@@ -96,7 +97,8 @@ type worker struct {
 
 	_      [64]byte
 	inside atomic.Uint64 // generation of the snapshot in use, or outside, or entering; read by control
-	_      [56]byte
+	batch  atomic.Uint64 // counts batches; read by control
+	_      [48]byte
 }
 
 // source is something a worker reads.
@@ -246,6 +248,7 @@ func (w *worker) serve(src source) (more bool) {
 	w.inside.Store(entering)
 	w.snap = w.s.current.Load()
 	w.inside.Store(w.snap.generation)
+	w.hearing = w.s.fast.hearing.Load()
 	w.now = w.s.now()
 	w.work = 0
 	if src.index >= firstSocket {
@@ -262,6 +265,8 @@ func (w *worker) serve(src source) (more bool) {
 	w.flush()
 	w.load = max(w.work, w.load-(w.load+7)/8)
 	w.seen = recent{}
+	w.hearing = nil
+	w.batch.Add(1)
 	w.inside.Store(outside)
 	return more
 }

@@ -369,8 +369,12 @@ type FastPath struct {
 	Decap uint64 `json:"decap"`
 	Local uint64 `json:"local"`
 	// Punted counts the frames left to user space, by reason.
-	Punted      map[string]uint64 `json:"punted,omitempty"`
-	Attachments []Attachment      `json:"attachments"`
+	Punted map[string]uint64 `json:"punted,omitempty"`
+	// Heard counts the frames of new sources that were carried and learned from, Outdated those that were not learned from: their port, peer or VNI had gone
+	// or changed meanwhile.
+	Heard       uint64       `json:"heard"`
+	Outdated    uint64       `json:"outdated"`
+	Attachments []Attachment `json:"attachments"`
 }
 
 // Attachment is an interface that a program of the fast path is attached to.

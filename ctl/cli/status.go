@@ -89,6 +89,9 @@ func fastPathRows(t *table, f *api.FastPath, details bool) {
 		}
 		t.row("", "left to user space: "+strings.Join(words, ", "))
 	}
+	if details {
+		t.row("", fmt.Sprintf("of new sources: %d learned from, %d when it was too late to", f.Heard, f.Outdated))
+	}
 	var ports, rest []string
 	for _, a := range f.Attachments {
 		switch {

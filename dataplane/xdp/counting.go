@@ -74,6 +74,8 @@ const (
 	ecnDrop
 	refused
 	givenBack
+	learnRate
+	learnQueue
 	numVerdicts
 )
 
@@ -101,6 +103,8 @@ var puntWords = [numVerdicts]string{
 	ecnDrop:            "ecn",
 	refused:            "refused",
 	givenBack:          "given_back",
+	learnRate:          "learn_rate",
+	learnQueue:         "learn_queue",
 }
 
 // Totals are frames; a superframe that was carried counts as its segments.

@@ -26,8 +26,8 @@
 //
 // # One writer
 //
-// User space alone writes the maps. The programs refresh [Entry.Seen], add to counters, and report sources they do
-// not know through [FastPath.Events].
+// User space alone writes the maps. The programs refresh [Entry.Seen], add to counters, and tell of new sources
+// ([LearnEvent]).
 //
 // # Life
 //

@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bits of programsFdbValue, PLACE_PEER and ENTRY_STATIC in maps.h.
+// Bits of programsFdbValue, PLACE_PEER and ENTRY_* in maps.h.
 const (
 	placePeer   = 1 << 31
 	entryStatic = 1
+	entrySticky = 2
 )
 
 // batchEntries is how many entries one system call moves: 96 KiB of keys and values.
@@ -23,13 +24,16 @@ func (e *Entry) wire() (programsFdbKey, programsFdbValue) {
 		v.Place |= placePeer
 	}
 	if e.Static {
-		v.Flags = entryStatic
+		v.Flags |= entryStatic
+	}
+	if e.Sticky {
+		v.Flags |= entrySticky
 	}
 	return programsFdbKey{Vni: e.VNI, Mac: e.MAC}, v
 }
 
 func entryFrom(k *programsFdbKey, v *programsFdbValue) Entry {
-	return Entry{VNI: k.Vni, MAC: k.Mac, ToPeer: v.Place&placePeer != 0, Index: v.Place &^ placePeer, Static: v.Flags&entryStatic != 0, Seen: v.Seen}
+	return Entry{VNI: k.Vni, MAC: k.Mac, ToPeer: v.Place&placePeer != 0, Index: v.Place &^ placePeer, Static: v.Flags&entryStatic != 0, Sticky: v.Flags&entrySticky != 0, Seen: v.Seen}
 }
 
 // PutEntry makes or changes a forwarding entry. An entry that is there for the same place keeps the newer Seen.

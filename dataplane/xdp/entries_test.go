@@ -98,7 +98,7 @@ func TestBounds(t *testing.T) {
 		"peer index":   b.PutPeer(Peer{Index: 16, Addr: peerAddr(), Ifindex: 1, NextHop: remote4}),
 		"peer address": b.PutPeer(Peer{Index: 3, Ifindex: 1, NextHop: remote4}),
 		"peer hop":     b.PutPeer(Peer{Index: 3, Addr: peerAddr(), Ifindex: 1}),
-		"forget peer":  b.ForgetPeer(16), "source": b.PutSource(testVNI, remote4, 16),
+		"forget peer":  b.ForgetPeer(16), "source": b.PutSource(testVNI, remote4, 16, 0),
 	} {
 		if !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)

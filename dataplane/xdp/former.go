@@ -73,7 +73,7 @@ func readState(maps map[string]*ebpf.Map) (*State, error) {
 		return nil, fmt.Errorf("peers: %w", err)
 	}
 	err := walkEntries(maps["fdb"], func(e Entry) bool {
-		was := FormerEntry{VNI: e.VNI, MAC: e.MAC, Static: e.Static, Seen: e.Seen}
+		was := FormerEntry{VNI: e.VNI, MAC: e.MAC, Static: e.Static || e.Sticky, Seen: e.Seen}
 		if e.ToPeer {
 			was.Peer = peers[e.Index]
 		} else {

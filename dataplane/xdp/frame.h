@@ -224,24 +224,38 @@ inline_always void refresh(struct fdb_value *e)
 	}
 }
 
-/* Tells user space of a source that is new or has moved. The frame itself goes up as well; but the socket's queue may be full. */
-inline_always void report_source(__u32 vni, const __u8 *mac, __u32 place)
+/* Whether a source may be taken for new that has no entry here: e is the one it has elsewhere, if any. What sends to itself is user space's, which learns
+ * before it looks for the destination.
+ */
+inline_always bool newcomer(__u32 flags, __u32 serial, const struct fdb_value *e, const struct front *f)
+{
+	return flags & DOMAIN_NEW_SOURCES && serial && !(e && e->flags & (ENTRY_STATIC | ENTRY_STICKY)) && !same_mac(f->src, f->dst);
+}
+
+/* Tells user space of a new source whose frame may be carried: what is carried has been told of, and what cannot be told of goes up, to be learned
+ * from itself. ask only says what would happen now. Returns v, or why not.
+ */
+inline_always __u32 announce(__u32 v, __u32 vni, const __u8 *mac, __u32 serial, bool ask)
 {
 	__u32 zero = 0, second = now();
 	struct budget *b = bpf_map_lookup_elem(&budgets, &zero);
-	struct learn_event e = {.vni = vni, .place = place};
+	struct learn_event e = {.vni = vni, .serial = serial};
 
 	if (!b)
-		return;
+		return LEARN_RATE;
 	if (b->second != second) {
 		b->second = second;
 		b->used = 0;
 	}
 	if (b->used >= settings.learn_budget)
-		return;
-	b->used++;
+		return LEARN_RATE;
+	if (ask)
+		return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_LEN - 2 * EVENT_LEN ? LEARN_QUEUE : v;
 	copy_mac(e.mac, mac);
-	bpf_ringbuf_output(&events, &e, sizeof(e), 0);
+	if (bpf_ringbuf_output(&events, &e, sizeof(e), 0))
+		return LEARN_QUEUE;
+	b->used++;
+	return v;
 }
 
 inline_always void tally(__u32 verdict, __u32 packets)

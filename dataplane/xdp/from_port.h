@@ -13,7 +13,7 @@ struct job {
 	struct inside in;
 	struct port *port;
 	struct domain *domain;
-	struct fdb_value *source;
+	struct fdb_value *source; /* none: it is new */
 	struct peer *peer; /* or to */
 	struct port *to;
 	__u32 vni;
@@ -82,8 +82,9 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j)
 
 	j->source = find(vni, j->front.src);
 	if (!j->source || j->source->place != j->port->index) {
-		report_source(vni, j->front.src, j->port->index);
-		return UNKNOWN_SOURCE;
+		if (!newcomer(flags, j->port->serial, j->source, &j->front))
+			return UNKNOWN_SOURCE;
+		j->source = 0;
 	}
 	dst = find(vni, j->front.dst);
 	if (!dst)
@@ -115,6 +116,14 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j)
 	if (j->in.largest > j->to->max_frame)
 		return TOO_LARGE;
 	return TO_PORT;
+}
+
+/* The same for a frame that is going to be carried: user space hears of a new source before anybody else can. */
+inline_always __u32 judge_and_tell(struct __sk_buff *skb, struct job *j, bool ask)
+{
+	__u32 v = judge(skb, j);
+
+	return v <= TO_PORT && !j->source ? announce(v, j->vni, j->front.src, j->port->serial, ask) : v;
 }
 
 /* The outer headers as they go in front of the inner Ethernet header's old place, which adjust_room leaves at the front: all that is written, in one.
@@ -343,7 +352,8 @@ inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdic
 		tally(RACE, j->in.packets);
 		return answer;
 	}
-	refresh(j->source);
+	if (j->source)
+		refresh(j->source);
 	tally(verdict, j->in.packets);
 	count(&port_counters, j->port->index, j->in.packets, arrived, 0, 0);
 	if (verdict == TO_PEER) {
@@ -360,7 +370,7 @@ inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdic
 inline_always int from_tap(struct __sk_buff *skb)
 {
 	struct job j = {};
-	__u32 v = judge(skb, &j);
+	__u32 v = judge_and_tell(skb, &j, false);
 	int answer;
 
 	if (v <= TO_PORT) {
@@ -397,6 +407,8 @@ inline_always int from_device(struct __sk_buff *skb)
 	v = judge(skb, &j);
 	if (!asked && !settings.alone && !(j.port && j.port->filtered))
 		return TCX_DROP;
+	if (v <= TO_PORT && !j.source)
+		v = announce(v, j.vni, j.front.src, j.port->serial, false);
 	if (v <= TO_PORT) {
 		answer = carry(skb, &j, v, true);
 		if (answer >= 0)
@@ -421,7 +433,7 @@ inline_always int keep(struct __sk_buff *skb)
 	if (skb->pkt_type == PACKET_OUTGOING)
 		return 0;
 	if (skb->mark != settings.mark)
-		v = judge(skb, &j);
+		v = judge_and_tell(skb, &j, true);
 	if (say) {
 		say->ifindex = skb->ifindex;
 		say->len = skb->len;

@@ -60,6 +60,7 @@ struct letter {
 	struct port *to;
 	struct address source;
 	__u32 peer;
+	__u32 serial;
 	__u32 vni;
 	__u32 off; /* of the inner frame, bytes from the outer one */
 	__u32 len; /* of the inner frame */
@@ -67,6 +68,7 @@ struct letter {
 	int ecn; /* that the inner header has to get, or -1 */
 	__u8 outer_tos;
 	bool no_checksum6;
+	bool new_source;
 };
 
 /* What is not for a VTEP of ours: it goes its way and is not counted. */
@@ -140,7 +142,7 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 	__u32 vxlan[2], flags, v, place, ecn;
 	struct fdb_value *src, *dst;
 	struct source_key key;
-	__u32 *peer;
+	struct source *from;
 
 	v = open_outer(ctx, xdp, ipv6, total, l, vxlan);
 	if (v != FROM_PEER)
@@ -161,10 +163,11 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 
 	key.vni = l->vni;
 	key.address = l->source;
-	peer = bpf_map_lookup_elem(&sources, &key);
-	if (!peer)
+	from = bpf_map_lookup_elem(&sources, &key);
+	if (!from)
 		return UNKNOWN_PEER;
-	l->peer = *peer;
+	l->peer = from->peer;
+	l->serial = from->serial;
 	place = l->peer | PLACE_PEER;
 
 	if (!load_front(ctx, xdp, l->off, l->len, &l->front))
@@ -191,12 +194,12 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 
 	src = find(l->vni, l->front.src);
 	if (flags & DOMAIN_LEARNING) {
-		if (!src || src->place != place) {
-			if (!xdp) /* which is asked first, and passes the datagram on to tcx */
-				report_source(l->vni, l->front.src, place);
+		if (src && src->place == place)
+			refresh(src);
+		else if (xdp || !newcomer(flags, l->serial, src, &l->front)) /* XDP leaves new ones to tcx, which comes next */
 			return UNKNOWN_SOURCE;
-		}
-		refresh(src);
+		else
+			l->new_source = true;
 	} else if (src && src->flags & ENTRY_STATIC && src->place != place) {
 		return UNKNOWN_SOURCE;
 	}
@@ -276,6 +279,14 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		if (!settings.switch_family)
 			return TCX_NEXT;
 		flags |= ipv6 ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
+	}
+	/* User space hears of a new source before anybody else can. */
+	if (l.new_source) {
+		v = announce(v, l.vni, l.front.src, l.serial, false);
+		if (v != FROM_PEER) {
+			tally(v, 1);
+			return TCX_NEXT;
+		}
 	}
 	if (bpf_skb_adjust_room(skb, ipv6 ? -(IP6_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN) : -(IP4_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN), BPF_ADJ_ROOM_MAC, flags)) {
 		tally(REFUSED, 1);

@@ -87,6 +87,7 @@ enum { PACKET_HOST = 0, PACKET_OTHERHOST = 3, PACKET_OUTGOING = 4 };
 enum { TCX_NEXT = -1, TCX_PASS = 0, TCX_DROP = 2 };
 enum { XDP_PASS = 2 };
 enum { BPF_F_INGRESS = 1, BPF_F_RECOMPUTE_CSUM = 1 };
+enum { BPF_RB_AVAIL_DATA = 0 };
 
 #define BPF_ADJ_ROOM_MAC 1
 #define BPF_F_ADJ_ROOM_FIXED_GSO (1ULL << 0)
@@ -112,6 +113,7 @@ static long (*bpf_xdp_adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
 static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, int delta, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_xdp_adjust_meta)(struct xdp_md *ctx, int delta) = (void *)54;
 static long (*bpf_ringbuf_output)(void *map, void *data, __u64 size, __u64 flags) = (void *)130;
+static __u64 (*bpf_ringbuf_query)(void *map, __u64 flags) = (void *)134;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int len, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
 static __u64 (*bpf_xdp_get_buff_len)(struct xdp_md *ctx) = (void *)188;

@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
- * space writes everything but fdb_value.seen, peer.since and peer.last, the counters, the budget and judged.
+ * space writes everything but fdb_value.seen, peer.since and peer.last, the counters, the budget, judged and events.
  */
 #ifndef VTEPD_MAPS_H
 #define VTEPD_MAPS_H
@@ -51,6 +51,7 @@ struct fdb_key {
 enum {
 	PLACE_PEER = 1u << 31, /* of fdb_value.place: a peer's index and not a port's */
 	ENTRY_STATIC = 1, /* of fdb_value.flags */
+	ENTRY_STICKY = 2,
 };
 
 struct fdb_value {
@@ -73,6 +74,7 @@ struct port {
 	__u8 peer_mac[6]; /* of the other end of a veth */
 	__u8 filtered; /* its packet sockets have the filter slow_only, or had it when their process died */
 	__u8 zero;
+	__u32 serial; /* tells the ports and peers apart that had the index; never used again */
 };
 
 struct vid_key {
@@ -92,6 +94,7 @@ enum {
 	DOMAIN_ECN_LINUX = 1 << 8,
 	DOMAIN_SYN_TO_USER = 1 << 9,
 	DOMAIN_SPOOF_GUARD = 1 << 10,
+	DOMAIN_NEW_SOURCES = 1 << 11,
 };
 
 struct domain {
@@ -119,6 +122,11 @@ struct peer {
 struct source_key {
 	__u32 vni;
 	struct address address;
+};
+
+struct source {
+	__u32 peer;
+	__u32 serial; /* as that of a port */
 };
 
 struct counters {
@@ -156,6 +164,8 @@ enum verdict {
 	ECN_DROP,
 	REFUSED, /* the kernel did not take the change to the frame */
 	GIVEN_BACK, /* the socket filter left it to a program that could not take it after all */
+	LEARN_RATE, /* its source is new, and enough such were told of in this second */
+	LEARN_QUEUE, /* its source is new, and nobody has read of the last ones yet */
 	NUM_VERDICTS,
 };
 
@@ -163,12 +173,16 @@ struct totals {
 	__u64 count[NUM_VERDICTS]; /* packets */
 };
 
+/* A frame was carried whose source the maps do not know, or know elsewhere. */
 struct learn_event {
 	__u32 vni;
-	__u32 place;
+	__u32 serial; /* of the port or the source that it came from */
 	__u8 mac[6];
 	__u16 zero;
 };
+
+/* Bytes of the ring buffer, and of an event in it with its header. */
+enum { EVENTS_LEN = 256 * 1024, EVENT_LEN = 24 };
 
 struct budget {
 	__u32 second;
@@ -229,7 +243,7 @@ HASH(vid_to_vni, struct vid_key, __u32, 1);
 HASH(vni_to_vid, struct vid_key, __u32, 1);
 HASH(domains, __u32, struct domain, 1); /* by VNI */
 HASH(peers, __u32, struct peer, 1); /* by index */
-HASH(sources, struct source_key, __u32, 1);
+HASH(sources, struct source_key, struct source, 1);
 PERCPU(port_counters, struct counters, 1);
 PERCPU(peer_counters, struct counters, 1);
 PERCPU(vni_counters, struct counters, 1);
@@ -246,7 +260,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 256 * 1024);
+	__uint(max_entries, EVENTS_LEN);
 } events SEC(".maps");
 
 #endif

@@ -23,6 +23,7 @@ const (
 	domainECNLinux
 	domainSYNToUser
 	domainSpoofGuard
+	domainNewSources
 )
 
 // PutPort makes or changes a port.
@@ -41,6 +42,7 @@ func (f *FastPath) PutPort(p Port) error {
 	v := programsPort{
 		Index: p.Index, Ifindex: uint32(p.Ifindex), Kind: uint32(p.Kind), MaxFrame: uint32(p.MaxFrame),
 		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser), Filtered: flag8(p.Filtered),
+		Serial: p.Serial,
 	}
 	// What the port no longer carries goes before what it carries anew: in between its frames go to user space.
 	f.ports[p.Index] = p
@@ -141,7 +143,7 @@ func (f *FastPath) PutDomain(d Domain) error {
 		{d.ToUser, domainToUser}, {d.Learning, domainLearning}, {d.Strict, domainStrict},
 		{d.ZeroChecksumTx, domainZero4Tx}, {d.ZeroChecksum6Tx, domainZero6Tx}, {d.ZeroChecksum6Rx, domainZero6Rx},
 		{d.InheritTTL, domainInheritTTL}, {d.InheritDSCP, domainInheritDSCP}, {d.ECNLinux, domainECNLinux},
-		{d.SYNToUser, domainSYNToUser}, {d.SpoofGuard, domainSpoofGuard},
+		{d.SYNToUser, domainSYNToUser}, {d.SpoofGuard, domainSpoofGuard}, {d.NewSources, domainNewSources},
 	} {
 		if b.on {
 			v.Flags |= b.bit
@@ -217,13 +219,13 @@ func (f *FastPath) ForgetPeer(index uint32) error {
 	return mapError(what, errors.Join(forget(f.objects.Peers, index), zero(f.objects.PeerCounters, index)))
 }
 
-// PutSource admits an underlay source into a VNI, as a peer.
-func (f *FastPath) PutSource(vni uint32, a netip.Addr, peer uint32) error {
+// PutSource admits an underlay source into a VNI, as a peer. The serial names it in events, as that of a [Port].
+func (f *FastPath) PutSource(vni uint32, a netip.Addr, peer, serial uint32) error {
 	what := fmt.Sprintf("source %s vni %d", a, vni)
 	if !a.IsValid() || int(peer) >= f.options.MaxPeers {
 		return fmt.Errorf("%s: peer %d: %w", what, peer, ErrInvalid)
 	}
-	return mapError(what, f.objects.Sources.Put(sourceKey(vni, a), peer))
+	return mapError(what, f.objects.Sources.Put(sourceKey(vni, a), programsSource{Peer: peer, Serial: serial}))
 }
 
 // DelSource admits an underlay source no longer. One that is not there is no error.

@@ -91,6 +91,7 @@ type programsPort struct {
 	PeerMac   [6]uint8
 	Filtered  uint8
 	Zero      uint8
+	Serial    uint32
 }
 
 type programsSettings struct {
@@ -116,6 +117,12 @@ type programsSettings struct {
 	Instance      uint32
 }
 
+type programsSource struct {
+	_      structs.HostLayout
+	Peer   uint32
+	Serial uint32
+}
+
 type programsSourceKey struct {
 	_       structs.HostLayout
 	Vni     uint32
@@ -127,7 +134,7 @@ type programsSourceKey struct {
 
 type programsTotals struct {
 	_     structs.HostLayout
-	Count [26]uint64
+	Count [28]uint64
 }
 
 type programsUnderlay struct {

@@ -15,7 +15,7 @@ func TestRandomFrames(t *testing.T) {
 		rounds = 300
 	}
 	b := newBench(t, func(_ *Options, d *Domain) {
-		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL = true, true, true, true
+		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
 	})
 	r := rand.New(rand.NewPCG(7, 9))
 	carried := make(map[string]int)
@@ -53,6 +53,7 @@ func TestRandomFrames(t *testing.T) {
 
 // invariants runs every program on a frame, and says whether it went to a peer or port, and whether it was unwrapped.
 func invariants(t testing.TB, b *bench, data []byte) (wrapped, unwrapped bool) {
+	b.heard() // makes room for more
 	answer, _, out := b.run(b.objects.VtepdTap, data, nil)
 	wrapped = answer == redirect
 	if wrapped {
@@ -137,7 +138,7 @@ func damage(r *rand.Rand, f []byte) []byte {
 // FuzzPrograms is TestRandomFrames with frames that the fuzzer finds.
 func FuzzPrograms(f *testing.F) {
 	b := newBench(f, func(_ *Options, d *Domain) {
-		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL = true, true, true, true
+		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 54 || len(data) > 3000 {

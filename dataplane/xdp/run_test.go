@@ -71,13 +71,13 @@ func newBench(t testing.TB, change func(*Options, *Domain)) *bench {
 	}
 	check(f.PutDomain(d))
 	check(f.objects.Underlays.Put(uint32(loopback), programsUnderlay{Ifindex: loopback}))
-	check(f.PutPort(Port{Index: 0, Ifindex: loopback, Kind: TAP, MaxFrame: 1464, Untagged: testVNI}))
-	check(f.PutPort(Port{Index: 1, Ifindex: 1001, Kind: Netdev, MaxFrame: 1400, Untagged: testVNI}))
+	check(f.PutPort(Port{Index: 0, Ifindex: loopback, Kind: TAP, MaxFrame: 1464, Untagged: testVNI, Serial: 10}))
+	check(f.PutPort(Port{Index: 1, Ifindex: 1001, Kind: Netdev, MaxFrame: 1400, Untagged: testVNI, Serial: 11}))
 	check(f.PutPort(Port{Index: 2, Ifindex: 1002, Kind: Netdev, MaxFrame: 1400, Untagged: 5}))
 	check(f.PutPeer(Peer{Index: 0, Addr: netip.AddrPortFrom(remote4, testPort), Ifindex: loopback, NextHop: remote4, MaxFrame: maxInner}))
 	check(f.PutPeer(Peer{Index: 1, Addr: netip.AddrPortFrom(remote6, testPort), Ifindex: loopback, NextHop: remote6, MaxFrame: maxInner - 20}))
-	check(f.PutSource(testVNI, remote4, 0))
-	check(f.PutSource(testVNI, remote6, 1))
+	check(f.PutSource(testVNI, remote4, 0, 100))
+	check(f.PutSource(testVNI, remote6, 1, 101))
 	check(f.PutEntries([]Entry{
 		{VNI: testVNI, MAC: macA, Index: 0},
 		{VNI: testVNI, MAC: macB, ToPeer: true, Index: 0},

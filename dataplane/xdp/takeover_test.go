@@ -49,7 +49,7 @@ func (s *side) reopen(o Options, remote netip.Addr) *State {
 			return err
 		}
 		err = s.f.PutPeer(Peer{Index: 2, Addr: netip.AddrPortFrom(remote, testPort), Ifindex: s.host.Index(s.wire.Name), NextHop: remote, MaxFrame: 1464})
-		return errors.Join(err, s.f.PutSource(testVNI, remote, 2))
+		return errors.Join(err, s.f.PutSource(testVNI, remote, 2, 0))
 	})
 	return former
 }

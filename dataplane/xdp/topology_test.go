@@ -20,6 +20,9 @@ const (
 	// The index of the one peer of a side, and of its first port.
 	peerIndex = 5
 	portIndex = 3
+	// Serials of the peer, and of the first port.
+	peerSerial = 77
+	portSerial = 33
 )
 
 // side is one host with a fast path and nobody in user space: what the programs do not carry goes nowhere.
@@ -124,7 +127,7 @@ func (s *side) start(other *side, ipv6 bool, change func(*Options, *Domain)) {
 		if err != nil {
 			return err
 		}
-		if err := s.f.PutSource(testVNI, remote, peerIndex); err != nil {
+		if err := s.f.PutSource(testVNI, remote, peerIndex, peerSerial); err != nil {
 			return err
 		}
 		_, err = s.f.AttachUnderlay(s.host.Index(s.wire.Name))
@@ -162,6 +165,7 @@ func (s *side) veth(name string, mtu int) *station {
 
 func (st *station) put(at Hook) {
 	st.t.Helper()
+	st.port.Serial = portSerial + st.port.Index - portIndex
 	st.next++
 	st.do(func() error {
 		if err := st.f.PutPort(st.port); err != nil {

@@ -57,7 +57,7 @@ type Options struct {
 	SourcePortList, SourcePortList6 []uint16
 	// Bounds of the maps. MaxPorts, MaxPeers and MaxDomains also bound the indices: 0 to one less.
 	MaxEntries, MaxPorts, MaxPeers, MaxDomains, MaxSources int
-	// LearnEvents bounds the events a second and CPU.
+	// LearnEvents bounds the events a second and CPU. Frames of more new sources go to user space.
 	LearnEvents int
 	// Decap chooses where datagrams are unwrapped.
 	Decap DecapMode
@@ -96,6 +96,8 @@ type Port struct {
 	// Filtered says that the packet sockets of the device have SocketFilter: to be set after they got it, and taken back before they lose it. They
 	// also lose it when the process dies; the programs then go on by themselves.
 	Filtered bool
+	// Serial names the port in events: no other port or source may ever have had it. 0: frames of new sources go to user space.
+	Serial uint32
 }
 
 // VIDMap names a VNI by a VLAN ID on one port's wire.
@@ -114,12 +116,15 @@ type Domain struct {
 	ZeroChecksumTx, ZeroChecksum6Tx bool
 	ZeroChecksum6Rx                 bool // takes it from IPv6 peers
 	InheritTTL, InheritDSCP         bool
-	ECNLinux                        bool  // encap.ECNLinux; otherwise RFC 6040 normal mode
-	SYNToUser                       bool  // TCP SYN goes to user space, both ways
-	SpoofGuard                      bool  // what a port sends to a VXLAN port of ours goes to user space
-	TTL                             uint8 // of the outer header where nothing is inherited; 0: 64
-	TOS                             uint8 // outer DSCP<<2 where nothing is inherited
-	ToUser                          bool  // all its frames go to user space
+	ECNLinux                        bool // encap.ECNLinux; otherwise RFC 6040 normal mode
+	SYNToUser                       bool // TCP SYN goes to user space, both ways
+	SpoofGuard                      bool // what a port sends to a VXLAN port of ours goes to user space
+	// NewSources lets frames be carried whose source no entry names, or a dynamic one of another place, when their destination is known: events tell of
+	// them. It asks for all entries of the VNI that are static or sticky to be there.
+	NewSources bool
+	TTL        uint8 // of the outer header where nothing is inherited; 0: 64
+	TOS        uint8 // outer DSCP<<2 where nothing is inherited
+	ToUser     bool  // all its frames go to user space
 }
 
 // Peer is a remote VTEP and the way there.
@@ -138,6 +143,7 @@ type Entry struct {
 	ToPeer bool   // Index is a peer's; otherwise a port's
 	Index  uint32 //
 	Static bool   // never refreshed; holds against any other source of the MAC
+	Sticky bool   // does not move; frames of the MAC from elsewhere go to user space
 	Seen   uint32 // second of FastPath.Now
 }
 
@@ -146,12 +152,11 @@ type Counters struct {
 	RxPackets, RxBytes, TxPackets, TxBytes uint64
 }
 
-// LearnEvent tells of a source that the programs do not know at the place it sent from.
+// LearnEvent tells of a source that the programs do not know at the place it sent from, and whose frame they carried.
 type LearnEvent struct {
 	VNI    uint32
 	MAC    [6]byte
-	ToPeer bool
-	Index  uint32
+	Serial uint32 // of the port, or of the source at the time
 }
 
 // State is what a former process left behind.
@@ -179,6 +184,6 @@ type FormerEntry struct {
 	MAC     [6]byte
 	Ifindex int
 	Peer    netip.AddrPort
-	Static  bool
+	Static  bool // or sticky
 	Seen    uint32
 }
