@@ -161,11 +161,17 @@ func (ld *load) stop() {
 // probe is a datagram each probeInterval, and the longest time in which none arrived.
 type probe struct {
 	longest, last atomic.Int64 // nanoseconds; last since began
-	began         time.Time
-	over          atomic.Bool
-	done          chan error
-	procs         int // GOMAXPROCS before
+	// Datagrams: how many left, how many of them arrived, and how often one arrived once more.
+	sent, arrived, doubled atomic.Int64
+
+	began time.Time
+	over  atomic.Bool
+	done  chan error
+	procs int // GOMAXPROCS before
 }
+
+// probeMost bounds the datagrams that are told apart.
+const probeMost = 1 << 20
 
 func startProbe(from, to Site) (*probe, error) {
 	sink, err := socket(to.Host, netip.AddrPortFrom(to.Addr, 0), netip.AddrPort{})
@@ -209,6 +215,8 @@ func (p *probe) send(fd int) error {
 		binary.BigEndian.PutUint64(payload, n)
 		if err := rawWrite(fd, payload); err != nil && !retryable(err) && !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.ENETUNREACH) {
 			return fmt.Errorf("probe: %w", err)
+		} else if err == nil {
+			p.sent.Add(1)
 		}
 		rawSleep(&interval)
 	}
@@ -216,6 +224,7 @@ func (p *probe) send(fd int) error {
 }
 
 func (p *probe) receive(fd int) error {
+	seen := make([]bool, probeMost)
 	for buf := make([]byte, 2048); !p.over.Load(); {
 		if err := rawRead(fd, buf); err != nil {
 			continue // looks whether it is over
@@ -223,6 +232,14 @@ func (p *probe) receive(fd int) error {
 		now := int64(time.Since(p.began))
 		if gap := now - p.last.Swap(now); gap > p.longest.Load() {
 			p.longest.Store(gap)
+		}
+		if n := binary.BigEndian.Uint64(buf); n < probeMost {
+			if seen[n] {
+				p.doubled.Add(1)
+			} else {
+				p.arrived.Add(1)
+			}
+			seen[n] = true
 		}
 	}
 	return nil

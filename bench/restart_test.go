@@ -99,3 +99,52 @@ func TestKnownTrafficOutlivesVtepd(t *testing.T) {
 		}
 	}
 }
+
+// TestRestartNeitherLosesNorDoubles kills and starts vtepd under known traffic: every datagram arrives, and once. What the former's programs carry, the
+// sockets of the next process must not take as well, and nothing may stand in the programs' way before they are exchanged.
+func TestRestartNeitherLosesNorDoubles(t *testing.T) {
+	lab.NeedRoot(t)
+	p := buildVtepd(t)
+	l := lab.New(t)
+	a, b, _ := underlay(l, Veth)
+	ends, daemons, err := p.vethOverlay(l, fastOn, "", a, b)
+	if err != nil {
+		t.Skipf("no fast path here: %v", err)
+	}
+	if err := WaitReady(ends[0], ends[1]); err != nil {
+		t.Fatal(err)
+	}
+	probe, err := startProbe(ends[0], ends[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(settleTime)
+	early := probe.sent.Load() - probe.arrived.Load() // until both ends had learned
+	for range 3 {
+		for i, h := range []*lab.Host{a, b} {
+			if err := daemons[i].Signal(syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			<-daemons[i].Done()
+			time.Sleep(settleTime / 5)
+			if err := daemons[i].Start(h); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(settleTime / 5)
+		}
+	}
+	if err := probe.stop(); err != nil {
+		t.Error(err)
+	}
+	sent, arrived, doubled := probe.sent.Load(), probe.arrived.Load(), probe.doubled.Load()
+	t.Logf("%d datagrams sent, %d lost, %d arrived twice", sent, sent-arrived, doubled)
+	if doubled != 0 {
+		t.Errorf("%d of %d datagrams arrived twice", doubled, sent)
+	}
+	if lost := sent - arrived - max(early, 0); lost > 5 { // some are under way at the end
+		t.Errorf("%d of %d datagrams lost over 6 restarts", lost, sent)
+	}
+	for _, d := range daemons {
+		d.Stop()
+	}
+}

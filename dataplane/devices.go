@@ -189,6 +189,7 @@ func (s *Switch) netdevOptions(c *PortConfig) netdev.Options {
 		MTU:     s.wantedMTU(c),
 		Carry:   s.autoMTU(c),
 		MAC:     c.MAC,
+		Former:  s.fast.formerFilter,
 		Refuse:  s.config.refuseNetdev,
 	}
 }

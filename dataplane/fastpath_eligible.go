@@ -119,6 +119,7 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 type filteredDevice interface {
 	SetFilter(progFD int) error
 	SetSink(on bool) error
+	Shut() bool
 }
 
 // filterPort gives the packet sockets of a port only what its program leaves to them, or everything again. The program keeps from the host's stack what

@@ -71,6 +71,7 @@ func (f *fakePrograms) Close() error {
 }
 func (f *fakePrograms) Abandon() error                { f.locked(func() { f.closed = true }); return nil }
 func (f *fakePrograms) Former() *xdp.State            { return f.former }
+func (f *fakePrograms) FormerFilter(int) int          { return -1 }
 func (f *fakePrograms) Commit() error                 { f.locked(func() { f.commits++ }); return nil }
 func (f *fakePrograms) SocketFilter() int             { return -1 }
 func (f *fakePrograms) Attachments() []xdp.Attachment { return nil }

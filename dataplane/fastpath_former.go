@@ -17,6 +17,37 @@ func (f *fastPath) takeOver() error {
 	return nil
 }
 
+// formerFilter is the socket filter that a port's device begins with, -1 when there is none: between the crash of a former process and the takeover its
+// program carries what is known, and user space gets the rest and no more.
+func (f *fastPath) formerFilter(ifindex int) int {
+	fd := -1
+	f.with(func(m *mirror) {
+		if m.held {
+			fd = m.e.FormerFilter(ifindex)
+		}
+	})
+	return fd
+}
+
+// underFormer says whether a port's device relies on the program of a former process to shut the host's stack out.
+func (mp *mirroredPort) underFormer() bool {
+	dev, ok := mp.p.link.dev.(filteredDevice)
+	return ok && mp.at == 0 && !mp.shut && !dev.Shut()
+}
+
+// shutPort ends that where the port does not come onto the fast path: user space gets every frame. The sink comes first, in front of the former's program:
+// a frame in between is lost rather than doubled.
+func (m *mirror) shutPort(mp *mirroredPort) {
+	if mp.p.link == nil || !mp.underFormer() {
+		return
+	}
+	mp.shut = true // also where there can be no sink: once is enough
+	dev := mp.p.link.dev.(filteredDevice)
+	if err := errors.Join(dev.SetSink(true), dev.SetFilter(-1)); err != nil {
+		m.log.Warn("fast path: taking a port from a former process", "port", mp.p.config.Name, "error", err)
+	}
+}
+
 // dropFormer takes down programs that carry by the configuration of a former process, which nobody keeps in step with ours.
 func (f *fastPath) dropFormer() {
 	dir := f.s.config.PinDir

@@ -70,6 +70,7 @@ type mirroredPort struct {
 	hook   xdp.Hook
 	at     int // ifindex that a program is attached to; 0: none
 	on     bool
+	shut   bool   // was taken from a former process
 	reason string // why it is not on
 	last   xdp.Counters
 	serial uint32 // names it in events; another one each time that it comes
@@ -206,14 +207,26 @@ func (m *mirror) placePort(mp *mirroredPort) {
 	if reason != "" {
 		m.withdrawPort(mp)
 		mp.reason = reason
+		if !m.held {
+			m.shutPort(mp)
+		}
 		return
+	}
+	if mp.underFormer() {
+		// The maps know the port before its program comes: what the former's carries up to then, ours carries from then on.
+		if err := m.e.PutPort(want); err == nil {
+			mp.put, mp.on = want, true
+		}
 	}
 	if mp.at == 0 {
 		if err := m.attachPort(mp, want.Ifindex, hook); err != nil {
+			m.withdrawPort(mp)
 			mp.reason = err.Error()
+			m.shutPort(mp)
 			return
 		}
 	}
+	mp.reason = ""
 	if mp.on && samePort(&mp.put, &want) {
 		return
 	}
@@ -534,6 +547,7 @@ func (m *mirror) stop() {
 	for _, mp := range m.ports {
 		if mp != nil {
 			m.withdrawPort(mp)
+			m.shutPort(mp)
 		}
 	}
 	m.underlaysLeave()

@@ -12,6 +12,7 @@ type programs interface {
 	Abandon() error
 
 	Former() *xdp.State
+	FormerFilter(ifindex int) int
 	Commit() error
 	AttachPort(ifindex int, at xdp.Hook) error
 	DetachPort(ifindex int) error

@@ -102,13 +102,22 @@ func take(o *Options, p *pair) (_ *Device, err error) {
 			err = errors.Join(err, d.undo(h, link))
 		}
 	}()
+	former := -1
+	if o.Former != nil {
+		former = o.Former(d.ifindex)
+	}
 	// The sink comes first: nothing that the interface receives from here on is for the host's stack.
-	d.sinkOn()
+	if former < 0 {
+		d.sinkOn()
+	}
 	if err := d.shape(h, link, o); err != nil {
 		return nil, err
 	}
 	d.cutTo(cmp.Or(o.MTU, a.MTU))
 	if err := d.openQueues(o); err != nil {
+		return nil, err
+	}
+	if err := d.listen(former); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -154,7 +163,7 @@ func (d *Device) lack(reason string) {
 	}
 }
 
-// openQueues opens the packet sockets, as many as asked for, or one, and lets them hear all at once when everything stands.
+// openQueues opens the packet sockets, as many as asked for, or one, which hear nothing before listen.
 func (d *Device) openQueues(o *Options) error {
 	fd, err := d.openSocket(o)
 	if err != nil {
@@ -191,8 +200,22 @@ func (d *Device) openQueues(o *Options) error {
 	for _, fd := range d.sockets {
 		d.queues = append(d.queues, newQueue(fd, vnet, own, &d.mtu))
 	}
-	if err := promiscuous(d.sockets[0], d.ifindex); err != nil {
-		return err
+	return promiscuous(d.sockets[0], d.ifindex)
+}
+
+// listen lets frames in, all that arrive or those that the filter of a former process keeps.
+func (d *Device) listen(former int) error {
+	if former >= 0 {
+		var err error
+		for _, fd := range d.sockets {
+			err = errors.Join(err, setFilter(fd, former))
+		}
+		if err == nil {
+			d.caps.Sink = true
+			return nil
+		}
+		d.sinkOn()
+		d.lack(fmt.Sprintf("known traffic paused: the filter of a former process: %v", err))
 	}
 	for _, fd := range d.sockets {
 		if err := listen(fd); err != nil {

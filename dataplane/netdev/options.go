@@ -50,6 +50,9 @@ type Options struct {
 	MAC net.HardwareAddr
 	// Buffer of each queue in bytes. 0: DefaultBuffer.
 	Buffer int
+	// Former names the filter that the queues begin with on an interface, by its index there, as SetFilter would; -1: none. With one the sink stays
+	// off: a program that outlived its process shuts the host's stack out, and forwards what the filter leaves to it. nil: there is no such thing.
+	Former func(ifindex int) (progFD int)
 	// Refuse is for tests.
 	Refuse Refuse
 }

@@ -31,6 +31,7 @@ type FastPath struct {
 	free      []uint32          // slots once used
 	attached  map[place]*attachment
 	refused   map[int]refusal // by ifindex
+	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet
 	committed bool            // the present maps are pinned
 }
 
@@ -179,6 +180,7 @@ func (f *FastPath) Abandon() error {
 // release closes what is open. Needs mu.
 func (f *FastPath) release() error {
 	f.closed = true
+	f.former.Close()
 	errs := []error{f.events.close(), f.objects.Close()}
 	if f.pins != nil {
 		errs = append(errs, f.pins.close())

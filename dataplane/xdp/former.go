@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 )
 
 // Former is what a former process knew, nil when there is nothing of one. Entries of places that it had dropped already are left out.
@@ -87,6 +88,32 @@ func readState(maps map[string]*ebpf.Map) (*State, error) {
 	return s, err
 }
 
+// FormerFilter is the descriptor of the socket filter that a former process's packet sockets had on a port's device, where its program is still attached:
+// sockets with it see what that program leaves to user space, and nothing twice. -1: there is no such thing. The descriptor lives until Commit or the end.
+func (f *FastPath) FormerFilter(ifindex int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := place{ifindex, Ingress}
+	if f.closed || f.pins == nil || f.committed || f.attached[at] != nil {
+		return -1
+	}
+	l, err := link.LoadPinnedLink(f.pins.link(at), nil)
+	if err != nil {
+		return -1
+	}
+	defer l.Close()
+	if a := (attachment{link: l}); !a.alive(at) {
+		return -1
+	}
+	if f.former == nil {
+		if f.former, err = ebpf.LoadPinnedProgram(f.pins.filter(), nil); err != nil {
+			f.former = nil
+			return -1
+		}
+	}
+	return f.former.FD()
+}
+
 // Commit ends a takeover: links of a former process that nothing took over are detached, and the present maps are pinned for the next
 // process. It may be called again.
 func (f *FastPath) Commit() error {
@@ -111,6 +138,10 @@ func (f *FastPath) Commit() error {
 	if err := f.pins.keep(map[string]*ebpf.Map{"fdb": f.objects.Fdb, "ports": f.objects.Ports, "peers": f.objects.Peers}); err != nil {
 		return err
 	}
-	f.committed = true
+	if err := f.pins.keepFilter(f.objects.SlowOnly); err != nil {
+		return err
+	}
+	f.former.Close()
+	f.former, f.committed = nil, true
 	return nil
 }

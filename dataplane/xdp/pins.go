@@ -17,6 +17,7 @@ import (
 //
 //	links/NAME-IFINDEX    attached programs
 //	maps-N/NAME           what Former reads, in layout N
+//	slow_only             the socket filter of the port programs
 //	gro-IFINDEX           an empty directory: GRO of the device was off
 //
 // bpffs holds no plain files, so the lock is on the directory itself. The kernel drops it with the process.
@@ -111,6 +112,23 @@ func (p *pins) marked(ifindex int) bool {
 }
 
 func (p *pins) maps() string { return filepath.Join(p.dir, fmt.Sprintf("maps-%d", mapLayout)) }
+
+func (p *pins) filter() string { return filepath.Join(p.dir, "slow_only") }
+
+// keepFilter pins a socket filter in the place of that of a former process, in one step.
+func (p *pins) keepFilter(filter *ebpf.Program) error {
+	fresh := p.filter() + "-new"
+	if err := p.unlink(fresh); err != nil {
+		return fmt.Errorf("pins: %w", err)
+	}
+	if err := filter.Pin(fresh); err != nil {
+		return fmt.Errorf("pin socket filter: %w", err)
+	}
+	if err := os.Rename(fresh, p.filter()); err != nil {
+		return fmt.Errorf("pins: %w", err)
+	}
+	return nil
+}
 
 func (p *pins) unlink(path string) error { return ignoreMissing(os.Remove(path)) }
 
