@@ -68,6 +68,7 @@ type fastPath struct {
 	// hears is held by whoever learns from events; hearing is what workers hear by, nil without programs.
 	hears   sync.Mutex
 	hearing atomic.Pointer[hearing]
+	crowd   crowd
 
 	// Only the goroutine uses these.
 	mode   FastPathMode
@@ -371,6 +372,8 @@ func (f *fastPath) removePinRoot(dir string) { _ = os.Remove(filepath.Dir(dir)) 
 func (f *fastPath) forget(reason string) {
 	f.mirror, f.reason = nil, reason
 	f.following.Store(false)
+	f.crowd.closed.Store(false)
+	f.crowd.wanted.Store(false)
 	f.mu.Lock()
 	f.served = max(f.served, f.asked.Load()) // under the lock: whoever looked at following before it changed waits on turned by now
 	f.mu.Unlock()

@@ -149,11 +149,7 @@ func (m *mirror) writeEntries() {
 // or would learn it.
 func (m *mirror) beIncomplete() {
 	m.full = true
-	for _, md := range m.domains {
-		if md.on {
-			m.placeDomain(md)
-		}
-	}
+	m.placeDomains()
 }
 
 func (m *mirror) dropEntry(k fdbKey) {

@@ -331,3 +331,35 @@ func TestIncompleteMaps(t *testing.T) {
 		}
 	})
 }
+
+// TestCrowdOfStatics: while many static entries come, none is waited for and frames of new sources are user space's; afterwards they are carried again. None of the
+// entries is passed by at any moment.
+func TestCrowdOfStatics(t *testing.T) {
+	s := newSourcesScene(t, PortTAP, VNIConfig{}, nil)
+	newSources := func() (on bool) {
+		s.fast.with(func(m *mirror) { on = !m.crowded })
+		return on
+	}
+	const entries = 3000
+	began := time.Now()
+	s.drops(entries/50, StaticMACElsewhere, func() {
+		for i := range entries {
+			mac := station(10000 + i)
+			if err := s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(mac), Port: "p2", State: fdb.Static}, fdb.Add); err != nil {
+				t.Fatal(err)
+			}
+			if i%50 == 0 {
+				s.Inject("p1", frameOf(mac, station(4)))
+			}
+		}
+	})
+	t.Logf("%d static entries in %s", entries, time.Since(began))
+	if newSources() {
+		t.Error("new sources are carried while a crowd comes")
+	}
+	s.drops(0, ReasonNone, func() { s.Inject("p1", frameOf(station(70), station(4))) })
+	eventually(t, 10*time.Second, "the crowd is over", newSources)
+	s.drops(1, StaticMACElsewhere, func() { s.Inject("p1", frameOf(station(10000+entries-1), station(4))) })
+	s.carries("after the crowd", 1, 0, 0, func() { s.Inject("p1", frameOf(station(71), station(4))) })
+	s.balance()
+}

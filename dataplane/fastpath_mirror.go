@@ -56,6 +56,7 @@ type mirror struct {
 	last [numSums]uint64 // of the programs' totals
 
 	hearing *hearing
+	crowded bool   // new sources are user space's while many static entries come
 	serial  uint32 // the last that was given
 
 	// held: programs of a former process carry still, with its maps.
@@ -132,6 +133,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 // round brings the maps up to the state.
 func (m *mirror) round() {
 	m.hearing.hear()
+	m.crowdEnds()
 	snap := m.s.current.Load()
 	version, peers := m.s.peers.since(m.peerVersion)
 	changed := m.s.fast.dirty.take()
@@ -149,6 +151,7 @@ func (m *mirror) round() {
 	m.snap, m.peerVersion = snap, version
 
 	m.underlaysFollow()
+	m.crowdFollows()
 	if !m.full && m.s.fast.heard.incomplete.Load() {
 		m.log.Warn("fast path: the forwarding table has no room for a source, frames of new sources pass user space")
 		m.beIncomplete()
@@ -441,7 +444,7 @@ func (m *mirror) placeDomain(md *mirroredDomain) {
 	if !md.on {
 		md.last = xdp.Counters{}
 	}
-	want.NewSources = !m.full
+	want.NewSources = !m.full && !m.crowded
 	if err := m.e.PutDomain(want); err != nil {
 		m.withdrawDomain(md)
 		md.reason, md.note = err.Error(), ""

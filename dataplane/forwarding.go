@@ -55,8 +55,10 @@ func (s *Switch) FDBPut(e FDBEntry, mode fdb.PutMode) error {
 		}
 		return err
 	}
-	if had || e.State == fdb.Static {
-		defer s.fast.catchUp() // the fast path must not take its MAC for a new one elsewhere
+	if had {
+		defer s.fast.catchUp()
+	} else if e.State == fdb.Static {
+		defer s.fast.staticPut()
 	}
 	// The new entry comes first: a peer that both have may send without a break.
 	if p != nil {
