@@ -67,6 +67,9 @@ type Config struct {
 	// PinDir is a directory on a bpffs where the programs are pinned, so that they carry on while the process is killed and started again; it is made when
 	// missing. Empty: they go with the process, and PinReason may say why.
 	PinDir, PinReason string
+	// Instance is the same for a process and for the next one in its place, and no other's: what the one left when it was killed is the other's to remove.
+	// Empty: such things stay.
+	Instance string
 	// Log receives state changes, never a line a frame. Nil discards.
 	Log *slog.Logger
 

@@ -183,14 +183,15 @@ func (s *Switch) atHome(f func() error) error {
 // netdevOptions is what a netdev port wants of the interface.
 func (s *Switch) netdevOptions(c *PortConfig) netdev.Options {
 	return netdev.Options{
-		Name:    c.Name,
-		Queues:  len(s.workers),
-		Offload: s.config.Offload,
-		MTU:     s.wantedMTU(c),
-		Carry:   s.autoMTU(c),
-		MAC:     c.MAC,
-		Former:  s.fast.formerFilter,
-		Refuse:  s.config.refuseNetdev,
+		Name:     c.Name,
+		Queues:   len(s.workers),
+		Offload:  s.config.Offload,
+		MTU:      s.wantedMTU(c),
+		Carry:    s.autoMTU(c),
+		MAC:      c.MAC,
+		Former:   s.fast.formerFilter,
+		Instance: s.config.Instance,
+		Refuse:   s.config.refuseNetdev,
 	}
 }
 

@@ -176,7 +176,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	defer socket.Close()
 
 	c := m.SwitchConfig()
-	c.Log, c.PinDir = d.log, pinDir(socketPath)
+	c.Log, c.PinDir, c.Instance = d.log, pinDir(socketPath), socketPath
 	sw, err := d.newSwitch(c)
 	if err != nil {
 		return err

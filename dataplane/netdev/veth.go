@@ -28,9 +28,6 @@ type VethOptions struct {
 // DefaultIfName is what a workload in a namespace of its own expects its interface to be called.
 const DefaultIfName = "eth0"
 
-// pairAlias marks the host end of a pair that vtepd made (IFLA_IFALIAS): one that a process left which did not end well is taken up again.
-const pairAlias = "made by vtepd"
-
 // pair is the other end of a device.
 type pair struct {
 	netns string // as in VethOptions
@@ -132,6 +129,11 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 			return nil, err
 		}
 	}
+	if !p.made && host.Attrs().Alias != pairMark(o.Instance) {
+		if err := here.LinkSetAlias(host, pairMark(o.Instance)); err != nil {
+			return nil, fmt.Errorf("mark the pair: %w", err)
+		}
+	}
 	if err := p.shape(there, peer, target, o); err != nil {
 		return nil, errors.Join(err, p.remove(here, host))
 	}
@@ -154,7 +156,7 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 		host = nil
 	case err != nil:
 		return nil, nil, err
-	case host.Type() != "veth" || host.Attrs().Alias != pairAlias:
+	case host.Type() != "veth" || !madeHere(host.Attrs().Alias):
 		return nil, nil, fmt.Errorf("%w: an interface of kind %q has that name, and vtepd did not make it: choose another name, or give the port type netdev to take that interface",
 			ErrUnfit, host.Type())
 	default:
@@ -203,7 +205,7 @@ func makePair(here, there *netlink.Handle, stale netlink.Link, target int, o *Ve
 	if host, err = here.LinkByName(o.Name); err != nil {
 		return nil, nil, err
 	}
-	if err = here.LinkSetAlias(host, pairAlias); err != nil {
+	if err = here.LinkSetAlias(host, pairMark(o.Instance)); err != nil {
 		return nil, nil, fmt.Errorf("mark the pair: %w", err)
 	}
 	// The host has no business on the workload's wire. Without IPv6 there is nothing to switch off.

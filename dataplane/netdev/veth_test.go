@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -305,4 +306,44 @@ func TestSetFilter(t *testing.T) {
 	if err := d.SetFilter(0); err == nil {
 		t.Error("a descriptor that is no program was taken")
 	}
+}
+
+// TestRemoveLeft: a pair goes when a former process of the same instance left it, and only then.
+func TestRemoveLeft(t *testing.T) {
+	s := newStage(t)
+	const mine = "/run/mine.sock"
+	d, err := s.openVeth(func(o *VethOptions) { o.Instance = mine })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.host.Must("ip", "link", "add", "foreign0", "type", "veth", "peer", "name", "foreign1")
+	s.host.Must("ip", "link", "add", "plain0", "type", "veth", "peer", "name", "plain1")
+	s.host.Must("ip", "link", "set", "plain0", "alias", "made by vtepd")
+	none := func(string) bool { return false }
+	removes := func(instance string, keep func(string) bool, want ...string) {
+		t.Helper()
+		s.do(func() error {
+			got, err := RemoveLeft(instance, keep)
+			if !slices.Equal(got, want) {
+				t.Errorf("removed %q, want %q", got, want)
+			}
+			return err
+		})
+	}
+	removes(mine, none) // a process holds it
+	d.mu.Lock()
+	d.closed = true
+	err = d.letGo()
+	d.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	removes("", none)
+	removes("/run/mine.soc", none)
+	removes(mine, func(name string) bool { return name == "web0" })
+	removes(mine, none, "web0")
+	shows(t, s.host, "web0", false)
+	shows(t, s.workload, "inner", false)
+	shows(t, s.host, "foreign0", true)
+	shows(t, s.host, "plain0", true)
 }
