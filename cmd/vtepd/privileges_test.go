@@ -1,0 +1,70 @@
+package main_test
+
+import (
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMissingPrivileges takes from vtepd what only the fast path needs: it forwards all the same, and says once in its log, and in its status, what is missing; with
+// fastpath: on it refuses to start. Locked memory is not among what is needed: the kernel accounts maps to the control group (Linux 5.11).
+func TestMissingPrivileges(t *testing.T) {
+	for _, program := range []string{"setpriv", "prlimit"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs %s (Debian: util-linux)", program)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		with []string // what vtepd is started by
+		says string   // empty: the fast path is on
+	}{
+		{"CAP_BPF", []string{"setpriv", "--bounding-set", "-bpf,-sys_admin"}, "this process lacks CAP_BPF"},
+		{"CAP_PERFMON", []string{"setpriv", "--bounding-set", "-perfmon,-sys_admin"}, "this process lacks CAP_PERFMON"},
+		{"both", []string{"setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"}, "this process lacks CAP_BPF and CAP_PERFMON"},
+		{"locked memory", []string{"prlimit", "--memlock=0:0", "setpriv", "--bounding-set", "-sys_resource"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, ha, hb, _ := pair(t)
+			config := overlay(ha.Underlay4(), hb.Underlay4(), ha.OverlayPrefixes())
+			a := prepare(t, l, ha, "fastpath: on\n"+config)
+			launch := func() {
+				t.Helper()
+				var err error
+				if a.Process, err = ha.Start(c.with[0], append(append(append([]string{}, c.with[1:]...), vtepdPath), a.args()...)...); err != nil {
+					t.Fatal(err)
+				}
+				a.endWithTest(t)
+			}
+			if c.says != "" {
+				launch()
+				err := a.Wait()
+				if out := a.Output(); err == nil || !strings.Contains(out, c.says) || !strings.Contains(out, "fastpath: auto") {
+					t.Errorf("with fastpath: on: %v: %s", err, out)
+				}
+				a.write(t, "fastpath: auto\n"+config)
+			}
+			launch()
+			a.awaitStart(t)
+			b := start(t, l, hb, overlay(hb.Underlay4(), ha.Underlay4(), hb.OverlayPrefixes()))
+			reach(t, ha, b.host.Overlay4())
+			status := a.tell(t, "status")
+			if c.says == "" {
+				if !strings.Contains(status, "tcx on eth0") {
+					t.Errorf("status says nothing of the fast path at work:\n%s", status)
+				}
+			} else if !strings.Contains(status, c.says) {
+				t.Errorf("status does not say %q:\n%s", c.says, status)
+			}
+			a.stop(t, syscall.SIGTERM)
+			want := 1
+			if c.says == "" {
+				want = 0
+			}
+			if out := a.Output(); strings.Count(out, "fast path off") != want || strings.Count(out, "level=WARN") != want || !strings.Contains(out, c.says) {
+				t.Errorf("want %d warnings with %q: %s", want, c.says, out)
+			}
+		})
+	}
+}
