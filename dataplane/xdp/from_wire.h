@@ -242,7 +242,9 @@ inline_always int deliver(struct __sk_buff *skb, const struct port *to, const st
 	return answer;
 }
 
-/* Writes the ECN field of the IP header behind the Ethernet header. */
+/* Writes the ECN field of the IP header behind the Ethernet header. An IPv4 header sums up to the same afterwards, so that a checksum over the whole packet
+ * stays right; an IPv6 header does not.
+ */
 inline_always long set_ecn(struct __sk_buff *skb, const struct front *f, __u32 ecn)
 {
 	__u16 field = f->half[0];
@@ -251,9 +253,9 @@ inline_always long set_ecn(struct __sk_buff *skb, const struct front *f, __u32 e
 		field = (field & be16(0xfffc)) | be16(ecn);
 		if (bpf_l3_csum_replace(skb, ETH_LEN + 10, f->half[0], field, 2))
 			return -1;
-	} else {
-		field = (field & be16(0xffcf)) | be16(ecn << 4);
+		return bpf_skb_store_bytes(skb, ETH_LEN, &field, sizeof(field), 0);
 	}
+	field = (field & be16(0xffcf)) | be16(ecn << 4);
 	return bpf_skb_store_bytes(skb, ETH_LEN, &field, sizeof(field), BPF_F_RECOMPUTE_CSUM);
 }
 
@@ -293,7 +295,8 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		return TCX_NEXT;
 	}
 	count_arrival(&l);
-	if (bpf_skb_store_bytes(skb, 0, l.front.dst, ETH_LEN, BPF_F_RECOMPUTE_CSUM) || (l.ecn >= 0 && set_ecn(skb, &l.front, l.ecn))) {
+	/* A checksum that the card computed does not cover the Ethernet header: nothing is to be recomputed for it. */
+	if (bpf_skb_store_bytes(skb, 0, l.front.dst, ETH_LEN, 0) || (l.ecn >= 0 && set_ecn(skb, &l.front, l.ecn))) {
 		tally(RACE, l.in.packets);
 		return TCX_DROP;
 	}
