@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"vtepd/dataplane/device"
 )
@@ -26,8 +27,7 @@ const (
 	// superframe as some 68 KiB: 21,000 small frames, 80 ms of what one core reads,
 	// or 240 superframes.
 	DefaultBuffer = 8 << 20
-	// MaxQueues is PACKET_FANOUT_MAX before Linux 5.12.
-	MaxQueues = 256
+	MaxQueues     = device.MaxQueues
 )
 
 // Options say which interface is wanted, and how.
@@ -78,24 +78,18 @@ func (o *Options) normalise() error {
 	if o.Buffer == 0 {
 		o.Buffer = DefaultBuffer
 	}
-	if err := device.CheckName(o.Name); err != nil {
+	return o.check("", nil)
+}
+
+// check looks at the options, with those that a pair has beside them.
+func (o *Options) check(netns string, addresses []netip.Prefix) error {
+	all := device.Options{Name: o.Name, Queues: o.Queues, MTU: o.MTU, MAC: o.MAC, NetNS: netns, Addresses: addresses}
+	err := all.Check()
+	if err == nil && o.Buffer < 0 {
+		err = device.BadOption(o.Name, "buffer %d must not be negative", o.Buffer)
+	}
+	if err != nil {
 		return fmt.Errorf("netdev: %w", err)
-	}
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("netdev: %q: %w: %s", o.Name, ErrOption, fmt.Sprintf(format, args...))
-	}
-	switch {
-	case o.Queues < 0 || o.Queues > MaxQueues:
-		return bad("%d queues: must be 1 to %d", o.Queues, MaxQueues)
-	case o.MTU < 0:
-		return bad("mtu %d must not be negative", o.MTU)
-	case o.Buffer < 0:
-		return bad("buffer %d must not be negative", o.Buffer)
-	}
-	if o.MAC != nil {
-		if err := device.CheckMAC(o.MAC); err != nil {
-			return bad("%v", err)
-		}
 	}
 	return nil
 }

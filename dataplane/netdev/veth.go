@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -51,27 +50,23 @@ func (o *VethOptions) normalise() error {
 	if err := o.Options.normalise(); err != nil {
 		return err
 	}
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("netdev: %q: %w: %s", o.Name, ErrOption, fmt.Sprintf(format, args...))
+	if err := o.check(o.NetNS, o.Addresses); err != nil {
+		return err
 	}
 	if o.IfName == "" && o.NetNS != "" {
 		o.IfName = DefaultIfName
+	}
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("netdev: %w", device.BadOption(o.Name, format, args...))
 	}
 	switch {
 	case o.IfName == "":
 		return bad("ifname is required without netns: the name of the workload's end")
 	case o.NetNS == "" && o.IfName == o.Name:
 		return bad("both ends cannot be called %q in one namespace: choose another ifname", o.Name)
-	case o.NetNS != "" && !filepath.IsAbs(o.NetNS) && (strings.Contains(o.NetNS, "/") || o.NetNS == "." || o.NetNS == ".."):
-		return bad("netns %q is neither a name nor an absolute path", o.NetNS)
 	}
 	if err := device.CheckName(o.IfName); err != nil {
 		return fmt.Errorf("netdev: %q: ifname: %w", o.Name, err)
-	}
-	for _, p := range o.Addresses {
-		if !p.IsValid() {
-			return bad("address %v is not an address with a prefix length", p)
-		}
 	}
 	return nil
 }

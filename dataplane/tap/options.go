@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
-	"strings"
 
 	"vtepd/dataplane/device"
 )
@@ -31,8 +29,7 @@ const (
 	// worker may be kept from its core by the other threads of a small host. More
 	// only adds latency: 1000 superframes are 64 MB already.
 	DefaultTxQueueLen = 1000
-	// MaxQueues is MAX_TAP_QUEUES of drivers/net/tun.c.
-	MaxQueues = 256
+	MaxQueues         = device.MaxQueues
 )
 
 // Options say what device is wanted.
@@ -81,32 +78,13 @@ func (o *Options) normalise() error {
 	if o.TxQueueLen == 0 {
 		o.TxQueueLen = DefaultTxQueueLen
 	}
-	if err := device.CheckName(o.Name); err != nil {
+	all := device.Options{Name: o.Name, Queues: o.Queues, MTU: o.MTU, MAC: o.MAC, NetNS: o.NetNS, Addresses: o.Addresses}
+	err := all.Check()
+	if err == nil && o.TxQueueLen < 0 {
+		err = device.BadOption(o.Name, "txqueuelen %d must not be negative", o.TxQueueLen)
+	}
+	if err != nil {
 		return fmt.Errorf("tap: %w", err)
-	}
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("tap: %q: %w: %s", o.Name, ErrOption, fmt.Sprintf(format, args...))
-	}
-	switch {
-	case o.Queues < 0 || o.Queues > MaxQueues:
-		return bad("%d queues: must be 1 to %d", o.Queues, MaxQueues)
-	case o.MTU < 0:
-		return bad("mtu %d must not be negative", o.MTU)
-	case o.TxQueueLen < 0:
-		return bad("txqueuelen %d must not be negative", o.TxQueueLen)
-	}
-	if o.MAC != nil {
-		if err := device.CheckMAC(o.MAC); err != nil {
-			return bad("%v", err)
-		}
-	}
-	for _, p := range o.Addresses {
-		if !p.IsValid() {
-			return bad("address %v is not an address with a prefix length", p)
-		}
-	}
-	if o.NetNS != "" && !filepath.IsAbs(o.NetNS) && (strings.Contains(o.NetNS, "/") || o.NetNS == "." || o.NetNS == "..") {
-		return bad("netns %q is neither a name nor an absolute path", o.NetNS)
 	}
 	return nil
 }
