@@ -22,6 +22,7 @@ import (
 //	trunk0 (10,20,─┼── eth0 ══ eth0 attacker: member, stranger, garbage
 //	  native 42)   │
 func TestEveryFrameIsAccountedFor(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		name := "offload"
 		if !offload {
@@ -42,12 +43,12 @@ func accountFor(t *testing.T, offload bool) {
 	n.vni(1010, member)
 	n.vni(1020)
 	outer := host
-	if sceneKind != PortTAP {
+	if sceneKind(t) != PortTAP {
 		outer = l.Host("out")
 	}
 	add := func(c PortConfig) {
 		t.Helper()
-		c = n.ofKind(sceneKind, outer, c)
+		c = n.ofKind(sceneKind(t), outer, c)
 		n.do(func() error { return n.AddPort(c) })
 	}
 	add(PortConfig{Name: "acc0", Untagged: 42})

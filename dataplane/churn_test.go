@@ -18,6 +18,7 @@ import (
 //
 //	p0 p1 (VNI 42) t0 (42, 43, 44) c0..c3 (come and go) ── switch ════ r0 r1
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	all := s.addrs()
 	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: time.Minute}, all...)

@@ -23,8 +23,11 @@ var modes = []mode{
 	{name: "fast path", change: func(c *Config) { c.FastPath = FastPathOn }, fast: true},
 }
 
-// everyMode runs a conformance test over IPv4 and over IPv6 in every mode, each with a scene of its own with a number of remotes.
+// everyMode runs a conformance test over IPv4 and over IPv6 in every mode, each with a scene of its own with a number of remotes, at the same time as other
+// parallel tests.
 func everyMode(t *testing.T, remotes int, f func(t *testing.T, s *scene)) {
+	t.Helper()
+	t.Parallel()
 	for _, family := range []int{4, 6} {
 		for _, m := range modes {
 			t.Run(fmt.Sprintf("IPv%d %s", family, m.name), func(t *testing.T) {

@@ -27,6 +27,7 @@ func (n *node) probePath(a netip.Addr) PathProbe {
 //
 //	a vtep0, switch ── eth0 ══ r1 ══ (1500, 1400, or 1400 on r2's side only) ══ r2 ══ eth0 ── switch, vtep0 b
 func TestProbePath(t *testing.T) {
+	t.Parallel()
 	for _, underlay6 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("underlay6=%t", underlay6), func(t *testing.T) {
 			w := newRouted(t, 1500, 1500)
@@ -61,6 +62,7 @@ func TestProbePath(t *testing.T) {
 //
 //	p0 ── switch ── eth0 ══ eth0 ── r0
 func TestProbePathOfStrangers(t *testing.T) {
+	t.Parallel()
 	for _, build := range []func(*testing.T, int, func(*Config)) *scene{newScene, newScene6} {
 		s := build(t, 1, nil)
 		s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)

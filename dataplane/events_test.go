@@ -9,6 +9,7 @@ import (
 
 // Whoever follows the events knows at any time which peers a VNI has: what comes with it also leaves with it.
 func TestPeerEvents(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	events, cancel := s.Subscribe(100)
 	defer cancel()

@@ -16,10 +16,7 @@ import (
 //	p0, p1, p2 (VNI 42) ── switch ════ r0, r1
 func newSourcesScene(t *testing.T, kind PortType, c VNIConfig, change func(*PortConfig)) *scene {
 	t.Helper()
-	was := sceneKind
-	sceneKind = kind
-	defer func() { sceneKind = was }()
-	s := newScene(t, 2, func(c *Config) { c.FastPath = FastPathOn })
+	s := newSceneOf(t, kind, nil, 2, func(c *Config) { c.FastPath = FastPathOn })
 	c.VNI, c.Learning = 42, true
 	s.set(c, s.addrs()...)
 	for i := range 3 {

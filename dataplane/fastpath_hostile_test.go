@@ -36,8 +36,10 @@ type hostileOutcome struct {
 //
 //	p0 p1 (VNI 42) ── switch ════ r0 r1 (another's name), and frames put on the wire as they are
 func TestHostileOuterIsTheSame(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "IPv4", true: "IPv6"}[v6], func(t *testing.T) {
+			t.Parallel()
 			var want []hostileOutcome
 			for _, mode := range []struct {
 				name  string

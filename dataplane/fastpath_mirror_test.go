@@ -230,6 +230,7 @@ func TestMirrorReusedPeerIndex(t *testing.T) {
 
 // TestMirrorAges: what the programs saw keeps an entry alive, and what they did not see lets it go.
 func TestMirrorAges(t *testing.T) {
+	t.Parallel()
 	s, f := fakeScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: 2 * time.Second}, s.addrs()...)
 	s.port("p0", 42)
@@ -253,6 +254,7 @@ func TestMirrorAges(t *testing.T) {
 
 // TestMirrorRoom: an entry that finds no room passes user space, and is there again when there is room; more changes than are noted mean the whole table.
 func TestMirrorRoom(t *testing.T) {
+	t.Parallel()
 	s, f := fakeScene(t, 1, nil)
 	f.locked(func() { f.room = 100 })
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)

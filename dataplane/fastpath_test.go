@@ -47,6 +47,7 @@ func fastPair(t *testing.T, kind PortType, change func(*Config)) (l *lab.Lab, no
 
 // TestFastPathCarries: known traffic passes user space by, from and to every kind of port, over both families.
 func TestFastPathCarries(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		kind PortType
 		v6   bool
@@ -88,6 +89,7 @@ func TestFastPathCarries(t *testing.T) {
 
 // TestFastPathLocal: frames between two ports of one switch pass user space by, too.
 func TestFastPathLocal(t *testing.T) {
+	t.Parallel()
 	for _, kinds := range [][2]PortType{{PortVeth, PortVeth}, {PortVeth, PortNetdev}, {PortTAP, PortVeth}, {PortNetdev, PortTAP}} {
 		t.Run(fmt.Sprintf("%s to %s", kinds[0], kinds[1]), func(t *testing.T) {
 			l := lab.New(t)
@@ -118,6 +120,7 @@ func TestFastPathLocal(t *testing.T) {
 
 // TestFastPathSwitchesWithoutLoss: switching the fast path off and on loses no frame of known traffic, and off leaves nothing attached.
 func TestFastPathSwitchesWithoutLoss(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []PortType{PortTAP, PortVeth} {
 		t.Run(string(kind), func(t *testing.T) {
 			_, nodes, w := fastPair(t, kind, nil)
@@ -173,6 +176,7 @@ func pings(t *testing.T, from *lab.Host, to netip.Addr, n int) {
 //	t0 ── switch 192.0.2.x  ─┬─ eth0 ══ eth0 ─┬─ switch ── t0
 //	t1 ── switch 192.0.2.5x ─┘                └─ switch ── t1
 func TestFastPathTwoInstances(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	hosts := [2]*lab.Host{l.Host("a"), l.Host("b")}
 	l.Link(hosts[0], hosts[1], lab.LinkOptions{})

@@ -43,6 +43,7 @@ func (n *node) awaitPort(name string, mtu int) {
 //
 //	auto (VNI 42) fixed (VNI 42, MTU 1450) far (VNI 43) both (VNIs 42, 43 tagged) ── switch ── eth0 ══ r0, and 203.0.113.1 by a route
 func TestPortsFollowTheUnderlay(t *testing.T) {
+	t.Parallel()
 	for _, underlay6 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("underlay6=%t", underlay6), func(t *testing.T) {
 			build, over, ip, behind := newScene, 50, []string{"-4"}, "203.0.113.1"

@@ -17,6 +17,7 @@ import (
 //	                    ├ switch ════════┼── r1 (VNI 42)
 //	p9       (VNI 43) ──┘                └── r2 (VNI 42)
 func TestFloodCounts(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 3, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	s.set(VNIConfig{VNI: 43, Learning: true}, s.addrs(0)...)
@@ -82,6 +83,7 @@ func TestFloodCounts(t *testing.T) {
 //
 //	p0 (VNI 42) ── switch ════ r0 (no peer of VNI 42)
 func TestFloodWithoutDestination(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true})
 	s.port("p0", 42)
@@ -100,6 +102,7 @@ func TestFloodWithoutDestination(t *testing.T) {
 //
 //	p0 p1 p2 ── switch ════ r0 r1 r2
 func TestFloodSuperframe(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("v6=%t", v6), func(t *testing.T) {
 			s := newScene(t, 3, nil)
@@ -152,6 +155,7 @@ func TestFloodSuperframe(t *testing.T) {
 //	c ══╣
 //	d ══╝
 func TestHeadEndReplication(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	hosts := []*lab.Host{l.Host("a"), l.Host("b"), l.Host("c"), l.Host("d")}
 	l.Switch("net", lab.LinkOptions{}, hosts...)

@@ -9,6 +9,7 @@ import (
 //
 //	p0 p1 ── switch ════ r0 r1
 func TestFloodKinds(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	set := func(vni uint32, off FloodKinds) {
 		s.set(VNIConfig{VNI: vni, Learning: true, Ageing: time.Minute, NoFlood: off}, s.addrs()...)

@@ -13,6 +13,7 @@ import (
 //
 //	p0 ── switch ──── r0
 func TestFlowLabel(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ offload, byFlow bool }{{true, false}, {true, true}, {false, false}, {false, true}} {
 		offload := c.offload
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {

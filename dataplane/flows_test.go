@@ -24,6 +24,7 @@ import (
 //
 //	vtep0 198.51.100.1 ── switch ── eth0 ══ eth0 ── switch ── vtep0 198.51.100.2
 func TestFlows(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			a, b, _ := pair(t, func(c *Config) { c.Offload = offload })

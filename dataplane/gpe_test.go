@@ -16,6 +16,7 @@ import (
 //
 //	p0 p1 (VNI 42: gpe), q0 (VNI 43: gpe, strict), n0 (VNI 44: plain), n1 (VNI 45: plain, strict) ── switch ════ r0 r1
 func TestGPE(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) { testGPE(t, offload) })
 	}

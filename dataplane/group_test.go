@@ -48,6 +48,7 @@ func inGroup(vni uint32, g encap.Group, frame []byte) []byte {
 //	p1 drops 200-299, 0        ──┤ switch ════ r0 r1
 //	p2 drops 100               ──┘ (VNI 42: gbp; VNI 43: q0 group 100, plain; VNI 44: gbp, gbp-drop 300: g0 group 300, g1 group 5; VNI 45: gbp, strict: s0)
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) { testGroups(t, offload) })
 	}
@@ -206,6 +207,7 @@ func testGroups(t *testing.T, offload bool) {
 //
 //	vtep0 198.51.100.1 (group 77) ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel, gbp)
 func TestGroupsWithKernel(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			l := lab.New(t)
@@ -256,6 +258,7 @@ func TestGroupsWithKernel(t *testing.T) {
 //
 //	vtep0 198.51.100.1 ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel)
 func TestGroupsWithPlainKernel(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	ha, hk := l.Host("vtepd"), l.Host("kernel")
 	l.Link(ha, hk, lab.LinkOptions{}).ChecksumsOff()

@@ -93,6 +93,7 @@ func (s *scene) joined(group netip.Addr) bool {
 //	p9    (VNI 43: group)     ──┴─ switch ═══════┼── r1
 //	                                             └── member of the group
 func TestGroup(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		build   func(*testing.T, int, func(*Config)) *scene
@@ -248,6 +249,7 @@ func TestGroupReferences(t *testing.T) {
 //
 //	p0 ── switch ──── r0 and the group
 func TestGroupTTL(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		build func(*testing.T, int, func(*Config)) *scene
@@ -392,6 +394,7 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 //	vtep0 .2 ── switch ══╬══ bridge
 //	      vxlan42 .3   ══╝  (kernel, group, ttl 4)
 func TestGroupWithKernel(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		v6      bool

@@ -16,6 +16,7 @@ import (
 //
 //	p0 p1 (VNI 42) ── switch ════ r0
 func TestHostileDatagrams(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	s.port("p0", 42)
@@ -164,6 +165,7 @@ func TestWhoMaySend(t *testing.T) {
 
 // A datagram without UDP checksum is accepted over IPv4 (RFC 7348 section 5), and over IPv6 only when allowed (RFC 6935); one with a wrong checksum never.
 func TestDatagramChecksums(t *testing.T) {
+	t.Parallel()
 	frame := frameOf(station(1), broadcast)
 	zero4 := func(s *scene, on int) { s.remotes[0].option(unix.SOL_SOCKET, unix.SO_NO_CHECK, on) }
 	zero6 := func(s *scene, on int) { s.remotes[0].option(unix.SOL_UDP, unix.UDP_NO_CHECK6_TX, on) }
@@ -226,6 +228,7 @@ func macOf(b []byte) uint64 { return encap.MAC(b) }
 //
 //	p0 p1 (VNI 42) ── switch ════ r0
 func TestNoise(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn}, s.addrs()...)
 	s.port("p0", 42)

@@ -9,6 +9,7 @@ import "testing"
 //	t0 (42 untagged, │
 //	    43 as 43)  ──┘
 func TestVNIsAreApart(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	for _, vni := range []uint32{42, 43} {
 		s.set(VNIConfig{VNI: vni, Learning: true}, s.addrs()...)

@@ -31,6 +31,7 @@ var gigabyte = flag.Bool("gigabyte", os.Getenv("VTEPD_TEST_GIGABYTE") != "", "tr
 //
 //	vtep0 198.51.100.1 ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel)
 func TestKernelPeer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		v6       bool
@@ -270,6 +271,7 @@ func (p *pinger) ping(size int) {
 //
 //	vtep0 ── switch (rung i) ── eth0 ══ eth0 ── switch (rung j) ── vtep0
 func TestRungsTogether(t *testing.T) {
+	t.Parallel()
 	rungs := []struct {
 		name   string
 		change func(*Config)

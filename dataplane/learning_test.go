@@ -14,6 +14,7 @@ import (
 //
 //	p0 p1 (VNI 42) ── switch ════ r0 r1
 func TestLearnAndMove(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: time.Minute}, s.addrs()...)
 	s.port("p0", 42)
@@ -90,6 +91,7 @@ var comparable = cmp.Comparer(func(a, b FDBEntry) bool { return a == b })
 //
 //	p0 p1 (VNI 42, learning off) ── switch ════ r0 r1
 func TestLearningOff(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	s.set(VNIConfig{VNI: 42, Learning: false}, s.addrs()...)
 	s.port("p0", 42)
@@ -123,6 +125,7 @@ func TestLearningOff(t *testing.T) {
 //
 //	p0 p1 p2 (VNI 42: 2 s, VNI 43: 60 s, VNI 44: never) ── switch
 func TestAgeing(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: 2 * time.Second})
 	s.set(VNIConfig{VNI: 43, Learning: true, Ageing: time.Minute})
@@ -179,6 +182,7 @@ func TestAgeing(t *testing.T) {
 //
 //	p0 p1 p2 (VNI 42) ── switch ════ r0 r1
 func TestStaticAndSticky(t *testing.T) {
+	t.Parallel()
 	for _, learning := range []bool{true, false} {
 		s := newScene(t, 2, nil)
 		s.set(VNIConfig{VNI: 42, Learning: learning}, s.addrs()...)
@@ -330,6 +334,7 @@ func TestStaticEntryPutAgain(t *testing.T) {
 //
 //	p0 p1 (VNI 42, 43 as 3) ── switch ════ r0 r1
 func TestLeavingAVNI(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 2, nil)
 	for _, vni := range []uint32{42, 43} {
 		s.set(VNIConfig{VNI: vni, Learning: true}, s.addrs()...)

@@ -16,6 +16,7 @@ import (
 //
 //	p0 (VNI 42) ── switch, ports 4789, 8472, 4790 ════ r0 4789, r1 8472
 func TestListen(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		build   func(*testing.T, int, func(*Config)) *scene
@@ -97,6 +98,7 @@ func TestListen(t *testing.T) {
 //
 //	p0 ── switch ──── r0
 func TestSourcePortRange(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		first, last uint16
 		used        int

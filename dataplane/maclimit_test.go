@@ -213,6 +213,7 @@ func TestMACFlood(t *testing.T) {
 //
 //	p0 (VNI 42: policy learn, ageing 1 s) ── switch ════ 3000 spoofed sources, then r0
 func TestSpoofedSources(t *testing.T) {
+	t.Parallel()
 	s := newScene6(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn, Ageing: time.Second})
 	s.port("p0", 42)

@@ -44,6 +44,7 @@ func newMixedScene(t *testing.T, change func(*Config)) *scene {
 //	      192.0.2.1  ─── r1  2001:db8::2
 //	    2001:db8::1  ─── r2  group, of either family
 func TestMixedFamilies(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		for _, groupText := range []string{"239.1.1.1", "ff05::100"} {
 			t.Run(fmt.Sprintf("group=%s,offload=%t", groupText, offload), func(t *testing.T) {
@@ -110,6 +111,7 @@ func TestMixedFamilies(t *testing.T) {
 //
 //	p0 ── switch ──── r0 192.0.2.2, r1 2001:db8::2
 func TestMixedHeaders(t *testing.T) {
+	t.Parallel()
 	s := newMixedScene(t, nil)
 	four, six := s.remotes[0].addr, s.remotes[1].addr
 	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{UDPChecksum: ChecksumOff}}, four, six)
@@ -167,6 +169,7 @@ func TestMixedHeaders(t *testing.T) {
 //	vtep0 ── switch a ══ bridge ══ switch b ── vtep0
 //	                        ╚══ kernel6 2001:db8::4
 func TestMixedFamiliesWithKernels(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			l := lab.New(t)

@@ -74,6 +74,7 @@ func wantMSS(t *testing.T, what string, got []int, want ...int) {
 //
 //	p0, t0 (VNI 42 as 7) ── switch ── eth0 (MTU 1400) ══ r0 r1
 func TestClampsMSSOfPeers(t *testing.T) {
+	t.Parallel()
 	for _, underlay6 := range []bool{false, true} {
 		for _, offload := range []bool{true, false} {
 			t.Run(fmt.Sprintf("underlay6=%t,offload=%t", underlay6, offload), func(t *testing.T) {
@@ -150,6 +151,7 @@ func TestClampsMSSOfPeers(t *testing.T) {
 //
 //	p0 (MTU 1500) p1 (MTU 1300) ── switch
 func TestClampsMSSOfPorts(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true})
 	s.configuredPort(PortConfig{Name: "p0", Untagged: 42, MTU: 1500})

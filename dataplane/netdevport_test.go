@@ -17,6 +17,7 @@ import (
 //	p0 (TAP) ──┐
 //	nic0     ──┤ switch ════ r0
 func TestInterfaceComesAndGoes(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	out := s.l.Host("out")
 	silence(t, out)
@@ -110,6 +111,7 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 
 // Frames are judged by the MTU that a netdev has, whoever set it; one that the port sets is given back.
 func TestNetdevMTU(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, nil)
 	out := s.l.Host("out")
 	silence(t, out)
@@ -182,6 +184,7 @@ func TestRefusedPorts(t *testing.T) {
 
 // A station moves from a TAP to a netdev and on to a veth: frames for it follow.
 func TestMoveBetweenKinds(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	out := s.l.Host("out")
 	silence(t, out)
@@ -219,6 +222,7 @@ func TestMoveBetweenKinds(t *testing.T) {
 //
 //	vxlan7 ── eth0 ══ a0 ── switch ── b0 ══ eth0 ── vxlan7
 func TestTunnelInsideVeth(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	host, wire := l.Host("sw"), l.Host("wire")
 	l.Link(host, wire, lab.LinkOptions{})

@@ -68,6 +68,7 @@ func speakVLAN(t *testing.T, h *lab.Host, ifname string, vid int32) {
 //	                ├── br0 (segment) ══ nic0 trunk ── switch ┤
 //	h20 (VLAN 20) ──┘                                        └── db0 (VLAN 20) ══ eth0 db
 func TestNICAsTrunk(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	host, wire := l.Host("sw"), l.Host("wire")
 	l.Link(host, wire, lab.LinkOptions{})

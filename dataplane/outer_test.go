@@ -123,6 +123,7 @@ func (n *node) openUnchecked(to netip.Addr) {
 
 // The outer header is what the VNI's policy says: TTL, DSCP and ECN fixed and inherited, DF always, checksum as configured, reserved bits zero.
 func TestOuterHeader(t *testing.T) {
+	t.Parallel()
 	for _, family := range []int{4, 6} {
 		t.Run(fmt.Sprintf("underlay=v%d", family), func(t *testing.T) {
 			build := newScene
@@ -297,6 +298,7 @@ func TestECNDecap(t *testing.T) {
 
 // The UDP source port is that of the flow: between 49152 and 65535, always the same for a flow whatever worker sends it, and spread over the pool.
 func TestSourcePorts(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42}, s.addrs()...)
 	s.port("p0", 42)

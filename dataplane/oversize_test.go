@@ -21,6 +21,7 @@ func sized(n int) []byte {
 //
 //	p0 ── switch ── eth0 (MTU 1500, then 1400) ══ eth0 (sniffed for fragments) ── r0
 func TestTooBigForTheUnderlay(t *testing.T) {
+	t.Parallel()
 	for _, family := range []int{4, 6} {
 		for _, offload := range []bool{true, false} {
 			t.Run(fmt.Sprintf("underlay=v%d,offload=%t", family, offload), func(t *testing.T) {
@@ -79,6 +80,7 @@ func (s *scene) tooBigSuperframe(w *wiretap, fits int) {
 //
 //	p0 (MTU 3000) p1 (MTU 1000) t1 (MTU 1000, tagged) ── switch
 func TestTooBigForAPort(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true})
 	s.configuredPort(PortConfig{Name: "p0", Untagged: 42, MTU: 3000})
@@ -218,6 +220,7 @@ func TestFirewall(t *testing.T) {
 //
 //	p0 ── switch ── eth0 ══ r0
 func TestUnderlayComesAndGoes(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	s.port("p0", 42)

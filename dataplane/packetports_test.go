@@ -50,6 +50,7 @@ func (n *node) wantsWithout(capability string) {
 //	eth0 198.51.100.3 ══ port0 ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel)
 //	   (workload)
 func TestKernelPeerPacketPorts(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		kind     PortType

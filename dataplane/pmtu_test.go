@@ -172,6 +172,7 @@ func carries(t *testing.T, from, to *lab.Host, at netip.Addr, n int, limit time.
 //
 //	c eth0 ══ br0 a ── vtep0, switch ── eth0 ══ r1 ══ (4000) ══ r2 ══ eth0 ── switch, vtep0 b
 func TestKernelSelftestPMTUBridged(t *testing.T) {
+	t.Parallel()
 	for _, underlay6 := range []bool{false, true} {
 		for _, inner6 := range []bool{false, true} {
 			for _, offload := range []bool{true, false} {
@@ -252,6 +253,7 @@ func (w *routed) behind(t *testing.T, mtu int) *lab.Host {
 //
 //	a vtep0, switch ── eth0 ══ r1 ══ (1500, then 1400) ══ r2 ══ eth0 ── switch, vtep0 b
 func TestFirstFlight(t *testing.T) {
+	t.Parallel()
 	const flight = 1900
 	for _, underlay6 := range []bool{false, true} {
 		for _, inner6 := range []bool{false, true} {

@@ -1,14 +1,20 @@
 package dataplane
 
 import (
+	"strings"
 	"testing"
 
 	"vtepd/bench/lab"
 	"vtepd/encap"
 )
 
-// sceneKind is what the ports of the next scenes are made of; see TestEveryKindOfPort.
-var sceneKind = PortTAP
+// sceneKind is what the ports of a test's scenes are made of: TAPs, but for what runs inside of TestEveryKindOfPort.
+func sceneKind(t *testing.T) PortType {
+	if path := strings.Split(t.Name(), "/"); len(path) > 1 && path[0] == "TestEveryKindOfPort" {
+		return PortType(path[1])
+	}
+	return PortTAP
+}
 
 // The behaviour of the switch does not depend on what its ports are made of: tests that were written for TAPs, with ports of the other kinds. What is put
 // into a port and seen at it is put in and seen at the other end of a pair then.
@@ -19,8 +25,6 @@ var sceneKind = PortTAP
 func TestEveryKindOfPort(t *testing.T) {
 	for _, kind := range []PortType{PortNetdev, PortVeth} {
 		t.Run(string(kind), func(t *testing.T) {
-			sceneKind = kind
-			defer func() { sceneKind = PortTAP }()
 			for _, test := range []struct {
 				name string
 				run  func(*testing.T)

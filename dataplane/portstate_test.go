@@ -48,6 +48,7 @@ func (s *scene) keepSending(port string) (stop func()) {
 //	p1 (victim)  ──┤ switch ════ r0 (traffic)
 //	p2           ──┘
 func TestPortStates(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	other := l.Host("other")
 	s := newScene(t, 1, nil)
@@ -162,6 +163,7 @@ func TestPortStates(t *testing.T) {
 //
 //	p0 p1 ── switch
 func TestMissingPort(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true})
 	add := func(name string) {

@@ -56,6 +56,7 @@ func TestGuardOffload(t *testing.T) {
 //	p0 (TAP) ──┐
 //	nic0, web0─┤ switch ════ r0
 func TestRefusedAtTheFlush(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	out := s.l.Host("out")
 	silence(t, out)
@@ -129,6 +130,7 @@ func TestRefusedAtTheFlush(t *testing.T) {
 // A workload that tunnels behind a veth that somebody else made, with offloads that a virtio-net header cannot tell: what cannot be carried is dropped for
 // what it is, and with those offloads off, as the documentation says, all is carried.
 func TestTunnelInsideNetdev(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, func(c *Config) { c.FastPath = FastPathOff }) // which takes what no virtio-net header can tell
 	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: time.Minute})
 	a := s.packetPort(s.l, PortNetdev, "a0", 42, 1500, nil)

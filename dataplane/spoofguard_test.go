@@ -31,6 +31,7 @@ func nested(dst netip.Addr, change func(*encaptest.Packet)) encaptest.Packet {
 //
 //	p0 p1 (VNI 42, guarded), trunk (VNI 42 as 7), q0 q1 (VNI 43, not guarded; keeps tags), k0 k1 (VNI 44, guarded, keeps tags) ── switch ════ r0 (VNIs 42 43 44)
 func TestSpoofGuard(t *testing.T) {
+	t.Parallel()
 	for _, family := range []string{"IPv4", "IPv6"} {
 		for _, offload := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/offload=%t", family, offload), func(t *testing.T) { testSpoofGuard(t, family == "IPv6", offload) })

@@ -7,6 +7,7 @@ import (
 
 // Two hosts, pings of all sizes and a TCP transfer through the overlay, in each way of offloading.
 func TestPingAndTransfer(t *testing.T) {
+	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			a, b, _ := pair(t, func(c *Config) { c.Offload = offload })

@@ -88,6 +88,7 @@ func (s *scene) wants(what string, got []answer, want ...answer) {
 //
 //	p0, t0 (VNI 42 as 7) ── switch ── eth0 (MTU 1400) ══ r0
 func TestTooBigForAPeerIsAnswered(t *testing.T) {
+	t.Parallel()
 	for _, underlay6 := range []bool{false, true} {
 		for _, offload := range []bool{true, false} {
 			t.Run(fmt.Sprintf("underlay6=%t,offload=%t", underlay6, offload), func(t *testing.T) {
@@ -154,6 +155,7 @@ func TestTooBigForAPeerIsAnswered(t *testing.T) {
 //
 //	p0 (MTU 3000) p1 (MTU 1300) t1 (MTU 1290, VNI 42 as 7) ── switch ══ r0
 func TestTooBigForAPortIsAnswered(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	s.configuredPort(PortConfig{Name: "p0", Untagged: 42, MTU: 3000})

@@ -42,7 +42,7 @@ type scene struct {
 // newScene makes a scene with a number of remotes and no VNI and no port.
 func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
 	t.Helper()
-	return newSceneOf(t, sceneKind, nil, remotes, change)
+	return newSceneOf(t, sceneKind(t), nil, remotes, change)
 }
 
 // newSceneOf is newScene for a kind of ports. The link between switch and wire is shaped before the switch starts, unless shape is nil.

@@ -109,6 +109,7 @@ func (s *scene) tagged(untagged []byte) string {
 
 // How ports name VNIs: which tags are taken off, put on, kept and refused.
 func TestTags(t *testing.T) {
+	t.Parallel()
 	s := vlans(t, false, nil)
 	const (
 		in10 = "acc10 -, native -, other c:PRI:110, trunk c:PRI:10, vni 10010 -"
@@ -171,6 +172,7 @@ func TestTags(t *testing.T) {
 
 // In VNIs that keep inner tags, what an access port or the wire brings tagged stays as it is, and a trunk puts its own tag in front (QinQ).
 func TestKeptTags(t *testing.T) {
+	t.Parallel()
 	s := vlans(t, true, nil)
 	for _, c := range []struct {
 		from, tags string
@@ -221,10 +223,11 @@ func (s *scene) tagCase(t *testing.T, from, tags, want string, drop Reason) {
 //
 //	the scene of vlans
 func TestTaggedSuperframes(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range []bool{false, true} {
 		for _, offload := range []bool{true, false} {
 			t.Run(fmt.Sprintf("v6=%t,offload=%t", v6, offload), func(t *testing.T) {
-				if !offload && sceneKind == PortNetdev {
+				if !offload && sceneKind(t) == PortNetdev {
 					t.Skip("without virtio-net header a superframe from an interface does not say what it is to be cut to")
 				}
 				s := vlans(t, false, func(c *Config) { c.Offload = offload })
@@ -359,6 +362,7 @@ func (o *offloadSniffer) next() (off encap.Offload, l4 uint16) {
 //
 //	p0 (access) sole (trunk [10], native 10) ── switch
 func TestNativeAlone(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, 0, nil)
 	s.set(VNIConfig{VNI: 10010, Learning: true})
 	s.configuredPort(PortConfig{Name: "p0", Untagged: 10010})

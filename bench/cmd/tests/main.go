@@ -8,8 +8,12 @@ import (
 	"os/exec"
 )
 
+// parallel is how many tests of a package run at the same time, of those that may (testing.T.Parallel). Those of the data plane wait for the kernel most of
+// their time: go test's own choice, one a processor, leaves the processors idle.
+const parallel = "4"
+
 func main() {
-	args := []string{"test", "-json"}
+	args := []string{"test", "-json", "-parallel", parallel}
 	if _, err := exec.LookPath(compiler()); err == nil {
 		args = append(args, "-race")
 	} else {
@@ -24,7 +28,7 @@ func main() {
 	if len(os.Args) == 1 {
 		// What the switch does holds for the fast path too: the same tests with it on, but for those that choose for themselves.
 		fmt.Println("again, with the fast path on:")
-		ok = run(s, []string{"VTEPD_TEST_FASTPATH=on"}, "test", "-json", "-skip", "^(TestFastPath|TestMirror)", "./dataplane") && ok
+		ok = run(s, []string{"VTEPD_TEST_FASTPATH=on"}, "test", "-json", "-parallel", parallel, "-skip", "^(TestFastPath|TestMirror)", "./dataplane") && ok
 	}
 	s.print()
 	if !ok || s.failed > 0 {
