@@ -203,6 +203,24 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 		t.Errorf("the new programs carried %+v", c)
 	}
 
+	// What the programs tell of new sources, it hears.
+	d := testDomain()
+	d.NewSources = true
+	if err := errors.Join(a.f.PutDomain(d), a.f.DelEntry(testVNI, [6]byte(sa.mac))); err != nil {
+		t.Fatal(err)
+	}
+	if sa.ping(sb.host.Overlay4()) == nil {
+		t.Error("answered, though nobody has learned where to")
+	}
+	var list [8]LearnEvent
+	told := LearnEvent{VNI: testVNI, MAC: [6]byte(sa.mac), Serial: portSerial}
+	if n := a.f.ReadEvents(list[:]); n != 5 || slices.ContainsFunc(list[:n], func(e LearnEvent) bool { return e != told }) {
+		t.Errorf("told %v, want %v five times", list[:n], told)
+	}
+	if err := errors.Join(a.f.PutDomain(testDomain()), a.f.PutEntry(Entry{VNI: testVNI, MAC: [6]byte(sa.mac), Index: 7})); err != nil {
+		t.Fatal(err)
+	}
+
 	// A third finds the device shut by something that came to stand before the former's program; it gets before that in turn.
 	if kind == "veth" {
 		if err := a.f.Abandon(); err != nil {
