@@ -39,6 +39,9 @@ type fakePrograms struct {
 	wrong     []string
 	commits   int
 	former    *xdp.State
+	// formerFilter is a descriptor, -1: none. refusePort is the answer of AttachPort.
+	formerFilter int
+	refusePort   error
 	// serials of sources, and of every port and source that ever was: nothing may be named twice.
 	serials map[sourceKey]uint32
 	named   map[uint32]string
@@ -50,7 +53,7 @@ func newFakePrograms(t *testing.T) *fakePrograms {
 	return &fakePrograms{
 		t: t, ports: map[uint32]xdp.Port{}, domains: map[uint32]xdp.Domain{}, peers: map[uint32]xdp.Peer{}, sources: map[sourceKey]uint32{},
 		entries: map[fdbKey]xdp.Entry{}, attached: map[int]xdp.Hook{}, underlays: map[int]bool{}, counters: map[uint32]xdp.Counters{}, clock: 5000,
-		decap:   xdp.Decap{Mode: "tcx"},
+		decap: xdp.Decap{Mode: "tcx"}, formerFilter: -1,
 		serials: map[sourceKey]uint32{}, named: map[uint32]string{},
 	}
 }
@@ -71,7 +74,7 @@ func (f *fakePrograms) Close() error {
 }
 func (f *fakePrograms) Abandon() error                { f.locked(func() { f.closed = true }); return nil }
 func (f *fakePrograms) Former() *xdp.State            { return f.former }
-func (f *fakePrograms) FormerFilter(int) int          { return -1 }
+func (f *fakePrograms) FormerFilter(int) int          { return f.formerFilter }
 func (f *fakePrograms) Commit() error                 { f.locked(func() { f.commits++ }); return nil }
 func (f *fakePrograms) SocketFilter() int             { return -1 }
 func (f *fakePrograms) Attachments() []xdp.Attachment { return nil }
@@ -79,8 +82,12 @@ func (f *fakePrograms) Now() uint32                   { f.mu.Lock(); defer f.mu.
 func (f *fakePrograms) Totals() xdp.Totals            { return xdp.Totals{} }
 
 func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook) error {
-	f.locked(func() { f.attached[ifindex] = at })
-	return nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refusePort == nil {
+		f.attached[ifindex] = at
+	}
+	return f.refusePort
 }
 
 func (f *fakePrograms) DetachPort(ifindex int) error {

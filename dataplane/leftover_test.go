@@ -1,9 +1,14 @@
 package dataplane
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
 	"vtepd/bench/lab"
+	"vtepd/dataplane/xdp"
 )
 
 // TestTakeOverRemovesPairs: the pair of a port that is no longer configured goes with the takeover; that of a port that is stays, and is taken up.
@@ -30,5 +35,34 @@ func TestTakeOverRemovesPairs(t *testing.T) {
 	}
 	if h.Index("kept0") != index || h.Index("other0") == 0 {
 		t.Error("a pair went that is another's or a port")
+	}
+}
+
+// TestPortUnderFormer: a port that begins under the program of a former process has no sink, and gets one when it does not come onto the fast path.
+func TestPortUnderFormer(t *testing.T) {
+	lab.NeedRoot(t)
+	nothing, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+	if err != nil {
+		t.Skipf("no socket filter: %v", err)
+	}
+	defer nothing.Close()
+	f := newFakePrograms(t)
+	f.former, f.formerFilter, f.refusePort = &xdp.State{}, nothing.FD(), errors.New("not this one")
+	s := newScene(t, 1, func(c *Config) {
+		c.FastPath = FastPathOn
+		c.openPrograms = func(xdp.Options) (programs, error) { return f, nil }
+	})
+	s.set(VNIConfig{VNI: 10, Learning: true}, s.addrs(1)...)
+	s.Host.Must("ip", "link", "add", "near0", "type", "veth", "peer", "name", "far0")
+	s.Host.Must("ip", "link", "set", "far0", "up")
+	s.do(func() error { return s.AddPort(PortConfig{Name: "near0", Type: PortNetdev, Untagged: 10}) })
+	dev := s.ports["near0"].published.link.dev.(filteredDevice)
+	s.fast.catchUp()
+	if dev.Shut() {
+		t.Error("a sink stands before the former's program")
+	}
+	s.do(s.TakeOver)
+	if !dev.Shut() {
+		t.Error("no sink after the takeover without a fast path")
 	}
 }
