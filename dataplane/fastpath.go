@@ -396,6 +396,7 @@ func (s *Switch) programOptions() xdp.Options {
 		SourcePortList:  ports[0],
 		SourcePortList6: ports[1],
 		PinDir:          c.PinDir,
+		Name:            c.PinDir,
 		Locals:          c.Locals(),
 		Ports:           c.Ports(),
 		SourcePorts:     c.SourcePorts,

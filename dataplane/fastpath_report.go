@@ -26,7 +26,7 @@ type FastPathAttachment struct {
 	Ifindex   int
 	// Port names the port that it is of; empty for an interface of the underlay.
 	Port string
-	// Kind is how: "tcx", "xdp+tcx".
+	// Kind is how: "tcx", "tcx+gro", "xdp+tcx".
 	Kind string
 	// Reason says why it is not the better kind, or why nothing is attached and Kind is empty.
 	Reason string

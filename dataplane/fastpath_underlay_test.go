@@ -126,7 +126,9 @@ func TestUnderlayFollowsDevice(t *testing.T) {
 	}
 	becomes("tcx", "at first")
 	n.Must("ethtool", "-K", "eth0", "tso", "off")
-	becomes("xdp+tcx", "without superframes")
+	becomes("tcx+gro", "without superframes")
+	n.Must("ethtool", "-K", "eth0", "gro", "on")
+	becomes("xdp+tcx", "with GRO of its own")
 	if out, err := n.Command("ip", "link", "add", "link", "eth0", "name", "over0", "type", "macvlan"); err != nil {
 		t.Logf("not tried with a device on it: %s", out)
 	} else {
@@ -143,6 +145,8 @@ func TestUnderlayFollowsDevice(t *testing.T) {
 		t.Errorf("after a change of the MAC the fast path took %d of 200", after-before)
 	}
 	becomes("xdp+tcx", "after a change of the MAC")
+	n.Must("ethtool", "-K", "eth0", "gro", "off")
+	becomes("tcx+gro", "without GRO of its own")
 	n.Must("ethtool", "-K", "eth0", "tso", "on")
 	becomes("tcx", "with superframes")
 	for _, n := range nodes {

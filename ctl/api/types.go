@@ -383,7 +383,7 @@ type Attachment struct {
 	Ifindex   int    `json:"ifindex"`
 	// Port names the port that it is of; empty for an interface of the underlay.
 	Port string `json:"port,omitempty"`
-	// Kind is "tcx" or "xdp+tcx"; empty when nothing could be attached.
+	// Kind is "tcx", "tcx+gro" or "xdp+tcx"; empty when nothing could be attached.
 	Kind string `json:"kind"`
 	// Reason says why it is not the better kind.
 	Reason string `json:"reason,omitempty"`

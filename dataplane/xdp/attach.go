@@ -22,10 +22,11 @@ const (
 	Egress
 	hookUnderlay
 	hookXDP
+	hookCell
 )
 
 func (h Hook) String() string {
-	return [...]string{"tcx ingress", "tcx egress", "tcx ingress", "xdp"}[h]
+	return [...]string{"tcx ingress", "tcx egress", "tcx ingress", "xdp", "tcx ingress"}[h]
 }
 
 // place is where a program can be attached. Its pin is named after it.
@@ -34,7 +35,7 @@ type place struct {
 	hook    Hook
 }
 
-var pinWords = [...]string{Ingress: "port-ingress", Egress: "port-egress", hookUnderlay: "underlay", hookXDP: "xdp"}
+var pinWords = [...]string{Ingress: "port-ingress", Egress: "port-egress", hookUnderlay: "underlay", hookXDP: "xdp", hookCell: "cell"}
 
 func (p place) pinName() string { return fmt.Sprintf("%s-%d", pinWords[p.hook], p.ifindex) }
 
@@ -59,6 +60,9 @@ func (f *FastPath) Attachments() []Attachment {
 	defer f.mu.Unlock()
 	list := make([]Attachment, 0, len(f.attached))
 	for p, a := range f.attached {
+		if p.hook == hookCell {
+			continue // the inside of ours
+		}
 		list = append(list, Attachment{Ifindex: p.ifindex, Hook: p.hook.String(), Underlay: p.hook >= hookUnderlay, Taken: a.taken})
 	}
 	slices.SortFunc(list, func(a, b Attachment) int {
@@ -96,15 +100,17 @@ func (f *FastPath) DetachPort(ifindex int) error {
 
 // Decap is how datagrams of an underlay device are unwrapped.
 type Decap struct {
-	Mode   string // "tcx" or "xdp+tcx"
-	Reason string // why XDP is not used; empty when it is
+	Mode   string // "tcx", "tcx+gro" or "xdp+tcx"
+	Reason string // why segments are not joined; empty when they are
 }
 
-// AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto, XDP is used where it pays: on the drivers of
-// real network cards that have it; and on virtual devices only while their segmentation offload is off. Where it is on, superframes cross such a
-// device whole, and XDP would end that. A device that others stand on (VLAN, macvlan ...) is left to tcx in every mode: XDP cannot tell what is theirs.
+// AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto they have inner segments joined where that pays. On real network
+// cards whose drivers have it that is by XDP, before GRO. On a virtual device XDP would copy each frame and end superframes: while the device's
+// segmentation offload is on there is nothing to join, and while it is off a cell does it. Only where the device's own GRO is on, which would join
+// datagrams before tcx sees them, XDP goes before it. A device that others stand on (VLAN, macvlan ...) never gets XDP, which cannot tell what
+// is theirs.
 //
-// Called again it judges the device anew, follows a change of its MAC, and changes between the two ways without a gap.
+// Called again it judges the device anew, follows a change of its MAC, and changes between the ways without a gap.
 func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,9 +125,21 @@ func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 	if err := f.attach(place{ifindex, hookUnderlay}); err != nil {
 		return Decap{}, err
 	}
-	reason := f.whyNoXDP(ifindex)
-	if reason == "" {
+	joined, reason := f.joinedBy(ifindex)
+	if joined == byCell {
+		if err := f.enterCell(ifindex); err == nil {
+			return Decap{Mode: "tcx+gro"}, f.detach(place{ifindex, hookXDP})
+		} else if why := f.whyNoXDP(ifindex); why != "" {
+			joined, reason = byNothing, err.Error()+"; "+why
+		} else {
+			joined = byXDP
+		}
+	}
+	if joined == byXDP {
 		reason = f.layBare(ifindex, dev.Attrs().HardwareAddr)
+	}
+	if err := f.leaveCell(ifindex); err != nil {
+		return Decap{}, err
 	}
 	if reason == "" {
 		return Decap{Mode: "xdp+tcx"}, nil
@@ -159,23 +177,45 @@ func (f *FastPath) DetachUnderlay(ifindex int) error {
 	if f.closed {
 		return ErrClosed
 	}
-	return errors.Join(f.detach(place{ifindex, hookXDP}), f.detach(place{ifindex, hookUnderlay}))
+	return errors.Join(f.detach(place{ifindex, hookXDP}), f.detach(place{ifindex, hookUnderlay}), f.leaveCell(ifindex))
+}
+
+// joiner is what joins the segments that a device brings.
+type joiner uint8
+
+const (
+	byNothing joiner = iota
+	byXDP
+	byCell
+)
+
+// joinedBy chooses for a device; with byNothing it says why.
+func (f *FastPath) joinedBy(ifindex int) (joiner, string) {
+	switch f.options.Decap {
+	case TCX:
+		return byNothing, "xdp: not asked for"
+	case Auto:
+		by, reason := whatJoins(ifindex)
+		if by != byXDP {
+			return by, reason
+		}
+	}
+	if reason := f.whyNoXDP(ifindex); reason != "" {
+		return byNothing, reason
+	}
+	return byXDP, ""
 }
 
 func (f *FastPath) whyNoXDP(ifindex int) string {
 	switch {
 	case f.noXDP != "":
 		return "xdp: " + f.noXDP
-	case f.options.Decap == TCX:
-		return "xdp: not asked for"
 	}
 	switch owner, err := stacked(ifindex); {
 	case err != nil:
 		return "xdp: " + err.Error()
 	case owner != "":
 		return fmt.Sprintf("xdp: %s stands on it, and XDP cannot tell whose a datagram is", owner)
-	case f.options.Decap == Auto:
-		return whyXDPDoesNotPay(ifindex)
 	}
 	return ""
 }
@@ -183,6 +223,7 @@ func (f *FastPath) whyNoXDP(ifindex int) string {
 func (f *FastPath) program(h Hook) *ebpf.Program {
 	return [...]*ebpf.Program{
 		Ingress: f.objects.VtepdDevice, Egress: f.objects.VtepdTap, hookUnderlay: f.objects.VtepdUnderlay, hookXDP: f.objects.VtepdBare,
+		hookCell: f.objects.VtepdCell,
 	}[h]
 }
 
@@ -313,17 +354,20 @@ func (f *FastPath) detach(p place) error {
 	return nil
 }
 
-// detachAll needs mu. XDP goes before tcx.
+// detachAll needs mu. XDP goes before tcx, and what leads to the cell before the cell.
 func (f *FastPath) detachAll() error {
 	places := make([]place, 0, len(f.attached))
 	for p := range f.attached {
-		places = append(places, p)
+		if p.hook != hookCell {
+			places = append(places, p)
+		}
 	}
 	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(b.hook, a.hook) })
 	var errs []error
 	for _, p := range places {
 		errs = append(errs, f.detach(p))
 	}
+	errs = append(errs, f.closeCell())
 	return errors.Join(errs...)
 }
 

@@ -18,7 +18,9 @@
 //	└──────────┘                                                     └──────────┘
 //
 // XDP comes first where it is used: it cuts the outer headers off and notes the VNI in front of the frame, so that
-// the kernel joins inner TCP segments (GRO) before vtepd_underlay gives them to a port as one.
+// the kernel joins inner TCP segments (GRO) before vtepd_underlay gives them to a port as one. On virtual devices that bring
+// segments one by one, vtepd_underlay sends what it unwrapped through a pair of devices of our own for the same end, and
+// vtepd_cell gives it to the port.
 //
 // A port on a device of the host is read by packet sockets, which see a frame before tcx does. They carry the
 // socket filter slow_only, which decides by the same code; vtepd_device then carries what the filter left alone

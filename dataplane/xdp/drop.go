@@ -12,7 +12,7 @@ import (
 func Drop(pinDir string) (bool, error) {
 	switch _, err := os.Stat(pinDir); {
 	case errors.Is(err, os.ErrNotExist):
-		return false, nil
+		return false, removeCell(pinDir) // which is there without pins too, where there could be none
 	case err != nil:
 		return false, fmt.Errorf("pin directory: %w", err)
 	}
@@ -20,5 +20,5 @@ func Drop(pinDir string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return true, errors.Join(p.remove(), p.close())
+	return true, errors.Join(p.remove(), removeCell(pinDir), p.close())
 }

@@ -9,7 +9,7 @@ import (
 
 // TestDrop: a successor without a fast path takes down what a killed process left, and nothing of one that lives.
 func TestDrop(t *testing.T) {
-	for _, decap := range []DecapMode{TCX, XDPNative} {
+	for _, decap := range []DecapMode{Auto, TCX, XDPNative} {
 		t.Run([...]string{"auto", "tcx", "xdp"}[decap], func(t *testing.T) { drop(t, decap) })
 	}
 }

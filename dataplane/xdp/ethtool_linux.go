@@ -73,27 +73,31 @@ func (e *ethtool) value(cmd, data uint32) (uint32, error) {
 	return value.data, nil
 }
 
-// whyXDPDoesNotPay judges a device by its driver and features; empty: it pays.
-func whyXDPDoesNotPay(ifindex int) string {
+// whatJoins judges a device by its driver and features; with byNothing it says why.
+func whatJoins(ifindex int) (joiner, string) {
 	e, err := openEthtool(ifindex)
 	if err != nil {
-		return "xdp: " + err.Error()
+		return byNothing, "xdp: " + err.Error()
 	}
 	defer e.close()
 	virtual, err := e.virtual()
 	if err != nil {
-		return "xdp: " + err.Error()
+		return byNothing, "xdp: " + err.Error()
 	}
-	if virtual {
-		if tso, err := e.value(unix.ETHTOOL_GTSO, 0); err != nil || tso != 0 {
-			return fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.name)
+	gro, groErr := e.value(unix.ETHTOOL_GGRO, 0)
+	if !virtual {
+		if groErr == nil && gro == 0 {
+			return byNothing, fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", e.name)
 		}
-		return ""
+		return byXDP, ""
 	}
-	if gro, err := e.value(unix.ETHTOOL_GGRO, 0); err == nil && gro == 0 {
-		return fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", e.name)
+	if tso, err := e.value(unix.ETHTOOL_GTSO, 0); err != nil || tso != 0 {
+		return byNothing, fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.name)
 	}
-	return ""
+	if groErr != nil || gro != 0 {
+		return byXDP, ""
+	}
+	return byCell, ""
 }
 
 // switchGRO switches generic receive offload of a virtual device on or off. changed says that it was the other way before.
@@ -114,4 +118,23 @@ func switchGRO(ifindex int, on bool) (changed bool, err error) {
 		return false, err
 	}
 	return true, nil
+}
+
+// cellOffloads has segments that go into one end of a veth pair come out of the other joined.
+func cellOffloads(in, out int) error {
+	for _, x := range []struct {
+		ifindex   int
+		cmd, want uint32
+	}{{in, unix.ETHTOOL_STSO, 0}, {out, unix.ETHTOOL_SGRO, 1}} {
+		e, err := openEthtool(x.ifindex)
+		if err != nil {
+			return err
+		}
+		_, err = e.value(x.cmd, x.want)
+		e.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

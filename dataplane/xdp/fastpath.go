@@ -33,6 +33,8 @@ type FastPath struct {
 	refused   map[int]refusal // by ifindex
 	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet
 	committed bool            // the present maps are pinned
+	cell      *cell           // nil: nothing is joined in one
+	lost      uint64          // frames in cells that are closed
 }
 
 // Open loads the programs with fresh maps and attaches nothing. What a former process left pinned stays at work until it is replaced.

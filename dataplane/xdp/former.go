@@ -132,6 +132,11 @@ func (f *FastPath) Commit() error {
 	if err := f.pins.dropLinks(left); err != nil {
 		return fmt.Errorf("former links: %w", err)
 	}
+	if f.cell == nil {
+		if err := removeCell(f.options.Name); err != nil {
+			return fmt.Errorf("former cell: %w", err)
+		}
+	}
 	if f.committed {
 		return nil
 	}

@@ -259,6 +259,20 @@ inline_always long set_ecn(struct __sk_buff *skb, const struct front *f, __u32 e
 	return bpf_skb_store_bytes(skb, ETH_LEN, &field, sizeof(field), BPF_F_RECOMPUTE_CSUM);
 }
 
+/* Sends a segment to where it is joined with its like. GRO compares VLAN tags and not marks: the tag keeps the segments of two VNIs apart, the mark says
+ * which VNI it is.
+ */
+inline_always int into_cell(struct __sk_buff *skb, const struct cell *c, const struct letter *l)
+{
+	skb->mark = l->vni;
+	skb->queue_mapping = bpf_get_smp_processor_id() + 1; /* a queue for each CPU, so that none waits for another */
+	if (bpf_skb_vlan_push(skb, be16(ETH_8021Q), l->domain->slot)) {
+		tally(RACE, 1);
+		return TCX_DROP;
+	}
+	return bpf_redirect(c->ifindex, 0);
+}
+
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
@@ -300,10 +314,21 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		tally(RACE, l.in.packets);
 		return TCX_DROP;
 	}
+	if (l.in.proto == PROTO_TCP) {
+		__u32 slot = skb->ifindex % MAX_CELLS;
+		struct cell *c = bpf_map_lookup_elem(&cells, &slot);
+
+		if (c && c->underlay == skb->ifindex) {
+			if (gso_size)
+				c->whole = now();
+			else if (!c->whole || now() - c->whole > WHOLE_SECONDS)
+				return into_cell(skb, c, &l);
+		}
+	}
 	return deliver(skb, l.to, l.domain, &l.in, l.vid, l.front.dst);
 }
 
-/* A frame that XDP unwrapped, and that may have been joined with others since. */
+/* A frame that was unwrapped before, and that may have been joined with others since. */
 inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 {
 	struct domain *d = bpf_map_lookup_elem(&domains, &vni);
@@ -331,6 +356,21 @@ inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 race:
 	tally(RACE, in.packets);
 	return TCX_DROP;
+}
+
+/* What comes out of a cell. Frames without a tag are the kernel's own, about the device. */
+inline_always int from_cell(struct __sk_buff *skb)
+{
+	__u32 vni = skb->mark;
+
+	if (!skb->vlan_present)
+		return TCX_DROP;
+	skb->mark = 0;
+	if (bpf_skb_vlan_pop(skb)) {
+		tally(RACE, 1);
+		return TCX_DROP;
+	}
+	return unwrapped_frame(skb, vni);
 }
 
 inline_always int from_underlay(struct __sk_buff *skb)

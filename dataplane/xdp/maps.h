@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
- * space writes everything but fdb_value.seen, peer.since and peer.last, the counters, the budget, judged and events.
+ * space writes everything but fdb_value.seen, peer.since, peer.last, cell.whole, the counters, the budget, judged and events.
  */
 #ifndef VTEPD_MAPS_H
 #define VTEPD_MAPS_H
@@ -128,6 +128,16 @@ struct source {
 	__u32 peer;
 	__u32 serial; /* as that of a port */
 };
+
+/* Where segments of one underlay device are joined (cell.go). */
+struct cell {
+	__u32 underlay; /* ifindex of the device, 0: none */
+	__u32 ifindex; /* of the way in */
+	__u32 whole; /* second in which the device last brought a superframe, 0: never; the programs write it */
+};
+
+/* For so many seconds after a superframe segments are not joined: a connection that sends both has to stay in order. */
+enum { WHOLE_SECONDS = 10, MAX_CELLS = 64 };
 
 struct counters {
 	__u64 rx_packets;
@@ -257,6 +267,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct underlay);
 } underlays SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_CELLS);
+	__type(key, __u32);
+	__type(value, struct cell);
+} cells SEC(".maps"); /* by ifindex of the underlay device, modulo MAX_CELLS */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -19,9 +19,9 @@ func mtu(ipv6 bool) int {
 func TestPaths(t *testing.T) {
 	for _, ipv6 := range []bool{false, true} {
 		for _, wire := range []bool{false, true} {
-			for _, decap := range []DecapMode{TCX, XDPNative} {
-				if !wire && decap == XDPNative {
-					continue // switches segmentation offload of the other end off: then it is a wire
+			for _, decap := range []DecapMode{Auto, TCX, XDPNative} {
+				if !wire && decap != TCX {
+					continue // Auto is tcx then, and XDP switches segmentation offload of the other end off: then it is a wire
 				}
 				for _, kind := range []string{"tap", "veth"} {
 					word := map[bool]string{false: "4", true: "6"}[ipv6] + map[bool]string{false: "-whole", true: "-wire"}[wire]

@@ -27,6 +27,12 @@ int vtepd_underlay(struct __sk_buff *skb)
 	return from_underlay(skb);
 }
 
+SEC("tcx/ingress")
+int vtepd_cell(struct __sk_buff *skb)
+{
+	return from_cell(skb);
+}
+
 SEC("xdp.frags")
 int vtepd_bare(struct xdp_md *ctx)
 {

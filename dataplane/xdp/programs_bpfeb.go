@@ -19,6 +19,13 @@ type programsBudget struct {
 	Used   uint32
 }
 
+type programsCell struct {
+	_        structs.HostLayout
+	Underlay uint32
+	Ifindex  uint32
+	Whole    uint32
+}
+
 type programsCounters struct {
 	_         structs.HostLayout
 	RxPackets uint64
@@ -155,6 +162,7 @@ type programsVidKey struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	programsMapBudgets        = "budgets"
+	programsMapCells          = "cells"
 	programsMapDevices        = "devices"
 	programsMapDomains        = "domains"
 	programsMapEvents         = "events"
@@ -172,6 +180,7 @@ const (
 	programsMapVniToVid       = "vni_to_vid"
 	programsProgSlowOnly      = "slow_only"
 	programsProgVtepdBare     = "vtepd_bare"
+	programsProgVtepdCell     = "vtepd_cell"
 	programsProgVtepdDevice   = "vtepd_device"
 	programsProgVtepdTap      = "vtepd_tap"
 	programsProgVtepdUnderlay = "vtepd_underlay"
@@ -222,6 +231,7 @@ type programsSpecs struct {
 type programsProgramSpecs struct {
 	SlowOnly      *ebpf.ProgramSpec `ebpf:"slow_only"`
 	VtepdBare     *ebpf.ProgramSpec `ebpf:"vtepd_bare"`
+	VtepdCell     *ebpf.ProgramSpec `ebpf:"vtepd_cell"`
 	VtepdDevice   *ebpf.ProgramSpec `ebpf:"vtepd_device"`
 	VtepdTap      *ebpf.ProgramSpec `ebpf:"vtepd_tap"`
 	VtepdUnderlay *ebpf.ProgramSpec `ebpf:"vtepd_underlay"`
@@ -232,6 +242,7 @@ type programsProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsMapSpecs struct {
 	Budgets      *ebpf.MapSpec `ebpf:"budgets"`
+	Cells        *ebpf.MapSpec `ebpf:"cells"`
 	Devices      *ebpf.MapSpec `ebpf:"devices"`
 	Domains      *ebpf.MapSpec `ebpf:"domains"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
@@ -277,6 +288,7 @@ func (o *programsObjects) Close() error {
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsMaps struct {
 	Budgets      *ebpf.Map `ebpf:"budgets"`
+	Cells        *ebpf.Map `ebpf:"cells"`
 	Devices      *ebpf.Map `ebpf:"devices"`
 	Domains      *ebpf.Map `ebpf:"domains"`
 	Events       *ebpf.Map `ebpf:"events"`
@@ -297,6 +309,7 @@ type programsMaps struct {
 func (m *programsMaps) Close() error {
 	return _ProgramsClose(
 		m.Budgets,
+		m.Cells,
 		m.Devices,
 		m.Domains,
 		m.Events,
@@ -328,6 +341,7 @@ type programsVariables struct {
 type programsPrograms struct {
 	SlowOnly      *ebpf.Program `ebpf:"slow_only"`
 	VtepdBare     *ebpf.Program `ebpf:"vtepd_bare"`
+	VtepdCell     *ebpf.Program `ebpf:"vtepd_cell"`
 	VtepdDevice   *ebpf.Program `ebpf:"vtepd_device"`
 	VtepdTap      *ebpf.Program `ebpf:"vtepd_tap"`
 	VtepdUnderlay *ebpf.Program `ebpf:"vtepd_underlay"`
@@ -337,6 +351,7 @@ func (p *programsPrograms) Close() error {
 	return _ProgramsClose(
 		p.SlowOnly,
 		p.VtepdBare,
+		p.VtepdCell,
 		p.VtepdDevice,
 		p.VtepdTap,
 		p.VtepdUnderlay,

@@ -1,6 +1,8 @@
 package xdp
 
 import (
+	"cmp"
+	crand "crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -40,6 +42,7 @@ func (o *Options) setDefaults() {
 			*f.to = f.def
 		}
 	}
+	o.Name = cmp.Or(o.Name, o.PinDir, crand.Text())
 	if o.SourcePorts == [2]uint16{} {
 		o.SourcePorts = [2]uint16{minSourcePort, maxSourcePort}
 	}
@@ -111,8 +114,12 @@ func (o *Options) instance() uint32 {
 	if o.PinDir == "" {
 		return rand.Uint32()
 	}
+	return nameSum(filepath.Clean(o.PinDir))
+}
+
+func nameSum(name string) uint32 {
 	h := fnv.New32a()
-	h.Write([]byte(filepath.Clean(o.PinDir)))
+	h.Write([]byte(name))
 	return h.Sum32()
 }
 

@@ -75,7 +75,7 @@ func (s *side) programs(ifindex int) (n int) {
 }
 
 func TestTakeover(t *testing.T) {
-	for _, decap := range []DecapMode{TCX, XDPNative} {
+	for _, decap := range []DecapMode{Auto, TCX, XDPNative} {
 		for _, kind := range []string{"tap", "veth"} {
 			t.Run(kind+"-"+[...]string{"auto", "tcx", "xdp"}[decap], func(t *testing.T) { takeover(t, kind, decap) })
 		}
@@ -376,7 +376,7 @@ func TestGRO(t *testing.T) {
 			var options Options
 			a, _ := newSides(t, false, true, func(o *Options, _ *Domain) {
 				if options.MaxEntries == 0 {
-					o.PinDir, o.Decap = dir, Auto
+					o.PinDir, o.Decap = dir, XDPNative
 					options = *o
 				}
 			})
@@ -394,19 +394,27 @@ func TestGRO(t *testing.T) {
 	}
 }
 
-// TestAuto chooses XDP where it pays.
+// TestAuto chooses what pays, and chooses anew when the device has changed.
 func TestAuto(t *testing.T) {
 	for _, wire := range []bool{false, true} {
-		a, _ := newSides(t, false, wire, nil)
-		a.do(func() error {
-			d, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
-			if (d.Mode == "xdp+tcx") != wire || (d.Reason == "") != wire {
-				t.Errorf("wire %v: %+v", wire, d)
+		a, b := newSides(t, false, wire, nil)
+		meet(a.veth("wa", 1450), b.veth("wb", 1450))
+		for _, gro := range []bool{false, true, false} {
+			want := map[[2]bool]string{{true, false}: "tcx+gro", {true, true}: "xdp+tcx"}[[2]bool{wire, gro}]
+			if want == "" {
+				want = "tcx"
 			}
-			return err
-		})
-		if n, want := a.programs(a.host.Index(a.wire.Name)), len(a.f.Attachments()); n != want {
-			t.Errorf("wire %v: %d programs, %d attachments", wire, n, want)
+			a.wire.Features(map[string]bool{"rx-gro": gro})
+			a.do(func() error {
+				d, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+				if d.Mode != want || (d.Reason == "") != wire {
+					t.Errorf("wire %v, GRO %v: %+v, want %s", wire, gro, d, want)
+				}
+				return err
+			})
+			if n, want := a.programs(a.host.Index(a.wire.Name)), len(a.f.Attachments())-1; n != want { // the port has one
+				t.Errorf("wire %v, GRO %v: %d programs, %d attachments", wire, gro, n, want)
+			}
 		}
 	}
 }

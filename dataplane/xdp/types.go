@@ -24,7 +24,7 @@ var (
 type DecapMode uint8
 
 const (
-	// Auto uses XDP where the driver has it and it pays, see [FastPath.AttachUnderlay].
+	// Auto chooses for each device what pays, see [FastPath.AttachUnderlay].
 	Auto DecapMode = iota
 	// TCX uses tcx alone.
 	TCX
@@ -38,13 +38,16 @@ type Refuse struct {
 	Capabilities []string // that the kernel lacks, by the names of Capabilities.List
 	Maps         []string // asked for with a type that no kernel has, by their names in the objects
 	Programs     []string // given a body that no verifier takes, likewise
-	Places       []string // where nothing can be attached: port-ingress, port-egress, underlay, xdp
+	Places       []string // where nothing can be attached: port-ingress, port-egress, underlay, xdp, cell
 }
 
 // Options say how the fast path is made. Zero sizes get defaults.
 type Options struct {
 	// PinDir is a directory on a bpffs, made when missing. Empty: nothing is pinned.
 	PinDir string
+	// Name tells this instance from others of the host, and is the same for the next process that takes its place: the devices that it
+	// makes are named after it. Empty: PinDir, or a name that nobody has.
+	Name string
 	// Locals are the own underlay addresses, at most 8 a family; the first of a family is the source of what is sent.
 	Locals []netip.Addr
 	// Ports are the UDP ports datagrams are taken from, at most 16.

@@ -1,0 +1,207 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// cell is a veth pair of our own in which the kernel joins TCP segments that tcx unwrapped one by one, as its tunnel devices do in theirs (gro_cells, Linux
+// 3.8): what goes in at one end comes out at the other through GRO, where vtepd_cell takes it on to its port.
+//
+//	underlay ── tcx: unwrap ── in ═══ out ── GRO ── tcx: vtepd_cell ── port
+//
+// XDP could unwrap before GRO too, but a virtual device copies each frame for it. The pair stays when the process is killed, like the programs.
+type cell struct {
+	in, out int             // ifindexes
+	users   map[int]int     // ifindexes of underlay devices, by these modulo maxCells
+	lost    uint64          // frames that the pair had dropped before it was ours
+	handle  *netlink.Handle // of the namespace of the pair
+}
+
+const (
+	// cellMTU is the most that a veth takes, in bytes: the underlay has judged the frames.
+	cellMTU = 65535
+	// maxCells is MAX_CELLS of the programs.
+	maxCells = 64
+	// cellMark begins the alias of the pair's ends; whose it is follows.
+	cellMark = "vtepd joins segments: "
+	// addrGenNone is IN6_ADDR_GEN_MODE_NONE of <linux/if_link.h>: no link-local address, so nothing to say.
+	addrGenNone = 1
+)
+
+var errNotOurs = errors.New("an interface of that name is there and not ours: remove or rename it")
+
+// cellNames are those of the ends, 14 characters of the 15 that the kernel takes.
+func (o *Options) cellNames() (in, out string) {
+	name := fmt.Sprintf("vtepd%08x", nameSum(o.Name))
+	return name, name + "j"
+}
+
+// enterCell has the segments of an underlay device joined. Needs mu.
+func (f *FastPath) enterCell(underlay int) error {
+	if f.cell != nil && !f.cell.there() {
+		f.log.Warn("the pair of interfaces that joins segments was taken away; making another")
+		if err := f.closeCell(); err != nil {
+			return fmt.Errorf("cell: %w", err)
+		}
+	}
+	if f.cell == nil {
+		c, err := openCell(&f.options)
+		if err != nil {
+			return fmt.Errorf("cell: %w", err)
+		}
+		f.cell = c
+	}
+	// Attached anew where somebody took the program off, as every AttachUnderlay does.
+	err := f.attach(place{f.cell.out, hookCell})
+	if other := f.cell.users[underlay%maxCells]; err == nil && other != underlay {
+		if other != 0 {
+			err = fmt.Errorf("ifindex %d has the place of ifindex %d", other, underlay)
+		} else {
+			err = f.objects.Cells.Put(uint32(underlay%maxCells), programsCell{Underlay: uint32(underlay), Ifindex: uint32(f.cell.in)})
+		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("cell: %w", err), f.leaveCell(underlay))
+	}
+	f.cell.users[underlay%maxCells] = underlay
+	return nil
+}
+
+// leaveCell is the opposite; the last one out removes the pair. Needs mu.
+func (f *FastPath) leaveCell(underlay int) error {
+	if f.cell == nil {
+		return nil
+	}
+	var err error
+	if f.cell.users[underlay%maxCells] == underlay {
+		err = f.objects.Cells.Put(uint32(underlay%maxCells), programsCell{})
+		delete(f.cell.users, underlay%maxCells)
+	}
+	if len(f.cell.users) > 0 {
+		return err
+	}
+	return errors.Join(err, f.closeCell())
+}
+
+// closeCell needs mu.
+func (f *FastPath) closeCell() error {
+	c := f.cell
+	if c == nil {
+		return nil
+	}
+	f.cell = nil
+	f.lost += c.dropped() - c.lost
+	var err error
+	for _, underlay := range c.users {
+		err = errors.Join(err, f.objects.Cells.Put(uint32(underlay%maxCells), programsCell{}))
+	}
+	err = errors.Join(err, f.detach(place{c.out, hookCell}))
+	if l, gone := c.handle.LinkByIndex(c.in); gone == nil {
+		err = errors.Join(err, c.handle.LinkDel(l))
+	}
+	c.handle.Close()
+	return err
+}
+
+// lostInCell is how many frames found no room in the pair.
+func (f *FastPath) lostInCell() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cell == nil || f.closed {
+		return f.lost
+	}
+	return f.lost + f.cell.dropped() - f.cell.lost
+}
+
+// dropped is what found the far end's queue full.
+func (c *cell) dropped() uint64 {
+	if l, err := c.handle.LinkByIndex(c.in); err == nil && l.Attrs().Statistics != nil {
+		return l.Attrs().Statistics.TxDropped
+	}
+	return c.lost
+}
+
+func (c *cell) there() bool {
+	_, err := c.handle.LinkByIndex(c.in)
+	return err == nil
+}
+
+// openCell makes the pair in the present namespace, or finds the one that a former process left.
+func openCell(o *Options) (_ *cell, err error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	c := &cell{users: make(map[int]int), handle: h}
+	in, out := o.cellNames()
+	alias := cellMark + o.Name
+	made := false
+	defer func() {
+		if err != nil {
+			if l, gone := h.LinkByName(in); made && gone == nil {
+				err = errors.Join(err, h.LinkDel(l))
+			}
+			h.Close()
+		}
+	}()
+	if l, gone := h.LinkByName(in); gone == nil && l.Attrs().Alias != alias {
+		return nil, fmt.Errorf("%s: %w", in, errNotOurs)
+	} else if gone != nil {
+		// A queue for each CPU: they do not wait for each other, and a flow that stays on one stays in order.
+		queues := min(runtime.NumCPU(), 64)
+		pair := netlink.NewVeth(netlink.LinkAttrs{Name: in, MTU: cellMTU, NumTxQueues: queues, NumRxQueues: queues})
+		pair.PeerName, pair.PeerMTU, pair.PeerNumTxQueues, pair.PeerNumRxQueues = out, cellMTU, uint32(queues), uint32(queues)
+		if err := h.LinkAdd(pair); err != nil {
+			return nil, fmt.Errorf("%s: %w", in, err)
+		}
+		made = true
+	}
+	for _, end := range []struct {
+		name    string
+		ifindex *int
+	}{{in, &c.in}, {out, &c.out}} {
+		l, err := h.LinkByName(end.name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", end.name, err)
+		}
+		*end.ifindex = l.Attrs().Index
+		if err := errors.Join(h.LinkSetAlias(l, alias), h.LinkSetARPOff(l)); err != nil {
+			return nil, fmt.Errorf("%s: %w", end.name, err)
+		}
+		// Without IPv6 in the kernel there is nothing to keep quiet.
+		_ = h.LinkSetIP6AddrGenMode(l, addrGenNone)
+	}
+	// A veth hands frames to GRO when the sending end does not segment and the other end wants it.
+	if err := cellOffloads(c.in, c.out); err != nil {
+		return nil, err
+	}
+	for _, i := range []int{c.out, c.in} {
+		l, err := h.LinkByIndex(i)
+		if err == nil {
+			err = h.LinkSetUp(l)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: up: %w", in, err)
+		}
+	}
+	c.lost = c.dropped()
+	return c, nil
+}
+
+// removeCell removes the pair that a process of that name left, if there is one.
+func removeCell(owner string) error {
+	in, _ := (&Options{Name: owner}).cellNames()
+	l, err := netlink.LinkByName(in)
+	if err != nil || l.Attrs().Alias != cellMark+owner {
+		return nil // none of ours
+	}
+	if err := netlink.LinkDel(l); err != nil {
+		return fmt.Errorf("%s: %w", in, err)
+	}
+	return nil
+}

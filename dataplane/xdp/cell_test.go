@@ -1,0 +1,232 @@
+package xdp
+
+import (
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"vtepd/bench/lab"
+)
+
+// cellSides are two hosts on a wire, of which the first has a name and pins.
+func cellSides(t *testing.T) (a, b *side, o Options) {
+	t.Helper()
+	dir := pinDir(t)
+	a, b = newSides(t, false, true, func(options *Options, _ *Domain) {
+		if o.MaxEntries == 0 {
+			options.PinDir, options.Name = dir, dir
+			o = *options
+		}
+	})
+	return a, b, o
+}
+
+// ends are the ifindexes of the pair that the options name, 0 for one that is not there.
+func (s *side) ends(o Options) (found [2]int) {
+	s.t.Helper()
+	s.do(func() error {
+		in, out := o.cellNames()
+		for i, name := range []string{in, out} {
+			if l, err := netlink.LinkByName(name); err == nil {
+				found[i] = l.Attrs().Index
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// TestCellJoins wants the segments of a TCP connection to reach the workload as superframes, all of them, and counted one by one.
+func TestCellJoins(t *testing.T) {
+	for _, kind := range []string{"tap", "veth"} {
+		t.Run(kind, func(t *testing.T) {
+			a, b, _ := cellSides(t)
+			var sa, sb *station
+			if kind == "tap" {
+				sa, sb = a.tap("tap0", 1450), b.tap("tap0", 1450)
+			} else {
+				sa, sb = a.veth("wa", 1450), b.veth("wb", 1450)
+			}
+			meet(sa, sb)
+			before := frames(t, sb)
+			const size = 16 << 20
+			if err := transfer(sa, sb, sb.host.Overlay4(), size); err != nil {
+				t.Fatal(err)
+			}
+			segments, got := sb.f.PortCounters(portIndex).TxPackets, frames(t, sb)-before
+			if segments < size/1450 || got > segments/2 {
+				t.Errorf("%d segments came as %d frames", segments, got)
+			}
+			t.Logf("%d segments came as %d frames", segments, got)
+			balanced(t, sa, sb)
+		})
+	}
+}
+
+// frames is how many a station's device has received.
+func frames(t *testing.T, s *station) uint64 {
+	t.Helper()
+	st, err := lab.End{Host: s.host, Name: s.dev}.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.RxPackets
+}
+
+// TestCellAndSuperframes has one end of the underlay carry superframes whole and the other not: its segments pass by the cell, or a
+// connection would get out of order.
+func TestCellAndSuperframes(t *testing.T) {
+	a, b := newSides(t, false, false, nil)
+	b.wire.Features(map[string]bool{"tx-tcp-segmentation": false, "tx-tcp6-segmentation": false, "tx-tcp-ecn-segmentation": false, "tx-tcp-mangleid-segmentation": false})
+	wire := b.host.Index(b.wire.Name)
+	b.do(func() error {
+		d, err := b.f.AttachUnderlay(wire)
+		if d.Mode != "tcx+gro" {
+			t.Errorf("%+v", d)
+		}
+		return err
+	})
+	sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
+	meet(sa, sb)
+	carries(t, sa, sb)
+	balanced(t, sa, sb)
+	var c programsCell
+	if err := b.f.objects.Cells.Lookup(uint32(wire%maxCells), &c); err != nil || c.Whole == 0 {
+		t.Errorf("superframes were not noticed: %+v, %v", c, err)
+	}
+	cell, err := b.host.Netlink().LinkByIndex(int(c.Ifindex))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := cell.Attrs().Statistics.TxPackets
+	for range 3 {
+		if err := sa.ping(sb.host.Overlay4()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := transfer(sa, sb, sb.host.Overlay4(), 4<<20); err != nil {
+		t.Error(err)
+	}
+	if cell, err = b.host.Netlink().LinkByIndex(int(c.Ifindex)); err != nil || cell.Attrs().Statistics.TxPackets != before {
+		t.Errorf("%d frames in the cell, %d before; %v", cell.Attrs().Statistics.TxPackets, before, err)
+	}
+}
+
+// TestCellLife: the pair is there while it is used, stays when the process dies, is its successor's then, and goes with whoever ends orderly.
+func TestCellLife(t *testing.T) {
+	none := [2]int{}
+	for _, c := range []struct {
+		name string
+		end  func(t *testing.T, a *side, o Options) error
+	}{
+		{"close", func(_ *testing.T, a *side, _ Options) error { return a.f.Close() }},
+		{"detach", func(_ *testing.T, a *side, _ Options) error { return a.f.DetachUnderlay(a.host.Index(a.wire.Name)) }},
+		{"drop", func(t *testing.T, a *side, o Options) error {
+			if err := a.f.Abandon(); err != nil {
+				return err
+			}
+			if a.ends(o) == none {
+				t.Error("gone with the process")
+			}
+			_, err := Drop(o.PinDir)
+			return err
+		}},
+		{"successor", func(t *testing.T, a *side, o Options) error {
+			former := a.ends(o)
+			if err := a.f.Abandon(); err != nil {
+				return err
+			}
+			var err error
+			if a.f, err = Open(o); err != nil {
+				return err
+			}
+			if d, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name)); err != nil || d.Mode != "tcx+gro" {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if err := a.f.Commit(); err != nil {
+				return err
+			}
+			if now := a.ends(o); now != former {
+				t.Errorf("interfaces %v, the former's were %v", now, former)
+			}
+			return a.f.Close()
+		}},
+		{"successor without", func(_ *testing.T, a *side, o Options) error {
+			if err := a.f.Abandon(); err != nil {
+				return err
+			}
+			o.Decap = TCX
+			var err error
+			if a.f, err = Open(o); err != nil {
+				return err
+			}
+			if _, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name)); err != nil {
+				return err
+			}
+			return a.f.Commit()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _, o := cellSides(t)
+			if a.ends(o) == none {
+				t.Fatal("no cell")
+			}
+			a.do(func() error { return c.end(t, a, o) })
+			if left := a.ends(o); left != none {
+				t.Errorf("interfaces %v are left", left)
+			}
+		})
+	}
+}
+
+// TestCellRefused: without a cell segments are joined behind XDP, and what stands in its way is not touched.
+func TestCellRefused(t *testing.T) {
+	l := lab.New(t)
+	needFastPath(t)
+	ha, hb := l.Host("a"), l.Host("b")
+	link := l.Link(ha, hb, lab.LinkOptions{})
+	link.OffloadsOff()
+	a := &side{t: t, lab: l, host: ha, wire: link.A, next: portIndex}
+	name := t.Name()
+	in, _ := (&Options{Name: name}).cellNames()
+	foreign := netlink.NewVeth(netlink.LinkAttrs{Name: in})
+	foreign.PeerName = "other"
+	if err := ha.Netlink().LinkAdd(foreign); err != nil {
+		t.Fatal(err)
+	}
+	a.start(&side{host: hb}, false, func(o *Options, _ *Domain) { o.Name = name })
+	a.do(func() error {
+		d, err := a.f.AttachUnderlay(ha.Index(a.wire.Name))
+		if d.Mode != "xdp+tcx" {
+			t.Errorf("%+v", d)
+		}
+		return err
+	})
+	a.do(a.f.Close)
+	if _, err := ha.Netlink().LinkByName(in); err != nil {
+		t.Errorf("the interface of another: %v", err)
+	}
+}
+
+// TestCellTakenAway: when somebody removes the pair, looking at the underlay again makes another.
+func TestCellTakenAway(t *testing.T) {
+	a, b, o := cellSides(t)
+	sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
+	meet(sa, sb)
+	former := a.ends(o)
+	in, _ := o.cellNames()
+	a.host.Must("ip", "link", "del", in)
+	a.do(func() error {
+		d, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
+		if d.Mode != "tcx+gro" {
+			t.Errorf("%+v", d)
+		}
+		return err
+	})
+	if now := a.ends(o); now == former || now == [2]int{} {
+		t.Errorf("interfaces %v, before %v", now, former)
+	}
+	if err := transfer(sb, sa, sa.host.Overlay4(), 4<<20); err != nil {
+		t.Error(err)
+	}
+}
