@@ -95,12 +95,16 @@ func (s *svg) legend(x, y float64) {
 }
 
 func (r Report) panel(s *svg, m Metric, systems []System, x, y, width float64) {
-	better := "more is better"
+	unit := m.Unit() + ", more is better"
 	if m.LowerBetter() {
-		better = "less is better"
+		unit = m.Unit() + ", less is better"
+	}
+	// Widths of a character: as the legend's, and of a bold one.
+	if 8*float64(len(m.Title()))+6.6*float64(len(unit)) > width {
+		unit = strings.TrimSuffix(unit, " is better")
 	}
 	s.text(x, y+14, "text head", "start", m.Title())
-	s.text(x+width, y+14, "quiet small", "end", m.Unit()+", "+better)
+	s.text(x+width, y+14, "quiet small", "end", unit)
 	fmt.Fprintf(s, "<line class=\"rule\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x, y+23, x+width, y+23)
 	largest := 0.0
 	for _, sys := range systems {
