@@ -158,7 +158,8 @@ func (f *flow) ask() {
 	}
 }
 
-// exchange sends a message and compares what comes back, in order.
+// exchange sends a message and compares what comes back: in order, but with the fast path. There UDP superframes pass user space and single datagrams do not, so
+// that the last of a train, when it is shorter, may come first.
 func (f *flow) exchange(message []byte, size int, train bool) bool {
 	segment := 0
 	if train {
@@ -178,13 +179,22 @@ func (f *flow) exchange(message []byte, size int, train bool) bool {
 		return true
 	}
 	buf := make([]byte, 1<<16)
+	fast := os.Getenv("VTEPD_TEST_FASTPATH") == "on"
+	came := make(map[int]bool) // by where it begins in the message
 	for at := 0; at < len(message); {
 		_ = f.client.SetReadDeadline(time.Now().Add(time.Second))
 		n, err := f.client.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
 		}
-		want := message[at:min(at+size, len(message))]
+		begin := at
+		if fast && err == nil && n >= 8 {
+			begin = int(binary.BigEndian.Uint64(buf)-binary.BigEndian.Uint64(message)) * size
+		}
+		if begin < 0 || begin >= len(message) || came[begin] {
+			begin = at
+		}
+		want := message[begin:min(begin+size, len(message))]
 		if n >= 8 && !bytes.Equal(buf[:8], want[:8]) && binary.BigEndian.Uint64(buf) < binary.BigEndian.Uint64(want) {
 			continue // the late answer to a message that was sent again
 		}
@@ -192,6 +202,7 @@ func (f *flow) exchange(message []byte, size int, train bool) bool {
 			f.t.Errorf("flow %d: datagram at %d of %d: %d bytes came back changed or out of order: %v", f.number, at, len(message), n, err)
 			return true
 		}
+		came[begin] = true
 		at += n
 	}
 	return true
