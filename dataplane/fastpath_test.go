@@ -124,6 +124,13 @@ func TestFastPathSwitchesWithoutLoss(t *testing.T) {
 	for _, kind := range []PortType{PortTAP, PortVeth} {
 		t.Run(string(kind), func(t *testing.T) {
 			_, nodes, w := fastPair(t, kind, nil)
+			t.Cleanup(func() {
+				for _, n := range nodes {
+					if t.Failed() {
+						t.Logf("%s: %+v, dropped %+v", n.Host.Name(), n.Status().FastPath, n.Drops())
+					}
+				}
+			})
 			pings(t, w[0], w[1].Overlay4(), 5)
 			done := make(chan struct{})
 			go func() {
