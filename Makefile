@@ -39,7 +39,7 @@ generate: ## everything that is generated and committed; the eBPF objects when t
 	$(call need,clang:clang llvm-strip:llvm)
 	$(GO) generate ./...
 
-fuzz: ## every fuzz target for FUZZTIME each
+fuzz: ## every fuzz target for FUZZTIME each, a time or a count (5000x)
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0; i<n; i++) print $$2, f[i]; n=0}' | while read -r package target; do \
 		echo "== $$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; done
 
