@@ -88,6 +88,8 @@ const (
 
 	// FastPathRace: the fast path had unwrapped the frame when the port that it was for left.
 	FastPathRace
+	// FastPathBusy: the fast path had unwrapped the frame, and where segments are joined the queue was full.
+	FastPathBusy
 
 	numReasons
 )
@@ -126,6 +128,7 @@ var reasonWords = [numReasons]string{
 	UnderlayBusy:       "underlay_busy",
 	UnderlayRefused:    "underlay_refused",
 	FastPathRace:       "fastpath_race",
+	FastPathBusy:       "fastpath_busy",
 }
 
 // String is the stable snake_case word.

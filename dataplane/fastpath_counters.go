@@ -67,21 +67,22 @@ const (
 	sumDecap        // from peers to ports
 	sumLocal        // from ports to ports
 	sumRaces        // unwrapped when the destination left: dropped
+	sumBusy         // no room where segments are joined: dropped
 	numSums
 )
 
-// carried says how many frames the programs forwarded, in segments, and how many of those they had taken they lost.
-func (f *fastPath) carried() (forwarded, races uint64) {
+// carried says how many frames the programs forwarded, in segments, and how many of those they had taken they dropped, by reason; none is left out.
+func (f *fastPath) carried() (forwarded uint64, dropped map[Reason]uint64) {
 	f.with(func(m *mirror) { m.collectTotals() })
-	return f.sums[sumEncap].Load() + f.sums[sumDecap].Load() + f.sums[sumLocal].Load(), f.sums[sumRaces].Load()
-}
-
-// races is what the programs dropped.
-func (f *fastPath) races() uint64 {
-	_, n := f.carried()
-	return n
+	dropped = make(map[Reason]uint64)
+	for i, r := range map[int]Reason{sumRaces: FastPathRace, sumBusy: FastPathBusy} {
+		if n := f.sums[i].Load(); n != 0 {
+			dropped[r] = n
+		}
+	}
+	return f.sums[sumEncap].Load() + f.sums[sumDecap].Load() + f.sums[sumLocal].Load(), dropped
 }
 
 func carriedFrames(t xdp.Totals) [numSums]uint64 {
-	return [numSums]uint64{sumEncap: t.Encap, sumDecap: t.Decap, sumLocal: t.Local, sumRaces: t.Races}
+	return [numSums]uint64{sumEncap: t.Encap, sumDecap: t.Decap, sumLocal: t.Local, sumRaces: t.Races, sumBusy: t.Busy}
 }

@@ -122,6 +122,7 @@ func TestKernelPeerPacketPorts(t *testing.T) {
 			for _, d := range a.Drops() {
 				switch d.Reason {
 				case LinkLocalMulticast, NoDestination:
+				case FastPathBusy: // where the tests leave too little of the processors, as the kernel's own devices lose segments; TCP sends them again
 				default:
 					t.Errorf("dropped: %+v", d)
 				}

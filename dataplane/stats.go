@@ -47,7 +47,7 @@ func (s *Switch) VNIStats() []VNIStats {
 // Drops lists the drop ledger: reasons in their order, the most frequent first within one. What ports and peers dropped that are gone is
 // listed without them.
 func (s *Switch) Drops() []Drop {
-	races := s.fast.races()
+	_, fastDrops := s.fast.carried()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sums := make(map[ledgerKey]uint64)
@@ -72,8 +72,8 @@ func (s *Switch) Drops() []Drop {
 		}
 		lines[l] += n
 	}
-	if races > 0 {
-		lines[line{reason: FastPathRace}] = races
+	for r, n := range fastDrops {
+		lines[line{reason: r}] = n
 	}
 	list := make([]Drop, 0, len(lines))
 	for l, n := range lines {
@@ -101,10 +101,13 @@ func (s *Switch) Totals() Totals {
 		t.Forwarded += w.totals.forwarded.Load()
 		t.Dropped += w.totals.dropped.Load()
 	}
-	carried, races := s.fast.carried()
-	t.Received += carried + races
+	carried, dropped := s.fast.carried()
+	t.Received += carried
 	t.Forwarded += carried
-	t.Dropped += races
+	for _, n := range dropped {
+		t.Received += n
+		t.Dropped += n
+	}
 	return t
 }
 

@@ -67,4 +67,5 @@ var explanations = map[string]string{
 	"underlay_busy":        "the queues of the underlay stayed full",
 	"underlay_refused":     "the kernel refused the datagram: a firewall, most likely",
 	"fastpath_race":        "unwrapped by the fast path when its port left",
+	"fastpath_busy":        "unwrapped by the fast path, and the queue was full where segments are joined",
 }

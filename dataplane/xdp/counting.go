@@ -112,7 +112,8 @@ type Totals struct {
 	Encap uint64 // from a port to a peer
 	Decap uint64 // from a peer to a port
 	Local uint64 // from a port to a port
-	Races uint64 // dropped: the destination vanished when the frame was unwrapped already, or there was no room where segments are joined
+	Races uint64 // dropped: the destination vanished when the frame was unwrapped already
+	Busy  uint64 // dropped: there was no room where segments are joined
 	// Punted counts frames left to user space, by reason; a superframe counts once, and one the kernel was asked to carry in vain may
 	// count twice.
 	Punted map[string]uint64
@@ -125,7 +126,7 @@ func (f *FastPath) Totals() Totals {
 	if f.objects.Totals.Lookup(uint32(0), &each) != nil {
 		return t
 	}
-	t.Races = f.lostInCell()
+	t.Busy = f.lostInCell()
 	for i := range each {
 		c := &each[i].Count
 		t.Encap += c[toPeer]

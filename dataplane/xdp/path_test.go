@@ -78,7 +78,7 @@ func carries(t *testing.T, a, b *station) {
 func balanced(t *testing.T, a, b *station) {
 	t.Helper()
 	ta, tb := a.f.Totals(), b.f.Totals()
-	if ta.Encap != tb.Decap || tb.Encap != ta.Decap || ta.Races+tb.Races != 0 {
+	if ta.Encap != tb.Decap || tb.Encap != ta.Decap || ta.Races+tb.Races+ta.Busy+tb.Busy != 0 {
 		t.Errorf("a: %+v\nb: %+v", ta, tb)
 	}
 	pa, pb := a.f.PeerCounters(peerIndex), b.f.PeerCounters(peerIndex)
