@@ -48,7 +48,7 @@ func newBarrier(s *scene) *barrier {
 }
 
 // pass waits for what is under way in both directions, and says whether all probes arrived. Where one cannot be sent, nothing else can be under way.
-func (b *barrier) pass(t *testing.T) bool {
+func (b *barrier) pass(t testing.TB) bool {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -63,7 +63,7 @@ func TestProbePath(t *testing.T) {
 //	p0 ── switch ── eth0 ══ eth0 ── r0
 func TestProbePathOfStrangers(t *testing.T) {
 	t.Parallel()
-	for _, build := range []func(*testing.T, int, func(*Config)) *scene{newScene, newScene6} {
+	for _, build := range []func(testing.TB, int, func(*Config)) *scene{newScene, newScene6} {
 		s := build(t, 1, nil)
 		s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 		s.port("p0", 42)

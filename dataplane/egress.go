@@ -230,6 +230,7 @@ func portReason(err error) Reason {
 // joinLater gives a frame from the wire to the coalescer, which writes it, alone or joined with others, at the end of the batch.
 func (w *worker) joinLater(f *frame, p *port, tci uint16) {
 	w.work++
+	f.joined = true
 	key := p.index<<16 | uint32(tci)
 	if !w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse()) {
 		w.flushJoined()
@@ -249,7 +250,7 @@ func (w *worker) flushJoined() {
 
 func (w *worker) writeSuperframe(s *encap.Superframe) {
 	p := w.snap.port(s.Dest >> 16)
-	packets := uint64(len(s.Tags))
+	packets := uint64(len(s.Parts))
 	w.parts = append(w.parts[:0], s.Parts...)
 	vni := w.fates[s.Tags[0]].vni
 	var bytes uint64
@@ -264,7 +265,7 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 			d.stats[w.id].txDropped.Add(packets)
 		}
 		for _, tag := range s.Tags {
-			w.fates[tag].fail(1, reason)
+			w.fates[tag].failAll(reason)
 		}
 		return
 	}
@@ -325,6 +326,10 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 	if err := w.cutter.Init(f.bytes(), &f.layout, f.off); err != nil {
 		return BadOffload
 	}
+	if len(peers) == 1 && w.fitsWhole(peers[0]) {
+		w.superframeToPeer(f, peers[0], class, hash)
+		return ReasonNone
+	}
 	vxlan := f.domain.header.WithGroup(f.group)
 	size := encap.VXLANLen + w.cutter.HeaderLen()
 	for i := range w.cutter.Count() {
@@ -347,6 +352,43 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 	return ReasonNone
 }
 
+// fitsWhole says whether the path to a peer carries every segment of the superframe in w.cutter.
+func (w *worker) fitsWhole(p *peer) bool {
+	limit := p.maxFrame()
+	return limit == 0 || w.cutter.SegmentLen(0) <= limit
+}
+
+// superframeToPeer is superframeToPeers for the one peer that nearly all superframes go to.
+func (w *worker) superframeToPeer(f *frame, p *peer, class underlay.Class, hash uint32) {
+	d, n := f.domain, w.cutter.Count()
+	vxlan := d.header.WithGroup(f.group)
+	size := encap.VXLANLen + w.cutter.HeaderLen()
+	class = d.classFor(p, class)
+	tx := w.tx[p.family]
+	bytes := uint64(len(f.bytes()) + (n-1)*w.cutter.HeaderLen())
+	// Counted before any can turn out not to have left.
+	w.peerTx.add(&p.stats[w.id], uint64(n), bytes)
+	w.vniTx.add(&d.stats[w.id], uint64(n), bytes)
+	w.work += n
+	w.fates[f.fate].copies++
+	lane := tx.Lane(p.dest, class, hash)
+	for i := range n {
+		if w.headerUsed+size > len(w.header) {
+			w.flushTx()
+			lane = tx.Lane(p.dest, class, hash)
+		}
+		header := w.header[w.headerUsed : w.headerUsed+size : w.headerUsed+size]
+		w.headerUsed += size
+		vxlan.Put(header)
+		payload := w.cutter.Segment(i, header[encap.VXLANLen:])
+		for lane == nil || !tx.Add(lane, header, payload, uint32(len(w.sent))) {
+			w.sendQueued()
+			lane = tx.Lane(p.dest, class, hash)
+		}
+		w.sent = append(w.sent, sent{fate: f.fate, size: uint32(size + len(payload)), peer: uint16(p.index)})
+	}
+}
+
 // outerFields fills in what the outer header takes from the inner one: ECN always (RFC 6040 section 4.1), DSCP and TTL where the VNI inherits.
 func (w *worker) outerFields(f *frame, l *encap.Layout, c *underlay.Class) {
 	tos, ok := encap.TrafficClass(f.bytes(), l)
@@ -364,13 +406,19 @@ func (w *worker) outerFields(f *frame, l *encap.Layout, c *underlay.Class) {
 	}
 }
 
+// classFor is the class of datagrams to a peer.
+func (d *domain) classFor(p *peer, class underlay.Class) underlay.Class {
+	if p.group && d.groupTTL != 0 {
+		class.TTL = d.groupTTL
+	}
+	class.NoChecksum = d.noChecksum[p.family]
+	return class
+}
+
 // queue hands one datagram for one peer to the transmitter.
 func (w *worker) queue(f *frame, p *peer, class underlay.Class, hash uint32, header, payload []byte) {
 	size := len(header) + len(payload)
-	if p.group && f.domain.groupTTL != 0 {
-		class.TTL = f.domain.groupTTL
-	}
-	class.NoChecksum = f.domain.noChecksum[p.family]
+	class = f.domain.classFor(p, class)
 	tx := w.tx[p.family]
 	if !tx.Queue(p.dest, class, hash, header, payload, uint32(len(w.sent))) {
 		w.sendQueued()

@@ -3,7 +3,7 @@ package dataplane
 // fate is what becomes of one frame of a batch. It is opened when the frame enters, gathers what egress reports, and is settled
 // when everything the batch produced has left or failed.
 type fate struct {
-	packets uint32 // segments that the frame stands for
+	packets uint32 // segments that the frame stands for, and frames that followed it in its train
 	bytes   uint32
 	copies  uint32 // destinations that took it
 	failed  uint32 // segments, over all copies, that did not leave after all
@@ -27,6 +27,9 @@ func (f *fate) fail(segments uint32, r Reason) {
 	f.failed += segments
 	f.blame(r)
 }
+
+// failAll notes that the only copy of a frame, and of those that followed it, did not leave.
+func (f *fate) failAll(r Reason) { f.fail(f.packets, r) }
 
 // blame notes a reason, should the frame turn out to be dropped. The first one stands.
 func (f *fate) blame(r Reason) {

@@ -71,7 +71,7 @@ func TestFlows(t *testing.T) {
 }
 
 // waitForRoute waits until a node has a way to an address: the kernel makes the routes of IPv6 prefixes a while after the address.
-func waitForRoute(t *testing.T, n *node, to netip.Addr) {
+func waitForRoute(t testing.TB, n *node, to netip.Addr) {
 	t.Helper()
 	eventually(t, 5*time.Second, "a route to "+to.String(), func() bool {
 		return n.Host.Do(func() error {

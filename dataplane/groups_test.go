@@ -96,7 +96,7 @@ func TestGroup(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
-		build   func(*testing.T, int, func(*Config)) *scene
+		build   func(testing.TB, int, func(*Config)) *scene
 		group   string
 		offload bool
 	}{
@@ -252,7 +252,7 @@ func TestGroupTTL(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		build func(*testing.T, int, func(*Config)) *scene
+		build func(testing.TB, int, func(*Config)) *scene
 		group string
 	}{{"v4", newScene, "239.1.1.1"}, {"v6", newScene6, "ff05::100"}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -289,7 +289,7 @@ func TestGroupTTL(t *testing.T) {
 func TestOwnSource(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		build func(*testing.T, int, func(*Config)) *scene
+		build func(testing.TB, int, func(*Config)) *scene
 		group string
 		mac   uint64
 	}{{"v4", newScene, "239.1.1.1", 0x01005e010101}, {"v6", newScene6, "ff05::100", 0x333300000100}} {
@@ -327,7 +327,7 @@ func TestOwnSource(t *testing.T) {
 func TestGroupInterfaceComesBack(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		build func(*testing.T, int, func(*Config)) *scene
+		build func(testing.TB, int, func(*Config)) *scene
 		group string
 	}{{"v4", newScene, "239.1.1.1"}, {"v6", newScene6, "ff05::100"}} {
 		t.Run(c.name, func(t *testing.T) {

@@ -171,7 +171,7 @@ func TestDatagramChecksums(t *testing.T) {
 	zero6 := func(s *scene, on int) { s.remotes[0].option(unix.SOL_UDP, unix.UDP_NO_CHECK6_TX, on) }
 	for _, c := range []struct {
 		name  string
-		scene func(*testing.T, int, func(*Config)) *scene
+		scene func(testing.TB, int, func(*Config)) *scene
 		rx    bool
 		zero  func(*scene, int)
 		want  string

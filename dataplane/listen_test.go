@@ -19,7 +19,7 @@ func TestListen(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
-		build   func(*testing.T, int, func(*Config)) *scene
+		build   func(testing.TB, int, func(*Config)) *scene
 		offload bool
 	}{{"v4", newScene, true}, {"v6", newScene6, true}, {"v4, offload off", newScene, false}} {
 		t.Run(c.name, func(t *testing.T) {

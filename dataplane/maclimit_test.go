@@ -263,11 +263,11 @@ func TestSpoofedSources(t *testing.T) {
 
 // injector is a packet socket that stays open, for frames at speed.
 type injector struct {
-	t  *testing.T
+	t  testing.TB
 	fd int
 }
 
-func newInjector(t *testing.T, h interface {
+func newInjector(t testing.TB, h interface {
 	Do(func() error) error
 	Index(string) int
 }, ifname string) *injector {

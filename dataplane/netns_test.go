@@ -15,11 +15,11 @@ import (
 type node struct {
 	*lab.Host
 	*Switch
-	t *testing.T
+	t testing.TB
 }
 
 // startNode opens a switch on a host.
-func startNode(t *testing.T, h *lab.Host, change func(*Config)) *node {
+func startNode(t testing.TB, h *lab.Host, change func(*Config)) *node {
 	t.Helper()
 	c := Config{Local: h.Underlay4(), Workers: 2, Offload: true, FastPath: behaviourMode(t)}
 	if change != nil {
@@ -41,7 +41,7 @@ func startNode(t *testing.T, h *lab.Host, change func(*Config)) *node {
 
 // behaviourMode is the fast path's mode in the tests of what the switch does: they hold for the fast path too, and run a second time with it when
 // VTEPD_TEST_FASTPATH is "on".
-func behaviourMode(t *testing.T) FastPathMode {
+func behaviourMode(t testing.TB) FastPathMode {
 	t.Helper()
 	switch mode := os.Getenv("VTEPD_TEST_FASTPATH"); mode {
 	case "", "off":

@@ -17,6 +17,7 @@ type frame struct {
 	off    encap.Offload
 	layout encap.Layout
 	parsed bool
+	joined bool // was given to worker.join
 
 	port *port // where it came from: a port, or the wire, and then perhaps a peer that is known
 	peer *peer
@@ -35,7 +36,7 @@ func (f *frame) bytes() []byte { return f.buf[f.start:] }
 
 func (f *frame) reset(buf []byte, start int, off encap.Offload) {
 	f.buf, f.start, f.off = buf, start, off
-	f.parsed, f.wire = false, false
+	f.parsed, f.joined, f.wire = false, false, false
 	f.port, f.peer, f.domain = nil, nil, nil
 	f.priority, f.group = 0, 0
 	f.tight, f.tightPeer = 0, false
@@ -127,22 +128,31 @@ func (w *worker) fromUnderlay(m *underlay.Message) {
 		w.fates[w.frame.fate].blame(reason)
 		return
 	}
+	if w.train.datagram != nil && (w.train.source != m.Source || w.train.tos != m.TOS) {
+		w.train.datagram = nil
+	}
 	for len(data) > 0 {
 		n := min(size, len(data))
-		w.fromDatagram(data[:n:n], m.Source, m.TOS)
+		d := data[:n:n]
 		data = data[n:]
+		if w.train.datagram == nil || !w.follows(d) {
+			w.fromDatagram(d, m)
+		}
 	}
 }
 
 // fromDatagram carries one datagram.
-func (w *worker) fromDatagram(d []byte, source netip.AddrPort, tos uint8) {
+func (w *worker) fromDatagram(d []byte, m *underlay.Message) {
 	f := &w.frame
 	f.reset(d, min(encap.VXLANLen, len(d)), encap.Offload{})
 	f.wire = true
 	size := uint32(len(d) - f.start)
 	w.open(noIndex, noIndex, 1, size)
-	if reason := w.wireStages(f, source, tos); reason != ReasonNone {
+	w.train.datagram = nil
+	if reason := w.wireStages(f, m.Source, m.TOS); reason != ReasonNone {
 		w.fates[f.fate].blame(reason)
+	} else if f.joined {
+		w.lead(f, m)
 	}
 	if f.tight != 0 {
 		w.answerTooBig(f)

@@ -9,7 +9,7 @@ import (
 )
 
 // sceneKind is what the ports of a test's scenes are made of: TAPs, but for what runs inside of TestEveryKindOfPort.
-func sceneKind(t *testing.T) PortType {
+func sceneKind(t testing.TB) PortType {
 	if path := strings.Split(t.Name(), "/"); len(path) > 1 && path[0] == "TestEveryKindOfPort" {
 		return PortType(path[1])
 	}

@@ -89,7 +89,7 @@ func (w *worker) notPosted(tag uint32, err error) {
 		w.fates[p.fate].fail(p.packets, reason)
 	}
 	for _, fate := range p.fates {
-		w.fates[fate].fail(1, reason)
+		w.fates[fate].failAll(reason)
 	}
 }
 

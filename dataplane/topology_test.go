@@ -40,13 +40,13 @@ type scene struct {
 }
 
 // newScene makes a scene with a number of remotes and no VNI and no port.
-func newScene(t *testing.T, remotes int, change func(*Config)) *scene {
+func newScene(t testing.TB, remotes int, change func(*Config)) *scene {
 	t.Helper()
 	return newSceneOf(t, sceneKind(t), nil, remotes, change)
 }
 
 // newSceneOf is newScene for a kind of ports. The link between switch and wire is shaped before the switch starts, unless shape is nil.
-func newSceneOf(t *testing.T, kind PortType, shape func(*lab.Link), remotes int, change func(*Config)) *scene {
+func newSceneOf(t testing.TB, kind PortType, shape func(*lab.Link), remotes int, change func(*Config)) *scene {
 	t.Helper()
 	l := lab.New(t)
 	host, wire := l.Host("sw"), l.Host("wire")
@@ -74,7 +74,7 @@ func newSceneOf(t *testing.T, kind PortType, shape func(*lab.Link), remotes int,
 }
 
 // newScene6 is newScene over IPv6.
-func newScene6(t *testing.T, remotes int, change func(*Config)) *scene {
+func newScene6(t testing.TB, remotes int, change func(*Config)) *scene {
 	t.Helper()
 	return newScene(t, remotes, func(c *Config) {
 		c.Local = netip.MustParseAddr("2001:db8::1")
@@ -85,7 +85,7 @@ func newScene6(t *testing.T, remotes int, change func(*Config)) *scene {
 }
 
 // silence keeps the kernel of a host from sending neighbour discovery and multicast reports on the devices made from now on.
-func silence(t *testing.T, h *lab.Host) {
+func silence(t testing.TB, h *lab.Host) {
 	t.Helper()
 	if err := h.Sysctl("net/ipv6/conf/default/disable_ipv6", "1"); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func (s *scene) known(vni uint32, mac uint64) bool {
 
 // remote is a remote VTEP of which the test is the mind: a UDP socket on the VXLAN port.
 type remote struct {
-	t    *testing.T
+	t    testing.TB
 	addr netip.Addr
 	sw   netip.AddrPort // where the switch listens
 	conn *net.UDPConn
@@ -459,7 +459,7 @@ func putTag(frame []byte, tpid, tci uint16) []byte {
 }
 
 // eventually polls a condition.
-func eventually(t *testing.T, limit time.Duration, what string, condition func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(limit); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

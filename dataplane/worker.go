@@ -68,6 +68,7 @@ type worker struct {
 	stop   bool
 
 	frame      frame
+	train      train
 	cutter     encap.Cutter
 	work       int // copies of the present batch
 	load       int // copies of a batch, the largest of late, fading
@@ -265,6 +266,7 @@ func (w *worker) serve(src source) (more bool) {
 	w.flush()
 	w.load = max(w.work, w.load-(w.load+7)/8)
 	w.seen = recent{}
+	w.train = train{}
 	w.hearing = nil
 	w.batch.Add(1)
 	w.inside.Store(outside)

@@ -60,6 +60,21 @@ func (s *slot) sameFlow(dest uint32, frame []byte, l *Layout) bool {
 	return [32]byte(p[8:40]) == [32]byte(q[8:40])
 }
 
+// sameShape says whether frame, longer than its headers and of the same tags and EtherType as first, has the layout l of first but for its length, and nothing
+// behind its IP packet. l is one that a slot was opened with: IP without options or extension headers, not cut short, and TCP or UDP.
+func sameShape(frame, first []byte, l *Layout) bool {
+	h := frame[l.L3:l.Payload]
+	if l.Flags&LayoutIPv4 != 0 {
+		if h[0] != 0x45 || h[9] != l.Proto || binary.BigEndian.Uint16(h[6:])&(IPv4MoreFragments|IPv4OffsetMask) != 0 ||
+			int(binary.BigEndian.Uint16(h[2:])) != len(frame)-int(l.L3) {
+			return false
+		}
+	} else if h[0]>>4 != 6 || h[6] != l.Proto || int(binary.BigEndian.Uint16(h[4:])) != len(frame)-int(l.L3)-IPv6Len {
+		return false
+	}
+	return l.Proto != ProtoTCP || frame[l.L4+12]>>4 == first[l.L4+12]>>4
+}
+
 // continues says whether frame, of the same flow and eligible to join, differs from
 // the first frame of s in nothing but what a Cutter would make differ.
 func (s *slot) continues(frame []byte, l *Layout) bool {

@@ -35,7 +35,7 @@ type Superframe struct {
 	// Parts are to be written one after the other. Parts[0] is the first frame with its
 	// headers, the rest are payloads of the frames that joined it.
 	Parts [][]byte
-	Tags  []uint32 // the tag of each frame, in the order of Parts
+	Tags  []uint32 // the tag of each frame that was added, in the order of Parts; a frame that followed has none of its own
 }
 
 // Coalescer joins frames of one flow that arrive one after the other into
@@ -164,7 +164,8 @@ func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layo
 		}
 	}
 	if s != nil {
-		if joins && c.join(s, tag, frame, l) {
+		if joins && c.extend(s, frame, l) {
+			s.Tags = append(s.Tags, tag)
 			c.last = s
 			return true
 		}
@@ -179,6 +180,24 @@ func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layo
 		c.openSlot(s, hash, frame, l)
 	}
 	return true
+}
+
+// Follow is Add for the frame that arrived right behind another one of its train, and is to go the same way: it joins the slot of the frame that was added
+// with tag, if that is still the last one and this frame the next piece. It costs less, since nothing is looked for and little is parsed: the frame has to
+// have the shape of the first one. False means that nothing was done; Add decides then. A frame that follows gets no tag.
+func (c *Coalescer) Follow(tag uint32, frame []byte) bool {
+	s := c.last
+	if s == nil || !s.open || s.Tags[len(s.Tags)-1] != tag {
+		return false
+	}
+	l := s.layout
+	if len(frame) <= int(l.Payload) || !s.sameFlow(s.Dest, frame, &l) || !sameShape(frame, s.firstPart[0], &l) {
+		return false
+	}
+	l.End = uint32(len(frame))
+	// What the way out takes is what it took of the first one.
+	joins, _ := eligible(frame, &l, Caps{TCP4: true, TCP6: true, UDP: true})
+	return joins && c.extend(s, frame, &l)
 }
 
 // find returns the open slot of the flow of frame, or nil.
@@ -249,9 +268,9 @@ func (c *Coalescer) close(s *slot) {
 	c.open--
 }
 
-// join appends the payload of frame to s if the two are pieces of one stream, and
+// extend appends the payload of frame to s if the two are pieces of one stream, and
 // closes s when nothing may follow.
-func (c *Coalescer) join(s *slot, tag uint32, frame []byte, l *Layout) bool {
+func (c *Coalescer) extend(s *slot, frame []byte, l *Layout) bool {
 	n := l.End - uint32(l.Payload)
 	limit := MaxParts
 	if l.Proto == ProtoUDP {
@@ -276,7 +295,6 @@ func (c *Coalescer) join(s *slot, tag uint32, frame []byte, l *Layout) bool {
 		s.Tags = append(c.tags[at:at:at+MaxParts], s.firstTag[0])
 	}
 	s.Parts = append(s.Parts, frame[l.Payload:l.End:l.End])
-	s.Tags = append(s.Tags, tag)
 	s.total += n
 	s.next += n
 	if l.Flags&LayoutIPv4 != 0 {

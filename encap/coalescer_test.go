@@ -22,6 +22,14 @@ func addAll(tb testing.TB, c *encap.Coalescer, frames [][]byte) {
 	}
 }
 
+func clones(frames [][]byte) [][]byte {
+	out := make([][]byte, len(frames))
+	for i, f := range frames {
+		out[i] = bytes.Clone(f)
+	}
+	return out
+}
+
 func whole(s *encap.Superframe) []byte { return bytes.Join(s.Parts, nil) }
 
 // shape writes slots as their tags: "0+1 2" is a superframe of two and a frame alone.
@@ -535,6 +543,7 @@ func FuzzCoalesce(f *testing.F) {
 			originals = append(originals, bytes.Clone(frame))
 			keys = append(keys, key)
 		}
+		checkFollow(t, clones(originals))
 		c := encap.NewCoalescer(len(frames) + 1)
 		addAll(t, c, frames)
 		last := map[byte]uint32{}
@@ -561,6 +570,7 @@ func FuzzCoalesceRaw(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, d []byte) {
 		frames := [][]byte{bytes.Clone(a), bytes.Clone(b), bytes.Clone(a), bytes.Clone(d), bytes.Clone(b), bytes.Clone(d)}
 		originals := [][]byte{a, b, a, d, b, d}
+		checkFollow(t, clones(originals))
 		c := encap.NewCoalescer(len(frames))
 		addAll(t, c, frames)
 		checkSlots(t, c, originals)

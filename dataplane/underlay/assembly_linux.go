@@ -89,6 +89,17 @@ type cursor struct {
 	single int32
 }
 
+// enter sets the cursor to the beginning of a lane, or of the next one that is
+// not empty.
+func (t *Transmitter) enter(cur *cursor, lane int32) {
+	for lane >= 0 && t.lanes[lane].first < 0 {
+		lane = t.lanes[lane].next
+	}
+	if cur.lane = lane; lane >= 0 {
+		cur.datagram = t.lanes[lane].first
+	}
+}
+
 // assemble builds up to maxMessages messages from the cursor on, and moves it
 // behind them.
 func (t *Transmitter) assemble(cur *cursor) (messages int) {
@@ -139,9 +150,7 @@ func (t *Transmitter) assemble(cur *cursor) (messages int) {
 		t.finish(messages, l, a.iovecs[first:iov], size, p.count > 1)
 		messages++
 		if cur.datagram = next; next < 0 {
-			if cur.lane = l.next; cur.lane >= 0 {
-				cur.datagram = t.lanes[cur.lane].first
-			}
+			t.enter(cur, l.next)
 		}
 	}
 	return messages
@@ -173,7 +182,7 @@ func (a *assembly) extend(base *byte, length uint32, iov, first int) int {
 }
 
 // finish writes the message header.
-func (t *Transmitter) finish(i int, l *lane, iovecs []unix.Iovec, segment int, run bool) {
+func (t *Transmitter) finish(i int, l *Lane, iovecs []unix.Iovec, segment int, run bool) {
 	a := &t.out
 	h := &a.headers[i].hdr
 	h.Name = l.dest.name
@@ -206,7 +215,7 @@ func (t *Transmitter) finish(i int, l *lane, iovecs []unix.Iovec, segment int, r
 }
 
 // putClass writes TOS and TTL behind the first slot.
-func putClass(control *[controlRoom]byte, l *lane, end int) int {
+func putClass(control *[controlRoom]byte, l *Lane, end int) int {
 	tos, ttl := int(l.key&0xff), int(l.key>>8&0xff)
 	level, tosType, ttlType := int32(unix.SOL_IP), int32(unix.IP_TOS), int32(unix.IP_TTL)
 	if l.dest.nameLen == unix.SizeofSockaddrInet6 {

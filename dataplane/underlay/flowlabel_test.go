@@ -14,7 +14,8 @@ import (
 func labelsOf(t *testing.T, tx *Transmitter, socket int32) (labels []uint32) {
 	t.Helper()
 	head := tx.heads[socket]
-	cur := cursor{lane: head.first, datagram: tx.lanes[head.first].first}
+	var cur cursor
+	tx.enter(&cur, head.first)
 	for range tx.assemble(&cur) {
 		h := &tx.out.headers[len(labels)].hdr
 		labels = append(labels, 0)

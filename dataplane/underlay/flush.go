@@ -18,7 +18,8 @@ const (
 // flushSocket sends all lanes of one socket.
 func (t *Transmitter) flushSocket(socket int32) {
 	head := t.heads[socket]
-	cur := cursor{lane: head.first, datagram: t.lanes[head.first].first}
+	var cur cursor
+	t.enter(&cur, head.first)
 	fd, err := t.descriptor(socket)
 	for {
 		n := t.assemble(&cur)

@@ -118,6 +118,44 @@ type failures map[uint32]error
 
 func (f failures) add(tag uint32, err error) { f[tag] = err }
 
+// TestLanes: datagrams go into a lane as Queue puts them there, and lanes that nothing was put into do no harm, wherever they stand.
+func TestLanes(t *testing.T) {
+	for _, sockets := range []int{1, 8} {
+		tx, w := newWire(t, sockets, func(wireMessage) unix.Errno { return 0 })
+		for filled := range 32 { // which of five lanes get datagrams, as bits
+			w.messages = nil
+			want := 0
+			for i := range 5 {
+				class := Class{TOS: uint8(i + 1)}
+				l := tx.Lane(testDest, class, uint32(i))
+				if l == nil || tx.Lane(testDest, class, uint32(i)) != l {
+					t.Fatalf("lane %d: %p", i, l)
+				}
+				if filled>>i&1 == 0 {
+					continue
+				}
+				if !tx.Add(l, numbered(uint32(i), 8), nil, 0) || !tx.Queue(testDest, class, uint32(i), numbered(uint32(i), 8), nil, 0) {
+					t.Fatal("no room")
+				}
+				want += 2
+			}
+			tx.Flush(nil)
+			if got := len(w.datagrams()); got != want || len(w.messages) != want/2 {
+				t.Errorf("lanes %05b: %d datagrams in %d messages, want %d in %d", filled, got, len(w.messages), want, want/2)
+			}
+			if tx.Len() != 0 || tx.laneCount != 0 || len(tx.order) != 0 {
+				t.Fatalf("lanes %05b: something is left", filled)
+			}
+		}
+		for range MaxDatagrams {
+			tx.Queue(testDest, Class{}, 0, numbered(0, 8), nil, 0)
+		}
+		if tx.Lane(testDest, Class{}, 0) != nil || tx.Lane(testDest, Class{TOS: 1}, 0) != nil {
+			t.Error("a lane in a batch that is full")
+		}
+	}
+}
+
 func TestErrorPolicy(t *testing.T) {
 	// once gives an errno to the first message that match wants, a number of
 	// times.

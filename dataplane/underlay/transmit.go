@@ -62,9 +62,9 @@ type Transmitter struct {
 	// The batch.
 	n         int32 // datagrams
 	laneCount int32
-	recent    *lane // the lane of the last datagram, never nil
+	recent    *Lane // the lane of the last datagram, never nil
 	datagrams [MaxDatagrams]datagram
-	lanes     [MaxLanes]lane
+	lanes     [MaxLanes]Lane
 	slots     [laneSlots]uint16 // lane number + 1, 0: free
 	order     []int32           // sockets in use, in order of first use
 	heads     []socketLanes     // by socket number, the twins behind the pool
@@ -84,8 +84,9 @@ type datagram struct {
 
 func (d *datagram) size() int { return int(d.headerLen + d.payloadLen) }
 
-// lane is a list of datagrams that share all that a message can hold only once.
-type lane struct {
+// Lane is a list of datagrams that share all that a message can hold only once:
+// destination, class and socket. It is good until the next Flush.
+type Lane struct {
 	dest        *Dest
 	key         uint32
 	first, last int32 // datagrams
@@ -131,8 +132,15 @@ func (s *Sockets) NewTransmitter() *Transmitter {
 // Queue returns false and takes nothing when the batch is full: Flush first. An
 // empty batch takes any datagram.
 func (t *Transmitter) Queue(d *Dest, c Class, hash uint32, header, payload []byte, tag uint32) bool {
+	l := t.Lane(d, c, hash)
+	return l != nil && t.Add(l, header, payload, tag)
+}
+
+// Lane finds or begins the lane that Queue puts such datagrams into, so that of
+// many that come together only one has to look; nil when the batch is full.
+func (t *Transmitter) Lane(d *Dest, c Class, hash uint32) *Lane {
 	if t.n == MaxDatagrams {
-		return false
+		return nil
 	}
 	// Mixing spreads hashes that differ in few bits only; the high half of the
 	// last product is uniform over the pool without division.
@@ -143,9 +151,17 @@ func (t *Transmitter) Queue(d *Dest, c Class, hash uint32, header, payload []byt
 	l := t.recent
 	if l.dest != d || l.key != key {
 		if l = t.findLane(d, key); l == nil {
-			return false
+			return nil
 		}
 		t.recent = l
+	}
+	return l
+}
+
+// Add is Queue for a lane of the present batch.
+func (t *Transmitter) Add(l *Lane, header, payload []byte, tag uint32) bool {
+	if t.n == MaxDatagrams {
+		return false
 	}
 	i := t.n
 	t.n++
@@ -167,7 +183,7 @@ func (t *Transmitter) Queue(d *Dest, c Class, hash uint32, header, payload []byt
 func (t *Transmitter) Len() int { return int(t.n) }
 
 // findLane looks a lane up, or starts it; nil when there is no room for another.
-func (t *Transmitter) findLane(d *Dest, key uint32) *lane {
+func (t *Transmitter) findLane(d *Dest, key uint32) *Lane {
 	at := (d.hash ^ key*0x85ebca6b ^ key>>15) % laneSlots
 	for {
 		n := t.slots[at]
@@ -186,7 +202,7 @@ func (t *Transmitter) findLane(d *Dest, key uint32) *lane {
 	t.laneCount++
 	t.slots[at] = uint16(n + 1)
 	l := &t.lanes[n]
-	*l = lane{dest: d, key: key, first: -1, last: -1, next: -1}
+	*l = Lane{dest: d, key: key, first: -1, last: -1, next: -1}
 
 	socket := int32(key >> 20)
 	if key&keyNoChecksum != 0 {
@@ -210,7 +226,7 @@ func (t *Transmitter) findLane(d *Dest, key uint32) *lane {
 // Transmitter. Pass a func kept in a variable: a fresh closure or method value
 // at each call would allocate.
 func (t *Transmitter) Flush(failed func(tag uint32, err error)) {
-	if t.n == 0 {
+	if t.laneCount == 0 {
 		return
 	}
 	t.out.begin(failed)
