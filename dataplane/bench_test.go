@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"vtepd/dataplane/tap"
 	"vtepd/dataplane/underlay"
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
@@ -76,6 +77,27 @@ func BenchmarkFromWire(b *testing.B) {
 				w.forget()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/segments, "ns/datagram")
+		})
+	}
+}
+
+// BenchmarkFlood is what a broadcast costs from the port's arena to all ports and peers of its VNI, system calls included.
+func BenchmarkFlood(b *testing.B) {
+	for _, c := range []struct{ ports, peers int }{{1, 1}, {8, 1}, {1, 16}} {
+		b.Run(fmt.Sprintf("ports=%d,peers=%d", c.ports, c.peers), func(b *testing.B) {
+			s, w := benchScene(b, c.ports+1, c.peers)
+			p := s.ports["p0"].published
+			frame := frameOf(station(1), broadcast)
+			buf := append(make([]byte, tap.Headroom), frame...)
+			for b.Loop() {
+				w.fromPort(p, buf, tap.Headroom, encap.Offload{})
+				w.flush()
+			}
+			copies := float64(c.ports + c.peers)
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/copies, "ns/copy")
+			if sent := s.Totals(); sent.Dropped > 0 {
+				b.Errorf("%+v: %v", sent, s.Drops())
+			}
 		})
 	}
 }
