@@ -40,7 +40,11 @@ func (s *Switch) SetFastPath(mode FastPathMode) error {
 	if s.closed {
 		return ErrClosed
 	}
-	return s.fast.set(mode)
+	err := s.fast.set(mode)
+	for _, r := range s.ports {
+		s.boundSuperframes(r)
+	}
+	return err
 }
 
 // report is the fast path as it is now.

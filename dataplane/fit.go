@@ -102,8 +102,14 @@ func (s *Switch) fitVNI(r *vniRecord) {
 	}
 }
 
-// fitPort gives a port the MTU that the underlay leaves, or warns where the port has one of its own that is larger. Needs mu.
+// fitPort makes a port follow. Needs mu.
 func (s *Switch) fitPort(r *portRecord) {
+	s.fitMTU(r)
+	s.boundSuperframes(r)
+}
+
+// fitMTU gives a port the MTU that the underlay leaves, or warns where the port has one of its own that is larger. Needs mu.
+func (s *Switch) fitMTU(r *portRecord) {
 	p := r.published
 	l := p.link
 	if l == nil {

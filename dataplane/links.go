@@ -41,7 +41,7 @@ func (s *Switch) watchLinks(ctx context.Context) {
 	}()
 	t := time.NewTicker(linkPoll)
 	defer t.Stop()
-	for {
+	for polls := 1; ; {
 		var changed *linkChanges
 		select {
 		case <-ctx.Done():
@@ -59,6 +59,9 @@ func (s *Switch) watchLinks(ctx context.Context) {
 		case <-t.C:
 			if updates == nil {
 				updates, _ = s.subscribeLinks(ctx, done)
+			}
+			if polls++; polls%superframePolls == 0 {
+				s.eachPort(s.boundSuperframes)
 			}
 		}
 		s.refreshPorts(changed)
@@ -175,6 +178,10 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
 		s.judgeBy(r, a.MTU)
 		s.fitPort(r)
+	}
+	if a.Master != r.master {
+		r.master = a.Master
+		s.boundSuperframes(r)
 	}
 	state := PortIsDown
 	if a.Up {

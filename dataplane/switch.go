@@ -97,6 +97,8 @@ type portRecord struct {
 	retry time.Time
 	wait  time.Duration
 	attr  PortInfo // what the kernel last said
+	// master is the ifindex of the bridge or the like that the interface is in, 0: none.
+	master int
 	// lastMAC is that of a device that vanished.
 	lastMAC net.HardwareAddr
 	// warned is the MTU of the underlay, in bytes, that the port was last said to exceed.

@@ -21,6 +21,7 @@ type Attr struct {
 	Ifindex int    // in its present namespace
 	MTU     int    // bytes, Ethernet header not counted
 	MAC     net.HardwareAddr
+	Master  int  // ifindex of the bridge or the like that it is in, 0: none
 	Up      bool // set up by the administrator, and on a taken interface or a pair with carrier
 	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
 	// the calling thread, and where the namespace has no name.

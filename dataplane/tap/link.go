@@ -107,6 +107,7 @@ func (d *Device) Attr() (Attr, error) {
 		Ifindex: a.Index,
 		MTU:     a.MTU,
 		MAC:     a.HardwareAddr,
+		Master:  a.MasterIndex,
 		Up:      a.Flags&net.FlagUp != 0,
 		NetNS:   p.netns,
 		Away:    p.away,

@@ -23,6 +23,19 @@ const (
 	maxPayload6 = 65535 - 14 - 4 - 40 - 8
 )
 
+// RunLength is how many datagrams of a size, VXLAN header included, leave as one
+// message of UDP GSO; 1 without it.
+func (s *Sockets) RunLength(size int) int {
+	if !s.gso.Load() || size <= 0 {
+		return 1
+	}
+	room := maxPayload4
+	if s.is6 {
+		room = maxPayload6
+	}
+	return max(1, min(room/size, int(s.maxSegments.Load())))
+}
+
 // probeGSO asks whether the kernel segments, and how many datagrams it takes in
 // one message. The second cannot be asked, only tried: 128 datagrams of one
 // byte go from the socket to itself, where its filter drops them. They reach
