@@ -8,7 +8,7 @@ import (
 )
 
 // A superframe toward a peer leaves as messages of UDP GSO, which hold 44 datagrams of 1472 bytes. TCP fills a superframe of 64 KiB with 46 or 47 segments:
-// one whole message, and two or three datagrams in another that costs as much to send, to receive and to join. So the interfaces of TAPs are told to make
+// one whole message, and two or three datagrams in another that costs as much to send, to receive and to join. So the interfaces of ports are told to make
 // superframes that fill one message.
 
 // superframer is a device whose superframes can be bounded.
@@ -32,7 +32,7 @@ const (
 // superframesOf is what fits one message toward every peer of a port's VNIs. Nothing is to be bounded where there are no peers, where messages hold one
 // datagram, or where superframes pass whole: on the fast path. Needs mu.
 func (s *Switch) superframesOf(c *PortConfig, mtu int) (ipv4, ipv6 int) {
-	if !s.reachesPeers(c) || s.fast.following.Load() && c.NetNS == "" {
+	if !s.reachesPeers(c) || s.fast.following.Load() && (c.Type != PortTAP || c.NetNS == "") {
 		return 0, 0
 	}
 	n := device.Superframe

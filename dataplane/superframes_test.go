@@ -23,9 +23,9 @@ func superframeBounds(t testing.TB, h *lab.Host, name string) [2]uint32 {
 	return [2]uint32{a.GSOIPv4MaxSize, a.GSOMaxSize}
 }
 
-// The superframes of a TAP fit one message of UDP GSO, where that saves messages and harms nobody: toward peers, on an interface that frames of others do not pass.
+// The superframes of TAPs and pairs fit one message of UDP GSO, where that saves messages and harms nobody: toward peers, on an interface that frames of others do not pass.
 //
-//	peers (VNI 42) alone (VNI 43, no peers) away (VNI 42, in a namespace) ── switch ── eth0 ══ r0
+//	peers (VNI 42) alone (VNI 43, no peers) away (VNI 42, in a namespace) eth0 of a pair (VNI 42, in it too) ── switch ── eth0 ══ r0
 func TestSuperframesFitTheUnderlay(t *testing.T) {
 	t.Parallel()
 	const whole = 65536
@@ -43,7 +43,9 @@ func TestSuperframesFitTheUnderlay(t *testing.T) {
 		return s
 	}
 	add := func(s *scene, c PortConfig) {
-		c.Type = PortTAP
+		if c.Type == "" {
+			c.Type = PortTAP
+		}
 		s.do(func() error { return s.AddPort(c) })
 	}
 	wants := func(t *testing.T, h *lab.Host, name, when string, want [2]uint32) {
@@ -65,10 +67,13 @@ func TestSuperframesFitTheUnderlay(t *testing.T) {
 		add(s, PortConfig{Name: "peers", Untagged: 42})
 		add(s, PortConfig{Name: "alone", Untagged: 43})
 		add(s, PortConfig{Name: "away", Untagged: 42, NetNS: work.Name()})
+		add(s, PortConfig{Name: "pair", Type: PortVeth, Untagged: 42, NetNS: work.Name()})
 		fits := fitting(1450, 44)
 		wants(t, s.Host, "peers", "at first", fits)
 		wants(t, s.Host, "alone", "at first", none)
 		wants(t, work, "away", "at first", fits)
+		wants(t, work, "eth0", "at first", fits)
+		wants(t, s.Host, "pair", "the end that vtepd reads", none)
 
 		s.Must("ip", "link", "add", "br0", "type", "bridge")
 		s.Must("ip", "link", "set", "peers", "master", "br0")
@@ -111,12 +116,15 @@ func TestSuperframesFitTheUnderlay(t *testing.T) {
 		work := s.l.Host("work")
 		add(s, PortConfig{Name: "peers", Untagged: 42})
 		add(s, PortConfig{Name: "away", Untagged: 42, NetNS: work.Name()})
+		add(s, PortConfig{Name: "pair", Type: PortVeth, Untagged: 42, NetNS: work.Name()})
+		wants(t, work, "eth0", "on the fast path", none)
 		wants(t, s.Host, "peers", "on the fast path", none)
 		wants(t, work, "away", "which the fast path does not carry", fitting(1450, 44))
 		if err := s.SetFastPath(FastPathOff); err != nil {
 			t.Fatal(err)
 		}
 		wants(t, s.Host, "peers", "off the fast path", fitting(1450, 44))
+		wants(t, work, "eth0", "off the fast path", fitting(1450, 44))
 	})
 }
 

@@ -133,6 +133,19 @@ func (d *Device) SetMTU(mtu int) error {
 	})
 }
 
+// SetSuperframes bounds the superframes that the workload sends through its end of a pair that vtepd made: see device.BoundSuperframes. What was found is left
+// as it is.
+func (d *Device) SetSuperframes(ipv4, ipv6 int) error {
+	if d.pair == nil || !d.pair.made {
+		return nil
+	}
+	return d.change("superframes", func(h *netlink.Handle, link netlink.Link) error {
+		return d.pair.peerIn(h, link, func(ns int, h *netlink.Handle, peer netlink.Link) error {
+			return device.BoundSuperframes(h, peer, ns, ipv4, ipv6)
+		})
+	})
+}
+
 // SetMAC sets the interface's own address, or that of the pair's peer end.
 func (d *Device) SetMAC(mac net.HardwareAddr) error {
 	if err := device.CheckMAC(mac); err != nil {

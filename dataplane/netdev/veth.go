@@ -271,7 +271,12 @@ func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
 
 // peer calls f with the peer end, in whatever namespace it was put. here is the host end's.
 func (p *pair) peer(here *netlink.Handle, host netlink.Link, f func(h *netlink.Handle, peer netlink.Link) error) error {
-	h := here
+	return p.peerIn(here, host, func(_ int, h *netlink.Handle, peer netlink.Link) error { return f(h, peer) })
+}
+
+// peerIn is peer with the namespace too, -1 for that of here.
+func (p *pair) peerIn(here *netlink.Handle, host netlink.Link, f func(ns int, h *netlink.Handle, peer netlink.Link) error) error {
+	h, ns := here, -1
 	if p.netns != "" {
 		fd, err := device.OpenNetNS(p.netns)
 		if err != nil {
@@ -282,6 +287,7 @@ func (p *pair) peer(here *netlink.Handle, host netlink.Link, f func(h *netlink.H
 			return err
 		}
 		defer h.Close()
+		ns = fd
 	}
 	peer, err := peerOf(h, host)
 	if err != nil {
@@ -290,7 +296,7 @@ func (p *pair) peer(here *netlink.Handle, host netlink.Link, f func(h *netlink.H
 	if peer == nil {
 		return fmt.Errorf("%w: the other end is not in its namespace any more", ErrUnfit)
 	}
-	return f(h, peer)
+	return f(ns, h, peer)
 }
 
 // describe fills in what of a pair is seen at the peer end. It stays empty when that end was moved away.
