@@ -98,6 +98,16 @@ func (s *side) underlay(ipv6 bool) netip.Addr {
 	return s.host.Underlay4()
 }
 
+// underlayDrops is how many frames the device toward the underlay took and did not hand to the other end.
+func (s *side) underlayDrops() uint64 {
+	s.t.Helper()
+	link, err := s.host.Netlink().LinkByName(s.wire.Name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return link.Attrs().Statistics.TxDropped
+}
+
 // domain is what the tests' VNI is unless they change it.
 func testDomain() Domain {
 	return Domain{VNI: testVNI, Learning: true, ZeroChecksumTx: true, ZeroChecksum6Tx: true, ZeroChecksum6Rx: true}
