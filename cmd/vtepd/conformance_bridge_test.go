@@ -256,6 +256,7 @@ func (b *bridge1D) dropped(reason string) (sum int) {
 //
 // Where the script has two tables, the bridge's and the device's, vtepd has one: "show learned FDB entry" and "learning toggling on bridge port" look at it.
 func TestKernelSelftestBridge1D(t *testing.T) {
+	t.Parallel()
 	everySetting(t, func(t *testing.T, s setting, over family) {
 		port := 4789
 		if s != settings[0] {

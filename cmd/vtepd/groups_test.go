@@ -12,6 +12,7 @@ import (
 //
 //	a: vtep0 ── group ── b: vtep0
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		group string
 		local func(*lab.Host) fmt.Stringer

@@ -90,6 +90,7 @@ var strangers = []stranger{
 //
 //	tenant {vtep0 .1} ── vtepd on h {eth0} ══ {eth0} kernel or Open vSwitch on k {.2}
 func TestInterop(t *testing.T) {
+	t.Parallel()
 	for _, other := range strangers {
 		t.Run(other.name, func(t *testing.T) {
 			if err := other.installed(); err != nil {

@@ -15,6 +15,7 @@ const transferSize = 1 << 30
 
 // TestKernelPeer sends a gigabyte each way, both at once, between vtepd and the kernel's vxlan device, and compares SHA-256.
 func TestKernelPeer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name             string
 		v6, withoutCheck bool

@@ -39,6 +39,7 @@ func (n *namespace) reaches(address string) bool {
 
 // TestPortInNamespace deletes the namespace of a port under a running vtepd, and brings it back.
 func TestPortInNamespace(t *testing.T) {
+	t.Parallel()
 	l, ha, hb, _ := pair(t)
 	blue := newNamespace(t, l, ha)
 	a := start(t, l, ha, fmt.Sprintf("local: %v\nvnis:\n- {vni: 42, peers: [%v]}\nports:\n"+
@@ -81,6 +82,7 @@ func TestPortInNamespace(t *testing.T) {
 
 // TestDeviceDeleted deletes a TAP under a running vtepd: it is made again.
 func TestDeviceDeleted(t *testing.T) {
+	t.Parallel()
 	a, b := overlayPair(t)
 	reach(t, a.host, b.host.Overlay4())
 	index := a.host.Index("vtep0")

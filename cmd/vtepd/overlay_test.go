@@ -21,6 +21,7 @@ import (
 
 // TestTwoHosts is what a first user does: two hosts, a ping, and a look at what was learned.
 func TestTwoHosts(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, setting string }{{"offload", ""}, {"plain", "offload: off"}} {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := overlayPair(t, c.setting)
@@ -111,6 +112,7 @@ func TestQuickStart(t *testing.T) {
 //	a: trunk0, native 10 ── VNI 10010 ── b: tap10, access 10, in namespace ten
 //	           tagged 20 ── VNI 10020 ── b: tap20, access 20, in namespace twenty
 func TestVLANs(t *testing.T) {
+	t.Parallel()
 	l, ha, hb, _ := pair(t)
 	ten, twenty := l.Host("ten"), l.Host("twenty")
 	const file = "local: %v\nvlans:\n- {vid: 10, vni: 10010}\n- {vid: 20, vni: 10020}\n" +

@@ -33,6 +33,7 @@ func (d *daemon) reload(t *testing.T, config string) (line string) {
 
 // TestReloadDoesNotTouchTheRest adds and removes a port and a peer, and reloads broken files, while a TCP stream runs between others.
 func TestReloadDoesNotTouchTheRest(t *testing.T) {
+	t.Parallel()
 	a, b := overlayPair(t)
 	reach(t, a.host, b.host.Overlay4())
 	plain := overlay(a.host.Underlay4(), b.host.Underlay4(), a.host.OverlayPrefixes())

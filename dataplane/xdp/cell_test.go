@@ -38,6 +38,7 @@ func (s *side) ends(o Options) (found [2]int) {
 
 // TestCellJoins wants the segments of a TCP connection to reach the workload as superframes, all of them, and counted one by one.
 func TestCellJoins(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"tap", "veth"} {
 		t.Run(kind, func(t *testing.T) {
 			a, b, _ := cellSides(t)
@@ -76,6 +77,7 @@ func frames(t *testing.T, s *station) uint64 {
 // TestCellAndSuperframes has one end of the underlay carry superframes whole and the other not: its segments pass by the cell, or a
 // connection would get out of order.
 func TestCellAndSuperframes(t *testing.T) {
+	t.Parallel()
 	a, b := newSides(t, false, false, nil)
 	b.wire.Features(map[string]bool{"tx-tcp-segmentation": false, "tx-tcp6-segmentation": false, "tx-tcp-ecn-segmentation": false, "tx-tcp-mangleid-segmentation": false})
 	wire := b.host.Index(b.wire.Name)
@@ -114,6 +116,7 @@ func TestCellAndSuperframes(t *testing.T) {
 
 // TestCellLife: the pair is there while it is used, stays when the process dies, is its successor's then, and goes with whoever ends orderly.
 func TestCellLife(t *testing.T) {
+	t.Parallel()
 	none := [2]int{}
 	for _, c := range []struct {
 		name string
@@ -181,6 +184,7 @@ func TestCellLife(t *testing.T) {
 
 // TestCellRefused: without a cell segments are joined behind XDP, and what stands in its way is not touched.
 func TestCellRefused(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	needFastPath(t)
 	ha, hb := l.Host("a"), l.Host("b")
@@ -210,6 +214,7 @@ func TestCellRefused(t *testing.T) {
 
 // TestCellTakenAway: when somebody removes the pair, looking at the underlay again makes another.
 func TestCellTakenAway(t *testing.T) {
+	t.Parallel()
 	a, b, o := cellSides(t)
 	sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
 	meet(sa, sb)

@@ -16,6 +16,7 @@ const checksumComplete = 1 << 2
 // TestUnwrapKeepsChecksum: the checksum that a network card computed over a datagram is right for the frame taken out of it. The receiver would else sum up
 // every packet again, and the kernel's log accuse the card.
 func TestUnwrapKeepsChecksum(t *testing.T) {
+	t.Parallel()
 	for _, peer := range []netip.Addr{remote4, remote6} {
 		for _, v6 := range []bool{false, true} {
 			for _, tos := range []uint8{0, 1, 3} {

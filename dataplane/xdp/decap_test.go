@@ -15,6 +15,7 @@ import (
 
 // TestFromPeer puts every question about a datagram to vtepd_underlay and vtepd_bare, each with its answer.
 func TestFromPeer(t *testing.T) {
+	t.Parallel()
 	ipv6 := known()
 	ipv6.ipv6 = true
 	type change = func(*wrap)
@@ -160,6 +161,7 @@ func TestFromPeer(t *testing.T) {
 
 // TestECN holds both programs to user space's table, over all codepoints and families.
 func TestECN(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	for _, peer := range []netip.Addr{remote4, remote6} {
 		src := macB

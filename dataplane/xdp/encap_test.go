@@ -17,6 +17,7 @@ func known() packet { return packet{proto: 17, l4: udpTo(7, 100)} }
 
 // TestFromPort puts every question that vtepd_tap asks to a frame, each with its answer; slow_only has to agree.
 func TestFromPort(t *testing.T) {
+	t.Parallel()
 	ipv6 := known()
 	ipv6.ipv6 = true
 	with := func(change func(*packet)) []byte { p := known(); change(&p); return p.frame(macB, macA) }
@@ -140,6 +141,7 @@ func word(verdict int) string {
 
 // TestEncapsulated compares what leaves for a peer with what user space writes, for every policy of the outer header.
 func TestEncapsulated(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []encap.ECNMode{encap.ECNRFC6040, encap.ECNLinux} {
 		for _, inherit := range []bool{false, true} {
 			b := newBench(t, func(_ *Options, d *Domain) {

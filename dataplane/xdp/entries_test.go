@@ -8,6 +8,7 @@ import (
 
 // TestMillionEntries wants a million entries to fit, to come back as they were, and one more to be refused.
 func TestMillionEntries(t *testing.T) {
+	t.Parallel()
 	n := 1 << 20
 	if testing.Short() {
 		n = 1 << 14

@@ -12,6 +12,7 @@ import (
 //
 //	station a ── ... ── port ── veth ── workload b: bridge ── veth ── guest
 func TestForwardedOn(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"whole", "whole, then cut", "wire"} {
 		t.Run(kind, func(t *testing.T) {
 			a, b := newSides(t, false, kind == "wire", nil)

@@ -282,6 +282,7 @@ func TestWaitEvents(t *testing.T) {
 
 // TestNewSourcesOnTheWire carries the first frames of a station that nobody knows, by ports of every kind, and tells of it at both ends.
 func TestNewSourcesOnTheWire(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"tap", "veth"} {
 		for _, wire := range []bool{false, true} { // true: XDP comes first
 			t.Run(fmt.Sprintf("%s-wire-%v", kind, wire), func(t *testing.T) {

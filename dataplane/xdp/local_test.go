@@ -48,6 +48,7 @@ func (st *station) tagged(native bool) *station {
 
 // TestTags carries traffic of tagged ports over the underlay: the tag stays at the port.
 func TestTags(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"tap", "veth"} {
 		for _, wire := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s-wire-%v", kind, wire), func(t *testing.T) {
@@ -97,6 +98,7 @@ func TestNativeTag(t *testing.T) {
 //
 //	station ── port ── side a ── port ── station
 func TestLocal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		first, second string

@@ -10,6 +10,7 @@ import (
 // TestRandomFrames feeds each program frames that are damaged in every way: it never gives an answer that it has not, and what it does not
 // carry stays as it was.
 func TestRandomFrames(t *testing.T) {
+	t.Parallel()
 	rounds := 3000
 	if testing.Short() {
 		rounds = 300

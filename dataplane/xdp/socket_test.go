@@ -71,6 +71,7 @@ var (
 //
 //	workload ── veth ── packet socket, slow_only, vtepd_device ── underlay
 func TestSocketFilter(t *testing.T) {
+	t.Parallel()
 	a, b := newSides(t, false, false, func(o *Options, _ *Domain) { o.Alone = false })
 	sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
 	meet(sa, sb)

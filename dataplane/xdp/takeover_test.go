@@ -75,6 +75,7 @@ func (s *side) programs(ifindex int) (n int) {
 }
 
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	for _, decap := range []DecapMode{Auto, TCX, XDPNative} {
 		for _, kind := range []string{"tap", "veth"} {
 			t.Run(kind+"-"+[...]string{"auto", "tcx", "xdp"}[decap], func(t *testing.T) { takeover(t, kind, decap) })
@@ -351,6 +352,7 @@ func TestPinDirectory(t *testing.T) {
 
 // TestGRO wants generic receive offload on while XDP is at work, and as it was afterwards, over the end of a process too.
 func TestGRO(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		end  func(a *side, o Options)
@@ -396,6 +398,7 @@ func TestGRO(t *testing.T) {
 
 // TestAuto chooses what pays, and chooses anew when the device has changed.
 func TestAuto(t *testing.T) {
+	t.Parallel()
 	for _, wire := range []bool{false, true} {
 		a, b := newSides(t, false, wire, nil)
 		meet(a.veth("wa", 1450), b.veth("wb", 1450))
@@ -421,6 +424,7 @@ func TestAuto(t *testing.T) {
 
 // TestTwoInstances has two processes share hosts and wire, by UDP port; where XDP is used, one of them has it.
 func TestTwoInstances(t *testing.T) {
+	t.Parallel()
 	for _, wire := range []bool{false, true} {
 		t.Run(fmt.Sprintf("wire-%v", wire), func(t *testing.T) {
 			a, b := newSides(t, false, wire, nil)

@@ -41,6 +41,7 @@ func (s *side) sendTo(other *side, mac net.HardwareAddr) {
 // TestUnderlayForeignMAC: a datagram to our address but another host's MAC, which a device in promiscuous mode receives, is another host's. A MAC that
 // changes is followed.
 func TestUnderlayForeignMAC(t *testing.T) {
+	t.Parallel()
 	a, b, sa, sb := wireSides(t)
 	if err := sa.ping(sb.host.Overlay4()); err != nil {
 		t.Fatal(err)
@@ -74,6 +75,7 @@ func (s *side) unwrapped() uint64 { return s.f.Totals().Decap }
 
 // TestUnderlayOwners: a device that others stand on is left to tcx, for as long as they do.
 func TestUnderlayOwners(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"vlan id 200", "macvlan mode bridge", "ipvlan mode l2"} {
 		t.Run(strings.Fields(kind)[0], func(t *testing.T) {
 			lab.NeedRoot(t)

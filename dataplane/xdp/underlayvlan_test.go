@@ -11,6 +11,7 @@ import (
 // TestUnderlayVLAN: a datagram with a VLAN tag belongs to another network than the underlay device's own, also where the tag is beside the frame, as a
 // network card leaves it there, and XDP cannot see it.
 func TestUnderlayVLAN(t *testing.T) {
+	t.Parallel()
 	for _, decap := range []DecapMode{TCX, XDPNative} {
 		t.Run([...]string{"auto", "tcx", "xdp"}[decap], func(t *testing.T) {
 			a, b := newSides(t, false, true, func(o *Options, _ *Domain) { o.Decap = decap })
