@@ -152,7 +152,7 @@ func dropLine(m *model.Model, d dataplane.Drop) api.Drop {
 
 func fastPath(f dataplane.FastPathInfo) api.FastPath {
 	out := api.FastPath{
-		Mode: f.Mode.String(), Active: f.Active, Reason: f.Reason, Pins: f.Pins, PinsReason: f.PinReason, Encap: f.Encap, Decap: f.Decap, Local: f.Local, Punted: f.Punted,
+		Mode: f.Mode.String(), Active: f.Active, Reason: f.Reason, Pins: f.Pins, PinsReason: f.PinReason, NoFlowCache: f.NoFlowCache, Encap: f.Encap, Decap: f.Decap, Local: f.Local, Punted: f.Punted,
 		Heard: f.Heard, Outdated: f.Outdated,
 		Attachments: make([]api.Attachment, 0, len(f.Attachments)),
 	}

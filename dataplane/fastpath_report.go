@@ -1,5 +1,7 @@
 package dataplane
 
+import "vtepd/dataplane/xdp"
+
 // FastPathInfo is the fast path as a whole.
 type FastPathInfo struct {
 	// Mode is what was asked for.
@@ -9,6 +11,8 @@ type FastPathInfo struct {
 	Reason string
 	// Pins is the directory in which the programs are pinned; empty when they go with the process, and then PinReason may say why.
 	Pins, PinReason string
+	// NoFlowCache says why the programs ask all maps about each frame; empty when they need not.
+	NoFlowCache string
 	// Attachments are the interfaces that programs are attached to.
 	Attachments []FastPathAttachment
 	// Encap, Decap and Local are the frames carried to peers, from peers and between ports, in segments, since the switch was made.
@@ -54,6 +58,7 @@ func (f *fastPath) report() FastPathInfo {
 		info = FastPathInfo{Mode: f.mode, Active: f.mirror != nil, Reason: f.reason}
 		if m := f.mirror; m != nil {
 			info.Pins, info.PinReason = f.pins, f.noPins
+			info.NoFlowCache = xdp.Probe().FlowCache.Reason
 			info.Punted = m.e.Totals().Punted
 			f.round() // what was just asked for is done
 			m.collectTotals()

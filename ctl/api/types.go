@@ -364,6 +364,8 @@ type FastPath struct {
 	// Pins is where the programs are pinned; without it they go with the process, and PinsReason says why.
 	Pins       string `json:"pins,omitempty"`
 	PinsReason string `json:"pins_reason,omitempty"`
+	// NoFlowCache says why the programs ask all maps about each frame; empty when they need not.
+	NoFlowCache string `json:"no_flow_cache,omitempty"`
 	// Encap, Decap and Local are the frames carried to peers, from peers, and between ports, in segments.
 	Encap uint64 `json:"encap"`
 	Decap uint64 `json:"decap"`

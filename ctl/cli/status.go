@@ -114,6 +114,9 @@ func fastPathRows(t *table, f *api.FastPath, details bool) {
 	} else if f.PinsReason != "" {
 		t.row("", "goes with vtepd"+reason(f.PinsReason))
 	}
+	if f.NoFlowCache != "" {
+		t.row("", "no flow cache"+reason(f.NoFlowCache))
+	}
 }
 
 func reason(s string) string {

@@ -31,6 +31,12 @@
 // User space alone writes the maps. The programs refresh [Entry.Seen], add to counters, and tell of new sources
 // ([LearnEvent]).
 //
+// # Flow cache
+//
+// What the maps said of one frame is kept for the next ones between the same stations (struct port_way, struct wire_way), as a copy in one place of the
+// CPU: five questions to hash tables become one comparison. It holds while the epoch is the same, which every change of a map moves on, and
+// to the end of the second, so that sources go on being refreshed. What differs from frame to frame is asked of each.
+//
 // # Life
 //
 // Programs, maps and links are pinned under [Options.PinDir]. When a process dies, the pinned links go on carrying

@@ -35,6 +35,8 @@ type FastPath struct {
 	committed bool            // the present maps are pinned
 	cell      *cell           // nil: nothing is joined in one
 	lost      uint64          // frames in cells that are closed
+
+	epoch epoch
 }
 
 // Open loads the programs with fresh maps and attaches nothing. What a former process left pinned stays at work until it is replaced.
@@ -62,7 +64,7 @@ func Open(o Options) (_ *FastPath, err error) {
 			return nil, fmt.Errorf("%s: %w: %s", c.Name, ErrUnsupported, c.Reason)
 		}
 	}
-	settings, err := o.settings(capabilities.SwitchFamily.On)
+	settings, err := o.settings(&capabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +87,13 @@ func Open(o Options) (_ *FastPath, err error) {
 	}
 	if err := f.load(settings, &capabilities.XDP); err != nil {
 		return nil, err
+	}
+	if err := f.changed(nil); err != nil { // zero is no epoch
+		f.objects.Close()
+		return nil, err
+	}
+	if !capabilities.FlowCache.On {
+		f.log.Info("fast path without flow cache", "reason", capabilities.FlowCache.Reason)
 	}
 	if f.events, err = openEvents(f.objects.Events); err != nil {
 		f.objects.Close()

@@ -227,9 +227,9 @@ inline_always void refresh(struct fdb_value *e)
 /* Whether a source may be taken for new that has no entry here: e is the one it has elsewhere, if any. What sends to itself is user space's, which learns
  * before it looks for the destination.
  */
-inline_always bool newcomer(__u32 flags, __u32 serial, const struct fdb_value *e, const struct front *f)
+inline_always bool newcomer(__u32 flags, __u32 serial, const struct fdb_value *e, const __u8 *src, const __u8 *dst)
 {
-	return flags & DOMAIN_NEW_SOURCES && serial && !(e && e->flags & (ENTRY_STATIC | ENTRY_STICKY)) && !same_mac(f->src, f->dst);
+	return flags & DOMAIN_NEW_SOURCES && serial && !(e && e->flags & (ENTRY_STATIC | ENTRY_STICKY)) && !same_mac(src, dst);
 }
 
 /* Tells user space of a new source whose frame may be carried: what is carried has been told of, and what cannot be told of goes up, to be learned
@@ -281,6 +281,35 @@ inline_always void count(void *map, __u32 slot, __u32 rx_packets, __u32 rx_bytes
 		c->tx_packets += tx_packets;
 		c->tx_bytes += tx_bytes;
 	}
+}
+
+/* The validity of what is decided now. It has to be asked for before the first map is: fresh says that a map will be, and then no later question may
+ * overtake this one.
+ */
+inline_always struct validity valid_now(bool fresh)
+{
+	__u32 zero = 0, *epoch = bpf_map_lookup_elem(&epochs, &zero);
+	struct validity v = {};
+
+	if (!epoch)
+		return v;
+	v.epoch = fresh ? __sync_fetch_and_add(epoch, 0) : *(volatile __u32 *)epoch;
+	v.second = now();
+	return v;
+}
+
+inline_always bool same_validity(const struct validity *a, const struct validity *b)
+{
+	return a->epoch == b->epoch && a->second == b->second;
+}
+
+/* Where the way between two stations is kept. */
+inline_always __u32 way_slot(const __u8 *dst, const __u8 *src)
+{
+	const __u16 *d = (const __u16 *)dst, *s = (const __u16 *)src;
+
+	/* Odd numbers of Knuth and of xxHash, which spread neighbours. */
+	return ((d[1] | (__u32)d[2] << 16) * 0x9e3779b1 ^ (s[1] | (__u32)s[2] << 16) * 0x85ebca77) >> 24 & (WAYS - 1);
 }
 
 /* How a VNI looks on a port's wire: a VID, 0 for untagged, or -1 when the port does not carry it. */

@@ -11,15 +11,10 @@
 struct job {
 	struct front front;
 	struct inside in;
-	struct port *port;
-	struct domain *domain;
-	struct fdb_value *source; /* none: it is new */
-	struct peer *peer; /* or to */
-	struct port *to;
-	__u32 vni;
+	struct port_way *way; /* one that is kept, or own */
 	__u32 len; /* without a tag */
-	__u32 peer_index;
-	int vid; /* on the port it goes to */
+	bool recalled; /* the way was there */
+	struct port_way own; /* where none are kept */
 };
 
 /* Seconds without a frame to a peer after which the kernel may have forgotten its neighbour's address. */
@@ -28,102 +23,199 @@ enum { PAUSE = 5 };
 /* Wrapped up, a superframe still has to fit the length fields. */
 enum { MAX_LEN = 65535 - IP6_LEN - UDP_LEN - VXLAN_LEN };
 
-/* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. */
-inline_always __u32 judge(struct __sk_buff *skb, struct job *j)
+/* Whether frames have gone to the peer long enough for its neighbour's address to be known. */
+inline_always bool settled(struct peer *p)
 {
-	__u32 ifindex = skb->ifindex, vni, flags, v, place;
-	struct fdb_value *dst;
+	__u32 second = now();
 
-	j->port = bpf_map_lookup_elem(&devices, &ifindex);
-	if (!j->port)
+	if (p->last != second) {
+		if (second - p->last > PAUSE)
+			p->since = second;
+		p->last = second;
+	}
+	return second - p->since > 1;
+}
+
+inline_always __u32 way_tag(struct __sk_buff *skb)
+{
+	return skb->vlan_present ? skb->vlan_tci | TAGGED_WAY : 0;
+}
+
+/* What classify cannot see. */
+enum { ODD_FRONT = 1 << 0, ODD_TYPE = 1 << 1, ODD_TAG = 1 << 2 };
+
+/* Asks the maps which VNI a frame belongs to: FROM_PEER, or why it goes to user space. */
+apart __u32 classify(struct port_way *w, __u32 odd)
+{
+	struct port *port;
+	struct domain *domain;
+	__u32 vni;
+
+	if (!w)
 		return NO_PORT;
-	if (j->port->to_user)
+	w->port.filtered = 0;
+	port = bpf_map_lookup_elem(&devices, &w->ifindex);
+	if (!port)
+		return NO_PORT;
+	w->port = *port;
+	if (port->to_user)
 		return PORT_TO_USER;
-	j->len = skb->len;
-	if (!load_front(skb, false, 0, j->len, &j->front))
+	if (odd & ODD_FRONT)
 		return NOT_IP;
-	if (group(j->front.dst))
+	if (group(w->dst))
 		return GROUP_ADDRESS;
-	/* adjust_room goes by skb->protocol. */
-	if (j->front.type != (__u16)skb->protocol)
+	if (odd)
 		return TAGGED;
 
-	vni = j->port->untagged;
-	if (skb->vlan_present) {
-		struct vid_key key = {.port = j->port->index, .number = skb->vlan_tci & VID_MASK};
+	vni = port->untagged;
+	if (w->tag & VID_MASK) {
+		struct vid_key key = {.port = port->index, .number = w->tag & VID_MASK};
+		__u32 *mapped = port->trunk ? bpf_map_lookup_elem(&vid_to_vni, &key) : 0;
 
-		if (skb->vlan_proto != be16(ETH_8021Q))
+		if (mapped)
+			vni = *mapped;
+		else if (key.number != port->native_vid)
 			return TAGGED;
-		if (key.number) {
-			__u32 *mapped = j->port->trunk ? bpf_map_lookup_elem(&vid_to_vni, &key) : 0;
-
-			if (mapped)
-				vni = *mapped;
-			else if (key.number != j->port->native_vid)
-				return TAGGED;
-		}
 	}
 	if (!vni)
 		return NO_DOMAIN;
-	j->vni = vni;
-	j->domain = bpf_map_lookup_elem(&domains, &vni);
-	if (!j->domain)
+	w->vni = vni;
+	domain = bpf_map_lookup_elem(&domains, &vni);
+	if (!domain)
 		return NO_DOMAIN;
-	flags = j->domain->flags;
-	if (flags & DOMAIN_TO_USER)
+	w->domain = *domain;
+	if (domain->flags & DOMAIN_TO_USER)
 		return DOMAIN_POLICY;
-	if (group(j->front.src) || zero_mac(j->front.src))
+	if (group(w->src) || zero_mac(w->src))
 		return BAD_SOURCE;
+	return FROM_PEER;
+}
+
+/* Asks the maps where a frame goes: FROM_PEER, or why it goes to user space. */
+apart __u32 look_up(struct port_way *w)
+{
+	struct fdb_value *src, *dst;
+	struct peer *peer;
+	struct port *to;
+	__u32 place;
+
+	if (!w)
+		return NO_PORT;
+	src = find(w->vni, w->src);
+	w->known = src && src->place == w->port.index;
+	if (!w->known && !newcomer(w->domain.flags, w->port.serial, src, w->src, w->dst))
+		return UNKNOWN_SOURCE;
+	dst = find(w->vni, w->dst);
+	if (!dst)
+		return UNKNOWN_DESTINATION;
+	place = w->place = dst->place;
+	if (place & PLACE_PEER) {
+		place &= ~PLACE_PEER;
+		peer = bpf_map_lookup_elem(&peers, &place);
+		if (!peer)
+			return NO_ROUTE;
+		settled(peer); /* for the copy to say so */
+		w->peer = *peer;
+		return FROM_PEER;
+	}
+	if (place == w->port.index)
+		return SAME_PLACE;
+	to = bpf_map_lookup_elem(&ports, &place);
+	if (!to)
+		return UNKNOWN_DESTINATION;
+	w->to = *to;
+	w->vid = tag_for(to, w->vni);
+	return w->vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
+}
+
+/* Whether the way is that of the frame in hand. */
+inline_always bool recall(struct __sk_buff *skb, const struct front *f, const struct port_way *w)
+{
+	struct validity present = valid_now(false);
+
+	return same_validity(&w->validity, &present) && w->ifindex == skb->ifindex && w->tag == way_tag(skb) && same_mac(w->dst, f->dst) && same_mac(w->src, f->src) &&
+	       f->type == (__u16)skb->protocol && (!skb->vlan_present || skb->vlan_proto == be16(ETH_8021Q));
+}
+
+/* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. What asks for a frame that
+ * another program carries keeps no way: the other one has to look the source up to refresh it.
+ */
+inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
+{
+	struct validity validity = {};
+	struct port_way *w;
+	__u32 v, flags;
+	bool ip;
+
+	j->len = skb->len;
+	ip = load_front(skb, false, 0, j->len, &j->front);
+	if (settings.flow_cache) {
+		__u32 slot = ip ? way_slot(j->front.dst, j->front.src) : 0;
+
+		w = bpf_map_lookup_elem(&port_ways, &slot);
+	} else {
+		w = &j->own;
+		__builtin_memset(w, 0, sizeof(*w));
+	}
+	j->way = w;
+	if (!w)
+		return NO_PORT;
+	j->recalled = settings.flow_cache && ip && recall(skb, &j->front, w);
+	if (!j->recalled) {
+		__u32 odd = ODD_FRONT;
+
+		if (settings.flow_cache && !ask)
+			validity = valid_now(true);
+		w->validity.epoch = 0;
+		w->ifindex = skb->ifindex;
+		w->tag = way_tag(skb);
+		if (ip) {
+			/* adjust_room goes by skb->protocol. */
+			odd = (j->front.type != (__u16)skb->protocol ? ODD_TYPE : 0) | (w->tag && skb->vlan_proto != be16(ETH_8021Q) ? ODD_TAG : 0);
+			copy_mac(w->dst, j->front.dst);
+			copy_mac(w->src, j->front.src);
+		}
+		v = classify(w, odd);
+		if (v != FROM_PEER)
+			return v;
+	}
+	if (!ip)
+		return NOT_IP; /* for the verifier: classify has said so */
+	flags = w->domain.flags;
 	v = look_inside(skb, false, 0, j->len, skb->gso_size, flags, true, &j->front, &j->in);
 	if (v != FROM_PEER)
 		return v;
 	if (j->len > MAX_LEN)
 		return TOO_LARGE;
-
-	j->source = find(vni, j->front.src);
-	if (!j->source || j->source->place != j->port->index) {
-		if (!newcomer(flags, j->port->serial, j->source, &j->front))
-			return UNKNOWN_SOURCE;
-		j->source = 0;
+	if (!j->recalled) {
+		v = look_up(w);
+		if (v != FROM_PEER)
+			return v;
 	}
-	dst = find(vni, j->front.dst);
-	if (!dst)
-		return UNKNOWN_DESTINATION;
-	place = dst->place;
-	if (place & PLACE_PEER) {
-		place &= ~PLACE_PEER;
-		j->peer_index = place;
-		j->peer = bpf_map_lookup_elem(&peers, &place);
-		if (!j->peer)
-			return NO_ROUTE;
-		if (!(flags & (j->peer->ipv6 ? DOMAIN_ZERO6_TX : DOMAIN_ZERO4_TX)))
+	v = TO_PORT;
+	if (w->place & PLACE_PEER) {
+		if (!(flags & (w->peer.ipv6 ? DOMAIN_ZERO6_TX : DOMAIN_ZERO4_TX)))
 			return UDP_CHECKSUM;
-		if (j->in.largest > j->peer->max_frame)
+		if (j->in.largest > w->peer.max_frame)
 			return TOO_LARGE;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
 		if (skb->gso_size && j->in.proto == PROTO_UDP)
 			return ODD_SUPERFRAME;
-		return TO_PEER;
-	}
-	if (place == j->port->index)
-		return SAME_PLACE;
-	j->to = bpf_map_lookup_elem(&ports, &place);
-	if (!j->to)
-		return UNKNOWN_DESTINATION;
-	j->vid = tag_for(j->to, vni);
-	if (j->vid < 0)
-		return UNKNOWN_DESTINATION;
-	if (j->in.largest > j->to->max_frame)
+		v = TO_PEER;
+	} else if (j->in.largest > w->to.max_frame) {
 		return TOO_LARGE;
-	return TO_PORT;
+	}
+	if (!j->recalled && w->known)
+		w->validity = validity;
+	return v;
 }
 
 /* The same for a frame that is going to be carried: user space hears of a new source before anybody else can. */
 inline_always __u32 judge_and_tell(struct __sk_buff *skb, struct job *j, bool ask)
 {
-	__u32 v = judge(skb, j);
+	__u32 v = judge(skb, j, ask);
 
-	return v <= TO_PORT && !j->source ? announce(v, j->vni, j->front.src, j->port->serial, ask) : v;
+	return v <= TO_PORT && !j->way->known ? announce(v, j->way->vni, j->front.src, j->way->port.serial, ask) : v;
 }
 
 /* The outer headers as they go in front of the inner Ethernet header's old place, which adjust_room leaves at the front: all that is written, in one.
@@ -222,25 +314,12 @@ inline_always __u16 second_half(__u32 w)
 	return be16(be32(w));
 }
 
-/* Whether frames have gone to the peer long enough for its neighbour's address to be known. */
-inline_always bool settled(struct peer *p)
-{
-	__u32 second = now();
-
-	if (p->last != second) {
-		if (second - p->last > PAUSE)
-			p->since = second;
-		p->last = second;
-	}
-	return second - p->since > 1;
-}
-
 /* Wraps a frame up for a peer. Returns the program's answer, or -1 when the frame is as it was. */
 inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool ingress)
 {
 	const __u64 common = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_LEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
-	struct peer *p = j->peer;
-	const struct domain *d = j->domain;
+	struct peer *p = &j->way->peer;
+	const struct domain *d = &j->way->domain;
 	struct bpf_redir_neigh hop = {};
 	__u32 hash = bpf_get_hash_recalc(skb);
 	__u8 tos = d->tos, ecn = j->in.tos & ECN_MASK, ttl = d->ttl;
@@ -279,8 +358,8 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 		h.udp_port = p->udp_port;
 		h.udp_len = be16(j->len + UDP_LEN + VXLAN_LEN);
 		h.vxlan[0] = be16(0x0800);
-		h.vxlan[2] = be16(j->vni >> 8);
-		h.vxlan[3] = be16(j->vni << 8);
+		h.vxlan[2] = be16(j->way->vni >> 8);
+		h.vxlan[3] = be16(j->way->vni << 8);
 		copy_mac(h.inner_dst, j->front.dst);
 		copy_mac(h.inner_src, j->front.src);
 		h.inner_type = j->front.type;
@@ -310,8 +389,8 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 		h.udp_port = p->udp_port;
 		h.udp_len = be16(j->len + UDP_LEN + VXLAN_LEN);
 		h.vxlan[0] = be16(0x0800);
-		h.vxlan[2] = be16(j->vni >> 8);
-		h.vxlan[3] = be16(j->vni << 8);
+		h.vxlan[2] = be16(j->way->vni >> 8);
+		h.vxlan[3] = be16(j->way->vni << 8);
 		copy_mac(h.inner_dst, j->front.dst);
 		copy_mac(h.inner_src, j->front.src);
 		h.inner_type = j->front.type;
@@ -329,6 +408,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 /* Carries a frame that was judged TO_PEER or TO_PORT. Returns the program's answer, or -1 when the frame is as it was. */
 inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdict, bool ingress)
 {
+	const struct port_way *w = j->way;
 	__u32 tci = skb->vlan_tci, arrived = j->in.bytes;
 	bool tagged = skb->vlan_present;
 	int answer;
@@ -342,7 +422,7 @@ inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdic
 	if (verdict == TO_PEER)
 		answer = encapsulate(skb, j, ingress);
 	else
-		answer = to_device(skb, j->to, j->vid ? (j->vid | (tagged ? tci & PRIORITY_MASK : 0)) : 0, j->front.dst, ingress);
+		answer = to_device(skb, &w->to, w->vid ? (w->vid | (tagged ? tci & PRIORITY_MASK : 0)) : 0, j->front.dst, ingress);
 	if (answer < 0) {
 		if (tagged && bpf_skb_vlan_push(skb, be16(ETH_8021Q), tci))
 			return TCX_DROP;
@@ -352,16 +432,20 @@ inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdic
 		tally(RACE, j->in.packets);
 		return answer;
 	}
-	if (j->source)
-		refresh(j->source);
+	if (!j->recalled && w->known) {
+		struct fdb_value *source = find(w->vni, j->front.src);
+
+		if (source && source->place == w->port.index)
+			refresh(source);
+	}
 	tally(verdict, j->in.packets);
-	count(&port_counters, j->port->index, j->in.packets, arrived, 0, 0);
+	count(&port_counters, w->port.index, j->in.packets, arrived, 0, 0);
 	if (verdict == TO_PEER) {
-		count(&vni_counters, j->domain->slot, j->in.packets, arrived, j->in.packets, j->in.bytes);
-		count(&peer_counters, j->peer_index, 0, 0, j->in.packets, j->in.bytes);
+		count(&vni_counters, w->domain.slot, j->in.packets, arrived, j->in.packets, j->in.bytes);
+		count(&peer_counters, w->place & ~PLACE_PEER, 0, 0, j->in.packets, j->in.bytes);
 	} else {
-		count(&vni_counters, j->domain->slot, j->in.packets, arrived, j->in.packets, arrived);
-		count(&port_counters, j->to->index, 0, 0, j->in.packets, arrived);
+		count(&vni_counters, w->domain.slot, j->in.packets, arrived, j->in.packets, arrived);
+		count(&port_counters, w->to.index, 0, 0, j->in.packets, arrived);
 	}
 	return answer;
 }
@@ -369,7 +453,7 @@ inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdic
 /* Frames that leave the stack through a TAP, toward user space. */
 inline_always int from_tap(struct __sk_buff *skb)
 {
-	struct job j = {};
+	struct job j;
 	__u32 v = judge_and_tell(skb, &j, false);
 	int answer;
 
@@ -391,7 +475,7 @@ inline_always int from_device(struct __sk_buff *skb)
 {
 	__u32 zero = 0, v;
 	struct judgement *said = bpf_map_lookup_elem(&judged, &zero);
-	struct job j = {};
+	struct job j;
 	bool asked;
 	int answer;
 
@@ -404,11 +488,11 @@ inline_always int from_device(struct __sk_buff *skb)
 		tally(v, 1);
 		return TCX_DROP;
 	}
-	v = judge(skb, &j);
-	if (!asked && !settings.alone && !(j.port && j.port->filtered))
+	v = judge(skb, &j, false);
+	if (!asked && !settings.alone && !(j.way && j.way->port.filtered))
 		return TCX_DROP;
-	if (v <= TO_PORT && !j.source)
-		v = announce(v, j.vni, j.front.src, j.port->serial, false);
+	if (v <= TO_PORT && !j.way->known)
+		v = announce(v, j.way->vni, j.front.src, j.way->port.serial, false);
 	if (v <= TO_PORT) {
 		answer = carry(skb, &j, v, true);
 		if (answer >= 0)
@@ -428,7 +512,7 @@ inline_always int keep(struct __sk_buff *skb)
 {
 	__u32 zero = 0, v = GIVEN_BACK;
 	struct judgement *say = bpf_map_lookup_elem(&judged, &zero);
-	struct job j = {};
+	struct job j;
 
 	if (skb->pkt_type == PACKET_OUTGOING)
 		return 0;

@@ -56,23 +56,23 @@ _Static_assert(sizeof(struct wire6) == 2 + 70, "wire6");
 struct letter {
 	struct front front;
 	struct inside in;
-	struct domain *domain;
-	struct port *to;
+	struct wire_way *way; /* one that is kept, or own */
 	struct address source;
-	__u32 peer;
-	__u32 serial;
-	__u32 vni;
 	__u32 off; /* of the inner frame, bytes from the outer one */
 	__u32 len; /* of the inner frame */
-	int vid;
 	int ecn; /* that the inner header has to get, or -1 */
 	__u8 outer_tos;
 	bool no_checksum6;
-	bool new_source;
+	struct wire_way own; /* where none are kept */
 };
 
 /* What is not for a VTEP of ours: it goes its way and is not counted. */
 enum { NOT_OURS = NUM_VERDICTS };
+
+inline_always bool same_address(const struct address *a, const struct address *b)
+{
+	return !((a->word[0] ^ b->word[0]) | (a->word[1] ^ b->word[1]) | (a->word[2] ^ b->word[2]) | (a->word[3] ^ b->word[3]));
+}
 
 /* Reads the outer headers of a frame of total bytes. Returns FROM_PEER, NOT_OURS or why it goes to user space. */
 inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, struct letter *l, __u32 *flags_vni)
@@ -136,47 +136,159 @@ inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, stru
 	return FROM_PEER;
 }
 
+/* Asks the maps which VNI a datagram belongs to, and whose it is: FROM_PEER, or why it goes to user space. */
+apart __u32 admit(struct wire_way *w, bool no_checksum6)
+{
+	struct source_key key = {};
+	struct source *from;
+	struct domain *d;
+
+	if (!w)
+		return ODD_OUTER;
+	w->vni = be32(w->vxlan[1]) >> 8;
+	d = bpf_map_lookup_elem(&domains, &w->vni);
+	if (!d)
+		return NO_DOMAIN;
+	w->domain = *d;
+	if (d->flags & DOMAIN_TO_USER)
+		return DOMAIN_POLICY;
+	if (d->flags & DOMAIN_STRICT && (w->vxlan[0] != be32(0x08000000) || w->vxlan[1] & be32(0xff)))
+		return ODD_VXLAN;
+	if (no_checksum6 && !(d->flags & DOMAIN_ZERO6_RX))
+		return UDP_CHECKSUM;
+	key.vni = w->vni;
+	key.address = w->source;
+	from = bpf_map_lookup_elem(&sources, &key);
+	if (!from)
+		return UNKNOWN_PEER;
+	w->peer = from->peer;
+	w->serial = from->serial;
+	return FROM_PEER;
+}
+
+inline_always __u32 look_up_port(struct wire_way *w)
+{
+	struct fdb_value *dst = find(w->vni, w->dst);
+	struct port *to;
+	__u32 place;
+
+	if (!dst)
+		return UNKNOWN_DESTINATION;
+	place = dst->place;
+	if (place & PLACE_PEER)
+		return SAME_PLACE;
+	to = bpf_map_lookup_elem(&ports, &place);
+	if (!to)
+		return UNKNOWN_DESTINATION;
+	w->to = *to;
+	w->vid = tag_for(to, w->vni);
+	return w->vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
+}
+
+/* Asks the maps where a frame from a peer goes: FROM_PEER, or why it goes to user space. */
+apart __u32 look_up_letter(struct wire_way *w, bool xdp)
+{
+	struct fdb_value *src;
+	__u32 place;
+
+	if (!w)
+		return UNKNOWN_SOURCE;
+	src = find(w->vni, w->src);
+	place = w->peer | PLACE_PEER;
+	w->known = true;
+	if (w->domain.flags & DOMAIN_LEARNING) {
+		if (src && src->place == place)
+			refresh(src);
+		else if (xdp || !newcomer(w->domain.flags, w->serial, src, w->src, w->dst)) /* XDP leaves new ones to tcx, which comes next */
+			return UNKNOWN_SOURCE;
+		else
+			w->known = false;
+	} else if (src && src->flags & ENTRY_STATIC && src->place != place) {
+		return UNKNOWN_SOURCE;
+	}
+	return look_up_port(w);
+}
+
+/* The same of a frame that was unwrapped before, whoever sent it. */
+apart __u32 look_up_again(struct wire_way *w)
+{
+	struct domain *d;
+
+	if (!w)
+		return NO_DOMAIN;
+	w->vni = w->vxlan[1];
+	d = bpf_map_lookup_elem(&domains, &w->vni);
+	if (!d)
+		return NO_DOMAIN;
+	w->domain = *d;
+	return look_up_port(w);
+}
+
+/* Finds the place of a way; whether the way that is there is that of the frame in hand. */
+inline_always bool recall_letter(struct letter *l, const __u32 *vxlan)
+{
+	struct wire_way *w;
+
+	if (settings.flow_cache) {
+		/* A frame that was just unwrapped must not find the place of its datagram. */
+		__u32 slot = way_slot(l->front.dst, l->front.src) ^ !vxlan[0];
+		struct validity present = valid_now(false);
+
+		w = l->way = bpf_map_lookup_elem(&wire_ways, &slot);
+		if (w && same_validity(&w->validity, &present) && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) &&
+		    same_mac(w->dst, l->front.dst) && same_mac(w->src, l->front.src))
+			return true;
+	} else {
+		w = l->way = &l->own;
+		__builtin_memset(w, 0, sizeof(*w));
+	}
+	if (w) {
+		w->validity.epoch = 0;
+		w->vxlan[0] = vxlan[0];
+		w->vxlan[1] = vxlan[1];
+		w->source = l->source;
+		copy_mac(w->dst, l->front.dst);
+		copy_mac(w->src, l->front.src);
+	}
+	return false;
+}
+
 /* Decides on a datagram without changing it: FROM_PEER, NOT_OURS, or why it goes to user space. The order is that of worker.wireStages. */
 inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, __u32 gso_size, struct letter *l)
 {
-	__u32 vxlan[2], flags, v, place, ecn;
-	struct fdb_value *src, *dst;
-	struct source_key key;
-	struct source *from;
+	struct validity validity = {};
+	struct wire_way *w;
+	__u32 vxlan[2], v, ecn;
+	bool ip, recalled;
 
 	v = open_outer(ctx, xdp, ipv6, total, l, vxlan);
 	if (v != FROM_PEER)
 		return v;
 	if (!(vxlan[0] & be32(0x08000000)))
 		return ODD_VXLAN;
-	l->vni = be32(vxlan[1]) >> 8;
-	l->domain = bpf_map_lookup_elem(&domains, &l->vni);
-	if (!l->domain)
-		return NO_DOMAIN;
-	flags = l->domain->flags;
-	if (flags & DOMAIN_TO_USER)
-		return DOMAIN_POLICY;
-	if (flags & DOMAIN_STRICT && (vxlan[0] != be32(0x08000000) || vxlan[1] & be32(0xff)))
-		return ODD_VXLAN;
-	if (l->no_checksum6 && !(flags & DOMAIN_ZERO6_RX))
+	ip = load_front(ctx, xdp, l->off, l->len, &l->front);
+	if (!ip)
+		__builtin_memset(&l->front, 0, sizeof(l->front));
+	recalled = recall_letter(l, vxlan);
+	w = l->way;
+	if (!w)
+		return ODD_OUTER;
+	if (!recalled) {
+		if (settings.flow_cache)
+			validity = valid_now(true);
+		v = admit(w, l->no_checksum6);
+		if (v != FROM_PEER)
+			return v;
+	} else if (l->no_checksum6 && !(w->domain.flags & DOMAIN_ZERO6_RX)) {
 		return UDP_CHECKSUM;
-
-	key.vni = l->vni;
-	key.address = l->source;
-	from = bpf_map_lookup_elem(&sources, &key);
-	if (!from)
-		return UNKNOWN_PEER;
-	l->peer = from->peer;
-	l->serial = from->serial;
-	place = l->peer | PLACE_PEER;
-
-	if (!load_front(ctx, xdp, l->off, l->len, &l->front))
+	}
+	if (!ip)
 		return NOT_IP;
 	if (group(l->front.dst))
 		return GROUP_ADDRESS;
 	if (group(l->front.src) || zero_mac(l->front.src))
 		return BAD_SOURCE;
-	v = look_inside(ctx, xdp, l->off, l->len, gso_size, flags, false, &l->front, &l->in);
+	v = look_inside(ctx, xdp, l->off, l->len, gso_size, w->domain.flags, false, &l->front, &l->in);
 	if (v != FROM_PEER)
 		return v;
 
@@ -192,39 +304,22 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 		l->ecn = 1;
 	}
 
-	src = find(l->vni, l->front.src);
-	if (flags & DOMAIN_LEARNING) {
-		if (src && src->place == place)
-			refresh(src);
-		else if (xdp || !newcomer(flags, l->serial, src, &l->front)) /* XDP leaves new ones to tcx, which comes next */
-			return UNKNOWN_SOURCE;
-		else
-			l->new_source = true;
-	} else if (src && src->flags & ENTRY_STATIC && src->place != place) {
-		return UNKNOWN_SOURCE;
+	if (!recalled) {
+		v = look_up_letter(w, xdp);
+		if (v != FROM_PEER)
+			return v;
 	}
-
-	dst = find(l->vni, l->front.dst);
-	if (!dst)
-		return UNKNOWN_DESTINATION;
-	place = dst->place;
-	if (place & PLACE_PEER)
-		return SAME_PLACE;
-	l->to = bpf_map_lookup_elem(&ports, &place);
-	if (!l->to)
-		return UNKNOWN_DESTINATION;
-	l->vid = tag_for(l->to, l->vni);
-	if (l->vid < 0)
-		return UNKNOWN_DESTINATION;
-	if (l->in.largest > l->to->max_frame)
+	if (l->in.largest > w->to.max_frame)
 		return TOO_LARGE;
+	if (!recalled && w->known)
+		w->validity = validity;
 	return FROM_PEER;
 }
 
 inline_always void count_arrival(const struct letter *l)
 {
-	count(&peer_counters, l->peer, l->in.packets, l->in.bytes, 0, 0);
-	count(&vni_counters, l->domain->slot, l->in.packets, l->in.bytes, 0, 0);
+	count(&peer_counters, l->way->peer, l->in.packets, l->in.bytes, 0, 0);
+	count(&vni_counters, l->way->domain.slot, l->in.packets, l->in.bytes, 0, 0);
 }
 
 /* Gives an unwrapped frame to a port. There is no way back from here. */
@@ -264,9 +359,9 @@ inline_always long set_ecn(struct __sk_buff *skb, const struct front *f, __u32 e
  */
 inline_always int into_cell(struct __sk_buff *skb, const struct cell *c, const struct letter *l)
 {
-	skb->mark = l->vni;
+	skb->mark = l->way->vni;
 	skb->queue_mapping = bpf_get_smp_processor_id() + 1; /* a queue for each CPU, so that none waits for another */
-	if (bpf_skb_vlan_push(skb, be16(ETH_8021Q), l->domain->slot)) {
+	if (bpf_skb_vlan_push(skb, be16(ETH_8021Q), l->way->domain.slot)) {
 		tally(RACE, 1);
 		return TCX_DROP;
 	}
@@ -276,7 +371,7 @@ inline_always int into_cell(struct __sk_buff *skb, const struct cell *c, const s
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
-	struct letter l = {};
+	struct letter l;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
 	__u32 gso_size = skb->gso_size;
 	__u32 v = judge_datagram(skb, false, ipv6, skb->len, gso_size, &l);
@@ -284,7 +379,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly; and its UDP kind cannot be told to a
 	 * receiver that does not take superframes.
 	 */
-	if (v == FROM_PEER && gso_size && (l.to->kind == KIND_NETDEV || l.in.proto != PROTO_TCP))
+	if (v == FROM_PEER && gso_size && (l.way->to.kind == KIND_NETDEV || l.in.proto != PROTO_TCP))
 		v = ODD_SUPERFRAME;
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)
@@ -297,8 +392,8 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		flags |= ipv6 ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
 	}
 	/* User space hears of a new source before anybody else can. */
-	if (l.new_source) {
-		v = announce(v, l.vni, l.front.src, l.serial, false);
+	if (!l.way->known) {
+		v = announce(v, l.way->vni, l.front.src, l.way->serial, false);
 		if (v != FROM_PEER) {
 			tally(v, 1);
 			return TCX_NEXT;
@@ -325,36 +420,40 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 				return into_cell(skb, c, &l);
 		}
 	}
-	return deliver(skb, l.to, l.domain, &l.in, l.vid, l.front.dst);
+	return deliver(skb, &l.way->to, &l.way->domain, &l.in, l.way->vid, l.front.dst);
 }
 
 /* A frame that was unwrapped before, and that may have been joined with others since. */
 inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 {
-	struct domain *d = bpf_map_lookup_elem(&domains, &vni);
-	struct inside in = {.packets = 1};
-	struct fdb_value *dst;
-	struct port *to;
-	struct front f;
-	__u32 place;
-	int vid;
+	const __u32 vxlan[2] = {0, vni};
+	struct validity validity = {};
+	struct letter l;
+	struct wire_way *w;
+	bool recalled;
 
+	l.in.packets = 1;
+	__builtin_memset(&l.source, 0, sizeof(l.source));
 	/* A tag that the device keeps beside the frame, where XDP could not see it: the datagram was another network's. */
-	if (skb->vlan_present || !d || !load_front(skb, false, 0, skb->len, &f) || look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &f, &in) != FROM_PEER)
+	if (skb->vlan_present || !load_front(skb, false, 0, skb->len, &l.front) ||
+	    look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &l.front, &l.in) != FROM_PEER)
 		goto race;
-	dst = find(vni, f.dst);
-	if (!dst || dst->place & PLACE_PEER)
+	recalled = recall_letter(&l, vxlan);
+	w = l.way;
+	if (!w)
 		goto race;
-	place = dst->place;
-	to = bpf_map_lookup_elem(&ports, &place);
-	if (!to)
+	if (!recalled) {
+		if (settings.flow_cache)
+			validity = valid_now(true);
+		if (look_up_again(w) != FROM_PEER)
+			goto race;
+		w->validity = validity;
+	}
+	if (l.in.largest > w->to.max_frame)
 		goto race;
-	vid = tag_for(to, vni);
-	if (vid < 0 || in.largest > to->max_frame)
-		goto race;
-	return deliver(skb, to, d, &in, vid, f.dst);
+	return deliver(skb, &w->to, &w->domain, &l.in, w->vid, l.front.dst);
 race:
-	tally(RACE, in.packets);
+	tally(RACE, l.in.packets);
 	return TCX_DROP;
 }
 
@@ -393,7 +492,7 @@ inline_always int from_underlay(struct __sk_buff *skb)
 inline_always int lay_bare(struct xdp_md *ctx, bool ipv6, __u32 total)
 {
 	const int off = ipv6 ? IP6_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN : IP4_LEN + UDP_LEN + VXLAN_LEN + ETH_LEN;
-	struct letter l = {};
+	struct letter l;
 	__u32 v = judge_datagram(ctx, true, ipv6, total, 0, &l);
 	struct unwrapped *meta;
 	__u8 *data, *end;
@@ -411,7 +510,7 @@ inline_always int lay_bare(struct xdp_md *ctx, bool ipv6, __u32 total)
 		goto back;
 	meta->magic = UNWRAPPED_MAGIC;
 	meta->instance = settings.instance;
-	meta->vni = l.vni;
+	meta->vni = l.way->vni;
 	if (l.ecn >= 0) {
 		__u16 *field = (__u16 *)(data + ETH_LEN), old = *field;
 

@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
- * space writes everything but fdb_value.seen, peer.since, peer.last, cell.whole, the counters, the budget, judged and events.
+ * space writes everything but fdb_value.seen, peer.since, peer.last, cell.whole, the counters, the budget, judged, the ways and events.
  */
 #ifndef VTEPD_MAPS_H
 #define VTEPD_MAPS_H
@@ -37,6 +37,7 @@ struct settings {
 	__u32 mark; /* of frames given back to user space */
 	__u32 switch_family; /* adjust_room can change IPv4 into IPv6 when it decapsulates, and back */
 	__u32 alone; /* no packet socket reads the ports */
+	__u32 flow_cache; /* decisions are kept: nothing interrupts a program on its CPU to run another */
 	__u32 instance; /* tells the programs of several processes on one device apart */
 };
 
@@ -217,6 +218,54 @@ struct underlay {
 
 enum { MAX_UNDERLAYS = 256 }; /* a power of two */
 
+/* The flow cache: how long what was decided for one frame may be used for the next ones: until user space has changed a map, which it says by another epoch afterwards, and
+ * to the end of the second, for ages to be kept.
+ */
+struct validity {
+	__u32 epoch; /* 0: nothing is there */
+	__u32 second;
+};
+
+/* What all frames from a port between the same two stations have in common, copied from the maps to one place of this CPU. */
+struct port_way {
+	struct validity validity;
+	__u32 ifindex;
+	__u32 tag; /* TCI and TAGGED_WAY; 0: untagged */
+	__u8 dst[6];
+	__u8 src[6];
+	__u32 vni;
+	__u32 place; /* as in fdb_value */
+	int vid;
+	__u32 known; /* 0: the source is new, and nothing is kept */
+	struct domain domain;
+	struct port port;
+	union { /* by place */
+		struct peer peer;
+		struct port to;
+	};
+};
+
+/* The same of datagrams from a peer; of frames unwrapped before, whatever sent them: no source there, and zero in vxlan[0]. */
+struct wire_way {
+	struct validity validity;
+	__u32 vxlan[2]; /* network byte order */
+	struct address source;
+	__u8 dst[6];
+	__u8 src[6];
+	__u32 vni;
+	__u32 peer;
+	int vid;
+	__u32 known;
+	__u32 serial; /* of the source */
+	struct domain domain;
+	struct port to;
+};
+
+enum {
+	WAYS = 256, /* of each kind and CPU; a power of two */
+	TAGGED_WAY = 1 << 16,
+};
+
 /* Written in front of an unwrapped frame by XDP, read by tcx on the same device. Two versions of the programs meet here while one replaces the
  * other: the layout may only change together with the magic number.
  */
@@ -260,6 +309,8 @@ PERCPU(vni_counters, struct counters, 1);
 PERCPU(totals, struct totals, 1);
 PERCPU(budgets, struct budget, 1);
 PERCPU(judged, struct judgement, 1);
+PERCPU(port_ways, struct port_way, WAYS);
+PERCPU(wire_ways, struct wire_way, WAYS);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -274,6 +325,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct cell);
 } cells SEC(".maps"); /* by ifindex of the underlay device, modulo MAX_CELLS */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} epochs SEC(".maps"); /* counts changes of the maps, but for 0 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

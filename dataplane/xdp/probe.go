@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Capability is one thing that the kernel has, or why not.
@@ -19,7 +21,7 @@ type Capability struct {
 	Reason string // empty when On
 }
 
-// Capabilities is what the kernel lets this process do. All of it was tried, nothing concluded from a version.
+// Capabilities is what the kernel lets this process do. What can be tried was; nothing is concluded from a version.
 type Capabilities struct {
 	BPF           Capability // load programs
 	TCX           Capability // attach them to devices (Linux 6.6)
@@ -27,11 +29,12 @@ type Capabilities struct {
 	RedirectPeer  Capability // into another namespace (Linux 5.10)
 	RedirectNeigh Capability // with neighbour resolution (Linux 5.10)
 	SwitchFamily  Capability // unwrap IPv4 out of IPv6 and the other way round (Linux 6.3)
+	FlowCache     Capability // programs run to their end before another one begins on their CPU, and may keep there what they decided
 }
 
 // List is all of them in a fixed order.
 func (c *Capabilities) List() []Capability {
-	return []Capability{c.BPF, c.TCX, c.XDP, c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily}
+	return []Capability{c.BPF, c.TCX, c.XDP, c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily, c.FlowCache}
 }
 
 // Probe tries what the kernel lets this process do, once.
@@ -55,6 +58,7 @@ func probe() Capabilities {
 		why := errors.New("no bpf")
 		c.TCX, c.XDP = name("tcx", why), name("xdp", why)
 		c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily = name("redirect-peer", why), name("redirect-neigh", why), name("switch-family", why)
+		c.FlowCache = name("flow-cache", why)
 		return c
 	}
 	defer p.Close()
@@ -63,7 +67,21 @@ func probe() Capabilities {
 	c.RedirectPeer = name("redirect-peer", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectPeer))
 	c.RedirectNeigh = name("redirect-neigh", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectNeigh))
 	c.SwitchFamily = name("switch-family", probeSwitchFamily())
+	c.FlowCache = name("flow-cache", probeFlowCache())
 	return c
+}
+
+// probeFlowCache asks whether the kernel is a real-time one, where a thread that receives may come between the instructions of a program (PREEMPT_RT; without
+// the lock of local_bh_disable, which Linux lets go of since 6.18). That cannot be tried; it is in the kernel's name (init/Makefile).
+func probeFlowCache() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	if v := unix.ByteSliceToString(u.Version[:]); strings.Contains(v, "PREEMPT_RT") {
+		return fmt.Errorf("real-time kernel (%s)", v)
+	}
+	return nil
 }
 
 // probeTCX attaches to a device that does not exist: a kernel with tcx looks for the device.

@@ -101,6 +101,26 @@ type programsPort struct {
 	Serial    uint32
 }
 
+type programsPortWay struct {
+	_        structs.HostLayout
+	Validity struct {
+		_      structs.HostLayout
+		Epoch  uint32
+		Second uint32
+	}
+	Ifindex uint32
+	Tag     uint32
+	Dst     [6]uint8
+	Src     [6]uint8
+	Vni     uint32
+	Place   uint32
+	Vid     int32
+	Known   uint32
+	Domain  programsDomain
+	Port    programsPort
+	Peer    programsPeer
+}
+
 type programsSettings struct {
 	_      structs.HostLayout
 	Local4 [8]uint32
@@ -121,6 +141,7 @@ type programsSettings struct {
 	Mark          uint32
 	SwitchFamily  uint32
 	Alone         uint32
+	FlowCache     uint32
 	Instance      uint32
 }
 
@@ -157,6 +178,29 @@ type programsVidKey struct {
 	Number uint32
 }
 
+type programsWireWay struct {
+	_        structs.HostLayout
+	Validity struct {
+		_      structs.HostLayout
+		Epoch  uint32
+		Second uint32
+	}
+	Vxlan  [2]uint32
+	Source struct {
+		_    structs.HostLayout
+		Word [4]uint32
+	}
+	Dst    [6]uint8
+	Src    [6]uint8
+	Vni    uint32
+	Peer   uint32
+	Vid    int32
+	Known  uint32
+	Serial uint32
+	Domain programsDomain
+	To     programsPort
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -165,12 +209,14 @@ const (
 	programsMapCells          = "cells"
 	programsMapDevices        = "devices"
 	programsMapDomains        = "domains"
+	programsMapEpochs         = "epochs"
 	programsMapEvents         = "events"
 	programsMapFdb            = "fdb"
 	programsMapJudged         = "judged"
 	programsMapPeerCounters   = "peer_counters"
 	programsMapPeers          = "peers"
 	programsMapPortCounters   = "port_counters"
+	programsMapPortWays       = "port_ways"
 	programsMapPorts          = "ports"
 	programsMapSources        = "sources"
 	programsMapTotals         = "totals"
@@ -178,6 +224,7 @@ const (
 	programsMapVidToVni       = "vid_to_vni"
 	programsMapVniCounters    = "vni_counters"
 	programsMapVniToVid       = "vni_to_vid"
+	programsMapWireWays       = "wire_ways"
 	programsProgSlowOnly      = "slow_only"
 	programsProgVtepdBare     = "vtepd_bare"
 	programsProgVtepdCell     = "vtepd_cell"
@@ -245,12 +292,14 @@ type programsMapSpecs struct {
 	Cells        *ebpf.MapSpec `ebpf:"cells"`
 	Devices      *ebpf.MapSpec `ebpf:"devices"`
 	Domains      *ebpf.MapSpec `ebpf:"domains"`
+	Epochs       *ebpf.MapSpec `ebpf:"epochs"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Fdb          *ebpf.MapSpec `ebpf:"fdb"`
 	Judged       *ebpf.MapSpec `ebpf:"judged"`
 	PeerCounters *ebpf.MapSpec `ebpf:"peer_counters"`
 	Peers        *ebpf.MapSpec `ebpf:"peers"`
 	PortCounters *ebpf.MapSpec `ebpf:"port_counters"`
+	PortWays     *ebpf.MapSpec `ebpf:"port_ways"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	Totals       *ebpf.MapSpec `ebpf:"totals"`
@@ -258,6 +307,7 @@ type programsMapSpecs struct {
 	VidToVni     *ebpf.MapSpec `ebpf:"vid_to_vni"`
 	VniCounters  *ebpf.MapSpec `ebpf:"vni_counters"`
 	VniToVid     *ebpf.MapSpec `ebpf:"vni_to_vid"`
+	WireWays     *ebpf.MapSpec `ebpf:"wire_ways"`
 }
 
 // programsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -291,12 +341,14 @@ type programsMaps struct {
 	Cells        *ebpf.Map `ebpf:"cells"`
 	Devices      *ebpf.Map `ebpf:"devices"`
 	Domains      *ebpf.Map `ebpf:"domains"`
+	Epochs       *ebpf.Map `ebpf:"epochs"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Fdb          *ebpf.Map `ebpf:"fdb"`
 	Judged       *ebpf.Map `ebpf:"judged"`
 	PeerCounters *ebpf.Map `ebpf:"peer_counters"`
 	Peers        *ebpf.Map `ebpf:"peers"`
 	PortCounters *ebpf.Map `ebpf:"port_counters"`
+	PortWays     *ebpf.Map `ebpf:"port_ways"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Sources      *ebpf.Map `ebpf:"sources"`
 	Totals       *ebpf.Map `ebpf:"totals"`
@@ -304,6 +356,7 @@ type programsMaps struct {
 	VidToVni     *ebpf.Map `ebpf:"vid_to_vni"`
 	VniCounters  *ebpf.Map `ebpf:"vni_counters"`
 	VniToVid     *ebpf.Map `ebpf:"vni_to_vid"`
+	WireWays     *ebpf.Map `ebpf:"wire_ways"`
 }
 
 func (m *programsMaps) Close() error {
@@ -312,12 +365,14 @@ func (m *programsMaps) Close() error {
 		m.Cells,
 		m.Devices,
 		m.Domains,
+		m.Epochs,
 		m.Events,
 		m.Fdb,
 		m.Judged,
 		m.PeerCounters,
 		m.Peers,
 		m.PortCounters,
+		m.PortWays,
 		m.Ports,
 		m.Sources,
 		m.Totals,
@@ -325,6 +380,7 @@ func (m *programsMaps) Close() error {
 		m.VidToVni,
 		m.VniCounters,
 		m.VniToVid,
+		m.WireWays,
 	)
 }
 

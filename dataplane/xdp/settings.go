@@ -49,7 +49,7 @@ func (o *Options) setDefaults() {
 }
 
 // settings is what the programs hold as constants.
-func (o *Options) settings(switchFamily bool) (programsSettings, error) {
+func (o *Options) settings(c *Capabilities) (programsSettings, error) {
 	s := programsSettings{
 		SourceFirst: uint32(o.SourcePorts[0]),
 		SourceCount: uint32(o.SourcePorts[1]) - uint32(o.SourcePorts[0]) + 1,
@@ -73,11 +73,14 @@ func (o *Options) settings(switchFamily bool) (programsSettings, error) {
 	if o.SourcePorts[1] < o.SourcePorts[0] || o.SourcePorts[0] == 0 {
 		return s, fmt.Errorf("source ports %d-%d: %w", o.SourcePorts[0], o.SourcePorts[1], ErrInvalid)
 	}
-	if switchFamily {
+	if c.SwitchFamily.On {
 		s.SwitchFamily = 1
 	}
 	if o.Alone {
 		s.Alone = 1
+	}
+	if c.FlowCache.On {
+		s.FlowCache = 1
 	}
 	for _, a := range o.Locals {
 		switch a = a.Unmap(); {
