@@ -323,3 +323,53 @@ func TestWaysChangeNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsKeptDuringChanges wants the programs to ask the maps about every frame until the last of several changes at once has ended.
+func TestNothingIsKeptDuringChanges(t *testing.T) {
+	onOneCPU(t)
+	b := newBench(t, nil)
+	key := programsFdbKey{Vni: testVNI, Mac: macB}
+	var entry programsFdbValue
+	if err := b.objects.Fdb.Lookup(&key, &entry); err != nil {
+		t.Fatal(err)
+	}
+	asks := func(when string) {
+		t.Helper()
+		b.early()
+		for _, want := range []int{toPeer, unknownDestination, toPeer} {
+			if want == toPeer {
+				if err := b.objects.Fdb.Put(&key, &entry); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := b.objects.Fdb.Delete(&key); err != nil {
+				t.Fatal(err)
+			}
+			if _, verdict, _ := b.run(b.objects.VtepdTap, known().frame(macB, macA), nil); verdict != want {
+				t.Errorf("%s: verdict %d, want %d", when, verdict, want)
+			}
+		}
+	}
+	epoch := func() (n uint32) {
+		if err := b.objects.Epochs.Lookup(uint32(0), &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := epoch()
+	if err := b.change(func() error {
+		asks("one change")
+		if err := b.change(func() error { asks("two changes"); return nil }); err != nil {
+			return err
+		}
+		if err := b.PutEntry(Entry{VNI: testVNI, MAC: macNone, Index: 1}); err != nil {
+			return err
+		}
+		asks("the last of two changes")
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if after := epoch(); after == 0 || after == before {
+		t.Errorf("epoch %d, then %d", before, after)
+	}
+}

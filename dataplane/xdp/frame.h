@@ -298,9 +298,10 @@ inline_always struct validity valid_now(bool fresh)
 	return v;
 }
 
-inline_always bool same_validity(const struct validity *a, const struct validity *b)
+/* While the epoch is 0 maps are being changed, and nothing is valid. */
+inline_always bool holds(const struct validity *v, const struct validity *present)
 {
-	return a->epoch == b->epoch && a->second == b->second;
+	return present->epoch && v->epoch == present->epoch && v->second == present->second;
 }
 
 /* Where the way between two stations is kept. */

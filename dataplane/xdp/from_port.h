@@ -133,7 +133,7 @@ inline_always bool recall(struct __sk_buff *skb, const struct front *f, const st
 {
 	struct validity present = valid_now(false);
 
-	return same_validity(&w->validity, &present) && w->ifindex == skb->ifindex && w->tag == way_tag(skb) && same_mac(w->dst, f->dst) && same_mac(w->src, f->src) &&
+	return holds(&w->validity, &present) && w->ifindex == skb->ifindex && w->tag == way_tag(skb) && same_mac(w->dst, f->dst) && same_mac(w->src, f->src) &&
 	       f->type == (__u16)skb->protocol && (!skb->vlan_present || skb->vlan_proto == be16(ETH_8021Q));
 }
 

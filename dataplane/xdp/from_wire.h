@@ -235,7 +235,7 @@ inline_always bool recall_letter(struct letter *l, const __u32 *vxlan)
 		struct validity present = valid_now(false);
 
 		w = l->way = bpf_map_lookup_elem(&wire_ways, &slot);
-		if (w && same_validity(&w->validity, &present) && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) &&
+		if (w && holds(&w->validity, &present) && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) &&
 		    same_mac(w->dst, l->front.dst) && same_mac(w->src, l->front.src))
 			return true;
 	} else {

@@ -218,7 +218,7 @@ struct underlay {
 
 enum { MAX_UNDERLAYS = 256 }; /* a power of two */
 
-/* The flow cache: how long what was decided for one frame may be used for the next ones: until user space has changed a map, which it says by another epoch afterwards, and
+/* The flow cache: how long what was decided for one frame may be used for the next ones: until user space changes a map, which it says by another epoch, and
  * to the end of the second, for ages to be kept.
  */
 struct validity {
@@ -331,7 +331,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
-} epochs SEC(".maps"); /* counts changes of the maps, but for 0 */
+} epochs SEC(".maps"); /* counts changes of the maps; 0: one is under way */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

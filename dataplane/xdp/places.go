@@ -44,22 +44,24 @@ func (f *FastPath) PutPort(p Port) error {
 		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser), Filtered: flag8(p.Filtered),
 		Serial: p.Serial,
 	}
-	// What the port no longer carries goes before what it carries anew: in between its frames go to user space.
 	f.ports[p.Index] = p
-	var errs []error
-	if had {
-		if old.Ifindex != p.Ifindex {
-			errs = append(errs, forget(f.objects.Devices, uint32(old.Ifindex)))
+	return mapError(what, f.change(func() error {
+		// What the port no longer carries goes before what it carries anew: in between its frames go to user space.
+		var errs []error
+		if had {
+			if old.Ifindex != p.Ifindex {
+				errs = append(errs, forget(f.objects.Devices, uint32(old.Ifindex)))
+			}
+			errs = append(errs, f.forgetVIDs(old, p.Tagged))
 		}
-		errs = append(errs, f.forgetVIDs(old, p.Tagged))
-	}
-	for _, t := range p.Tagged {
-		errs = append(errs,
-			f.objects.VidToVni.Put(programsVidKey{Port: p.Index, Number: uint32(t.VID)}, t.VNI),
-			f.objects.VniToVid.Put(programsVidKey{Port: p.Index, Number: t.VNI}, uint32(t.VID)))
-	}
-	errs = append(errs, f.objects.Ports.Put(p.Index, v), f.objects.Devices.Put(uint32(p.Ifindex), v))
-	return mapError(what, f.changed(errors.Join(errs...)))
+		for _, t := range p.Tagged {
+			errs = append(errs,
+				f.objects.VidToVni.Put(programsVidKey{Port: p.Index, Number: uint32(t.VID)}, t.VNI),
+				f.objects.VniToVid.Put(programsVidKey{Port: p.Index, Number: t.VNI}, uint32(t.VID)))
+		}
+		errs = append(errs, f.objects.Ports.Put(p.Index, v), f.objects.Devices.Put(uint32(p.Ifindex), v))
+		return errors.Join(errs...)
+	}))
 }
 
 // forgetVIDs removes the tags of a port that are not among those to keep.
@@ -82,7 +84,7 @@ func (f *FastPath) DelPort(index uint32) error {
 	if f.closed {
 		return ErrClosed
 	}
-	return mapError(fmt.Sprintf("port %d", index), f.changed(f.delPort(index)))
+	return mapError(fmt.Sprintf("port %d", index), f.change(func() error { return f.delPort(index) }))
 }
 
 func (f *FastPath) delPort(index uint32) error {
@@ -105,7 +107,9 @@ func (f *FastPath) ForgetPort(index uint32) error {
 	if int(index) >= f.options.MaxPorts {
 		return fmt.Errorf("%s: %w", what, ErrInvalid)
 	}
-	return mapError(what, f.changed(errors.Join(f.delPort(index), zero(f.objects.PortCounters, index))))
+	return mapError(what, f.change(func() error {
+		return errors.Join(f.delPort(index), zero(f.objects.PortCounters, index))
+	}))
 }
 
 // PutDomain makes or changes a VNI. A new one starts with zero counters.
@@ -149,7 +153,7 @@ func (f *FastPath) PutDomain(d Domain) error {
 			v.Flags |= b.bit
 		}
 	}
-	return mapError(what, f.changed(f.objects.Domains.Put(d.VNI, v)))
+	return mapError(what, f.change(func() error { return f.objects.Domains.Put(d.VNI, v) }))
 }
 
 // DelDomain removes a VNI. One that is not there is no error.
@@ -165,7 +169,7 @@ func (f *FastPath) DelDomain(vni uint32) error {
 	}
 	delete(f.domains, vni)
 	f.free = append(f.free, slot)
-	return mapError(fmt.Sprintf("vni %d", vni), f.changed(forget(f.objects.Domains, vni)))
+	return mapError(fmt.Sprintf("vni %d", vni), f.change(func() error { return forget(f.objects.Domains, vni) }))
 }
 
 // PutPeer makes or changes a peer.
@@ -192,7 +196,7 @@ func (f *FastPath) PutPeer(p Peer) error {
 	if hop.Is4() {
 		v.NextHop, v.NextHopFamily = [4]uint32{v.NextHop[3]}, unix.AF_INET
 	}
-	return mapError(what, f.changed(f.objects.Peers.Put(p.Index, v)))
+	return mapError(what, f.change(func() error { return f.objects.Peers.Put(p.Index, v) }))
 }
 
 // DelPeer removes a peer: what goes there goes to user space. Its counters stay until ForgetPeer. One that is not there is no error.
@@ -202,7 +206,7 @@ func (f *FastPath) DelPeer(index uint32) error {
 	if f.closed {
 		return ErrClosed
 	}
-	return mapError(fmt.Sprintf("peer %d", index), f.changed(forget(f.objects.Peers, index)))
+	return mapError(fmt.Sprintf("peer %d", index), f.change(func() error { return forget(f.objects.Peers, index) }))
 }
 
 // ForgetPeer removes a peer and zeroes its counters, before its index is used for another.
@@ -216,7 +220,9 @@ func (f *FastPath) ForgetPeer(index uint32) error {
 	if int(index) >= f.options.MaxPeers {
 		return fmt.Errorf("%s: %w", what, ErrInvalid)
 	}
-	return mapError(what, f.changed(errors.Join(forget(f.objects.Peers, index), zero(f.objects.PeerCounters, index))))
+	return mapError(what, f.change(func() error {
+		return errors.Join(forget(f.objects.Peers, index), zero(f.objects.PeerCounters, index))
+	}))
 }
 
 // PutSource admits an underlay source into a VNI, as a peer. The serial names it in events, as that of a [Port].
@@ -225,7 +231,9 @@ func (f *FastPath) PutSource(vni uint32, a netip.Addr, peer, serial uint32) erro
 	if !a.IsValid() || int(peer) >= f.options.MaxPeers {
 		return fmt.Errorf("%s: peer %d: %w", what, peer, ErrInvalid)
 	}
-	return mapError(what, f.changed(f.objects.Sources.Put(sourceKey(vni, a), programsSource{Peer: peer, Serial: serial})))
+	return mapError(what, f.change(func() error {
+		return f.objects.Sources.Put(sourceKey(vni, a), programsSource{Peer: peer, Serial: serial})
+	}))
 }
 
 // DelSource admits an underlay source no longer. One that is not there is no error.
@@ -233,7 +241,7 @@ func (f *FastPath) DelSource(vni uint32, a netip.Addr) error {
 	if !a.IsValid() {
 		return fmt.Errorf("source %s vni %d: %w", a, vni, ErrInvalid)
 	}
-	return mapError(fmt.Sprintf("source %s vni %d", a, vni), f.changed(forget(f.objects.Sources, sourceKey(vni, a))))
+	return mapError(fmt.Sprintf("source %s vni %d", a, vni), f.change(func() error { return forget(f.objects.Sources, sourceKey(vni, a)) }))
 }
 
 func sourceKey(vni uint32, a netip.Addr) programsSourceKey {
