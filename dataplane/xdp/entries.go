@@ -43,7 +43,7 @@ func (f *FastPath) PutEntry(e Entry) error {
 	if err := f.objects.Fdb.Lookup(&k, &old); err == nil && old.Place == v.Place && int32(old.Seen-v.Seen) > 0 {
 		v.Seen = old.Seen
 	}
-	return mapError(fmt.Sprintf("entry %x vni %d", e.MAC, e.VNI), f.changed(f.objects.Fdb.Put(&k, &v)))
+	return mapError(fmt.Sprintf("entry %x vni %d", e.MAC, e.VNI), f.change(func() error { return f.objects.Fdb.Put(&k, &v) }))
 }
 
 // PutEntries makes or changes many entries at once, each with the Seen that is given. On an error some may have been put.
@@ -57,8 +57,10 @@ func (f *FastPath) PutEntries(list []Entry) error {
 			k, v := list[i].wire()
 			keys, values = append(keys, k), append(values, v)
 		}
-		_, err := f.objects.Fdb.BatchUpdate(keys, values, nil)
-		if err = f.changed(err); err != nil {
+		if err := f.change(func() error {
+			_, err := f.objects.Fdb.BatchUpdate(keys, values, nil)
+			return err
+		}); err != nil {
 			return mapError("entries", err)
 		}
 		list = list[n:]
@@ -68,7 +70,9 @@ func (f *FastPath) PutEntries(list []Entry) error {
 
 // DelEntry removes a forwarding entry. One that is not there is no error.
 func (f *FastPath) DelEntry(vni uint32, mac [6]byte) error {
-	return mapError(fmt.Sprintf("entry %x vni %d", mac, vni), f.changed(forget(f.objects.Fdb, &programsFdbKey{Vni: vni, Mac: mac})))
+	return mapError(fmt.Sprintf("entry %x vni %d", mac, vni), f.change(func() error {
+		return forget(f.objects.Fdb, &programsFdbKey{Vni: vni, Mac: mac})
+	}))
 }
 
 // WalkEntries calls fn with every entry until it returns false, in no order. Entries that come or go meanwhile may be missed, or come twice.

@@ -14,44 +14,30 @@ type epoch struct {
 	changing int // how many changes are under way
 }
 
-// next is the epoch after one more change.
-func (e *epoch) next() uint32 {
-	if e.changing > 0 {
-		return 0
+// change changes maps, and tells the programs so. Nothing is kept meanwhile: the kernel may use the memory of an element again before a program that found it
+// has read it to the end, and what it took for another's must not outlive the frame in hand.
+func (f *FastPath) change(do func() error) error {
+	if err := f.setEpoch(1); err != nil {
+		return errors.Join(err, f.setEpoch(-1))
 	}
-	if e.n++; e.n == 0 {
-		e.n = 1
-	}
-	return e.n
+	return errors.Join(do(), f.setEpoch(-1))
 }
 
-// changed tells the programs that entries are not what they were, after a change that ended with err, and joins its own error to that.
-func (f *FastPath) changed(err error) error {
+// setEpoch counts changes that begin or end, and says 0 while there are any.
+func (f *FastPath) setEpoch(more int) error {
 	e := &f.epoch
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if put := f.objects.Epochs.Put(uint32(0), e.next()); put != nil {
-		return errors.Join(err, fmt.Errorf("epoch: %w", put))
+	e.changing += more
+	var n uint32
+	if e.changing == 0 {
+		if e.n++; e.n == 0 {
+			e.n = 1
+		}
+		n = e.n
 	}
-	return err
-}
-
-// change changes a port, a peer, a VNI or a source. Nothing is kept meanwhile: the kernel may use the memory of an element again before a program that found it
-// has read it to the end, and what it took for another's must not outlive the frame in hand. (Entries are left out. What could be taken for
-// theirs is a place, and that is asked whether it has the VNI.)
-func (f *FastPath) change(do func() error) error {
-	e := &f.epoch
-	e.mu.Lock()
-	e.changing++
-	err := f.objects.Epochs.Put(uint32(0), uint32(0))
-	e.mu.Unlock()
-	if err == nil {
-		err = do()
-	} else {
-		err = fmt.Errorf("epoch: %w", err)
+	if err := f.objects.Epochs.Put(uint32(0), n); err != nil {
+		return fmt.Errorf("epoch: %w", err)
 	}
-	e.mu.Lock()
-	e.changing--
-	e.mu.Unlock()
-	return f.changed(err)
+	return nil
 }

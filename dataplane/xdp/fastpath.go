@@ -88,7 +88,7 @@ func Open(o Options) (_ *FastPath, err error) {
 	if err := f.load(settings, &capabilities.XDP); err != nil {
 		return nil, err
 	}
-	if err := f.changed(nil); err != nil { // zero is no epoch
+	if err := f.setEpoch(0); err != nil { // zero is no epoch
 		f.objects.Close()
 		return nil, err
 	}

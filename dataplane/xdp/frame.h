@@ -283,19 +283,24 @@ inline_always void count(void *map, __u32 slot, __u32 rx_packets, __u32 rx_bytes
 	}
 }
 
-/* The validity of what is decided now. It has to be asked for before the first map is: fresh says that a map will be, and then no later question may
- * overtake this one.
- */
-inline_always struct validity valid_now(bool fresh)
+/* The validity of what is decided now, to be asked for before the first map is. */
+inline_always struct validity valid_now(void)
 {
-	__u32 zero = 0, *epoch = bpf_map_lookup_elem(&epochs, &zero);
+	__u32 zero = 0;
+	volatile __u32 *epoch = bpf_map_lookup_elem(&epochs, &zero);
 	struct validity v = {};
 
 	if (!epoch)
 		return v;
-	v.epoch = fresh ? __sync_fetch_and_add(epoch, 0) : *(volatile __u32 *)epoch;
+	v.epoch = *epoch;
 	v.second = now();
 	return v;
+}
+
+/* Empties a way. What is asked afterwards cannot overtake the question for the epoch: an atomic operation with an answer orders what is around it. */
+inline_always void empty(struct validity *v)
+{
+	__sync_lock_test_and_set(&v->epoch, 0);
 }
 
 /* While the epoch is 0 maps are being changed, and nothing is valid. */

@@ -114,7 +114,6 @@ apart __u32 look_up(struct port_way *w)
 		peer = bpf_map_lookup_elem(&peers, &place);
 		if (!peer)
 			return NO_ROUTE;
-		settled(peer); /* for the copy to say so */
 		w->peer = *peer;
 		return FROM_PEER;
 	}
@@ -128,12 +127,28 @@ apart __u32 look_up(struct port_way *w)
 	return w->vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
 }
 
-/* Whether the way is that of the frame in hand. */
-inline_always bool recall(struct __sk_buff *skb, const struct front *f, const struct port_way *w)
+/* Notes that a frame goes to the peer, for the copy to say so too. */
+apart __u32 note_peer(struct port_way *w)
 {
-	struct validity present = valid_now(false);
+	struct peer *peer;
+	__u32 index;
 
-	return holds(&w->validity, &present) && w->ifindex == skb->ifindex && w->tag == way_tag(skb) && same_mac(w->dst, f->dst) && same_mac(w->src, f->src) &&
+	if (!w)
+		return 0;
+	index = w->place & ~PLACE_PEER;
+	peer = bpf_map_lookup_elem(&peers, &index);
+	if (!peer)
+		return 0;
+	settled(peer);
+	w->peer.since = peer->since;
+	w->peer.last = peer->last;
+	return 0;
+}
+
+/* Whether the way is that of the frame in hand. */
+inline_always bool recall(struct __sk_buff *skb, const struct front *f, const struct port_way *w, const struct validity *present)
+{
+	return holds(&w->validity, present) && w->ifindex == skb->ifindex && w->tag == way_tag(skb) && same_mac(w->dst, f->dst) && same_mac(w->src, f->src) &&
 	       f->type == (__u16)skb->protocol && (!skb->vlan_present || skb->vlan_proto == be16(ETH_8021Q));
 }
 
@@ -152,6 +167,7 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 	if (settings.flow_cache) {
 		__u32 slot = ip ? way_slot(j->front.dst, j->front.src) : 0;
 
+		validity = valid_now();
 		w = bpf_map_lookup_elem(&port_ways, &slot);
 	} else {
 		w = &j->own;
@@ -160,13 +176,11 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 	j->way = w;
 	if (!w)
 		return NO_PORT;
-	j->recalled = settings.flow_cache && ip && recall(skb, &j->front, w);
+	j->recalled = settings.flow_cache && ip && recall(skb, &j->front, w, &validity);
 	if (!j->recalled) {
 		__u32 odd = ODD_FRONT;
 
-		if (settings.flow_cache && !ask)
-			validity = valid_now(true);
-		w->validity.epoch = 0;
+		empty(&w->validity);
 		w->ifindex = skb->ifindex;
 		w->tag = way_tag(skb);
 		if (ip) {
@@ -205,8 +219,12 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 	} else if (j->in.largest > w->to.max_frame) {
 		return TOO_LARGE;
 	}
-	if (!j->recalled && w->known)
-		w->validity = validity;
+	if (!j->recalled && !ask) {
+		if (v == TO_PEER)
+			note_peer(w);
+		if (w->known)
+			w->validity = validity;
+	}
 	return v;
 }
 

@@ -225,17 +225,17 @@ apart __u32 look_up_again(struct wire_way *w)
 }
 
 /* Finds the place of a way; whether the way that is there is that of the frame in hand. */
-inline_always bool recall_letter(struct letter *l, const __u32 *vxlan)
+inline_always bool recall_letter(struct letter *l, const __u32 *vxlan, struct validity *validity)
 {
 	struct wire_way *w;
 
 	if (settings.flow_cache) {
 		/* A frame that was just unwrapped must not find the place of its datagram. */
 		__u32 slot = way_slot(l->front.dst, l->front.src) ^ !vxlan[0];
-		struct validity present = valid_now(false);
 
+		*validity = valid_now();
 		w = l->way = bpf_map_lookup_elem(&wire_ways, &slot);
-		if (w && holds(&w->validity, &present) && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) &&
+		if (w && holds(&w->validity, validity) && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) &&
 		    same_mac(w->dst, l->front.dst) && same_mac(w->src, l->front.src))
 			return true;
 	} else {
@@ -243,7 +243,7 @@ inline_always bool recall_letter(struct letter *l, const __u32 *vxlan)
 		__builtin_memset(w, 0, sizeof(*w));
 	}
 	if (w) {
-		w->validity.epoch = 0;
+		empty(&w->validity);
 		w->vxlan[0] = vxlan[0];
 		w->vxlan[1] = vxlan[1];
 		w->source = l->source;
@@ -269,13 +269,11 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 	ip = load_front(ctx, xdp, l->off, l->len, &l->front);
 	if (!ip)
 		__builtin_memset(&l->front, 0, sizeof(l->front));
-	recalled = recall_letter(l, vxlan);
+	recalled = recall_letter(l, vxlan, &validity);
 	w = l->way;
 	if (!w)
 		return ODD_OUTER;
 	if (!recalled) {
-		if (settings.flow_cache)
-			validity = valid_now(true);
 		v = admit(w, l->no_checksum6);
 		if (v != FROM_PEER)
 			return v;
@@ -438,13 +436,11 @@ inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 	if (skb->vlan_present || !load_front(skb, false, 0, skb->len, &l.front) ||
 	    look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &l.front, &l.in) != FROM_PEER)
 		goto race;
-	recalled = recall_letter(&l, vxlan);
+	recalled = recall_letter(&l, vxlan, &validity);
 	w = l.way;
 	if (!w)
 		goto race;
 	if (!recalled) {
-		if (settings.flow_cache)
-			validity = valid_now(true);
 		if (look_up_again(w) != FROM_PEER)
 			goto race;
 		w->validity = validity;

@@ -44,8 +44,8 @@ func (f *FastPath) PutPort(p Port) error {
 		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser), Filtered: flag8(p.Filtered),
 		Serial: p.Serial,
 	}
-	f.ports[p.Index] = p
 	return mapError(what, f.change(func() error {
+		f.ports[p.Index] = p
 		// What the port no longer carries goes before what it carries anew: in between its frames go to user space.
 		var errs []error
 		if had {
@@ -167,9 +167,11 @@ func (f *FastPath) DelDomain(vni uint32) error {
 	if !ok {
 		return nil
 	}
-	delete(f.domains, vni)
-	f.free = append(f.free, slot)
-	return mapError(fmt.Sprintf("vni %d", vni), f.change(func() error { return forget(f.objects.Domains, vni) }))
+	return mapError(fmt.Sprintf("vni %d", vni), f.change(func() error {
+		delete(f.domains, vni)
+		f.free = append(f.free, slot)
+		return forget(f.objects.Domains, vni)
+	}))
 }
 
 // PutPeer makes or changes a peer.
