@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -265,7 +266,11 @@ func TestOutdatedEvents(t *testing.T) {
 		{"another peer has its index", true, func(s *scene, _ *fakePrograms) {
 			index := s.peers.all()[0].index
 			s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn})
-			eventually(s.t, 5*time.Second, "the peer is gone", func() bool { return s.peers.at(index) == nil })
+			eventually(s.t, 5*time.Second, "the peer's index is free", func() bool {
+				s.peers.mu.Lock()
+				defer s.peers.mu.Unlock()
+				return slices.Contains(s.peers.free, index)
+			})
 			s.learnPeer(netip.MustParseAddrPort("192.0.2.150:4789"))
 			if p := s.peers.at(index); p == nil || p.addr.Addr() == s.remotes[0].addr {
 				s.t.Fatalf("index %d is %+v", index, p)
