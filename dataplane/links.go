@@ -65,7 +65,10 @@ func (s *Switch) watchLinks(ctx context.Context) {
 			}
 		}
 		s.refreshPorts(changed)
-		s.refreshGroups()
+		// A socket is of the namespace of the thread that opens it.
+		if err := s.atHome(func() error { s.refreshGroups(); return nil }); err != nil {
+			s.log.Error("multicast groups are not looked after", "error", err)
+		}
 	}
 }
 
