@@ -36,7 +36,7 @@ type FastPath struct {
 	cell      *cell           // nil: nothing is joined in one
 	lost      uint64          // frames in cells that are closed
 
-	epoch epoch
+	epoch epoch // has a lock of its own
 }
 
 // Open loads the programs with fresh maps and attaches nothing. What a former process left pinned stays at work until it is replaced.

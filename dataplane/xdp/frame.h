@@ -332,6 +332,18 @@ inline_always int tag_for(const struct port *p, __u32 vni)
 	return vid ? (int)*vid : -1;
 }
 
+/* Copies the port at a place, and finds out how the VNI looks there: FROM_PEER, or why the frame goes to user space. */
+inline_always __u32 take_port(__u32 place, __u32 vni, struct port *to, int *vid)
+{
+	struct port *p = bpf_map_lookup_elem(&ports, &place);
+
+	if (!p)
+		return UNKNOWN_DESTINATION;
+	*to = *p;
+	*vid = tag_for(p, vni);
+	return *vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
+}
+
 /* Gives a frame to a port's device. tci 0: untagged. Returns the program's answer, or -1 when the frame was not taken. */
 inline_always int to_device(struct __sk_buff *skb, const struct port *p, __u32 tci, const __u8 *dst, bool ingress)
 {

@@ -96,7 +96,6 @@ apart __u32 look_up(struct port_way *w)
 {
 	struct fdb_value *src, *dst;
 	struct peer *peer;
-	struct port *to;
 	__u32 place;
 
 	if (!w)
@@ -119,12 +118,7 @@ apart __u32 look_up(struct port_way *w)
 	}
 	if (place == w->port.index)
 		return SAME_PLACE;
-	to = bpf_map_lookup_elem(&ports, &place);
-	if (!to)
-		return UNKNOWN_DESTINATION;
-	w->to = *to;
-	w->vid = tag_for(to, w->vni);
-	return w->vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
+	return take_port(place, w->vni, &w->to, &w->vid);
 }
 
 /* Notes that a frame goes to the peer, for the copy to say so too. */

@@ -169,7 +169,6 @@ apart __u32 admit(struct wire_way *w, bool no_checksum6)
 inline_always __u32 look_up_port(struct wire_way *w)
 {
 	struct fdb_value *dst = find(w->vni, w->dst);
-	struct port *to;
 	__u32 place;
 
 	if (!dst)
@@ -177,12 +176,7 @@ inline_always __u32 look_up_port(struct wire_way *w)
 	place = dst->place;
 	if (place & PLACE_PEER)
 		return SAME_PLACE;
-	to = bpf_map_lookup_elem(&ports, &place);
-	if (!to)
-		return UNKNOWN_DESTINATION;
-	w->to = *to;
-	w->vid = tag_for(to, w->vni);
-	return w->vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
+	return take_port(place, w->vni, &w->to, &w->vid);
 }
 
 /* Asks the maps where a frame from a peer goes: FROM_PEER, or why it goes to user space. */

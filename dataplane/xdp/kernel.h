@@ -19,7 +19,9 @@ typedef _Bool bool;
 #define __uint(name, value) int (*name)[value]
 #define __type(name, value) typeof(value) *name
 #define inline_always static inline __attribute__((always_inline))
-/* A function that the verifier looks at by itself, once, whoever calls it: with any numbers and with any memory of its arguments' types. */
+/* A function that the verifier looks at by itself, once, whoever calls it: with any numbers, and with any memory of its arguments' types or
+ * none, which is why each begins by asking.
+ */
 #define apart __attribute__((noinline))
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

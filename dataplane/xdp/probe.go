@@ -71,8 +71,8 @@ func probe() Capabilities {
 	return c
 }
 
-// probeFlowCache asks whether the kernel is a real-time one, where a thread that receives may come between the instructions of a program (PREEMPT_RT; without
-// the lock of local_bh_disable, which Linux lets go of since 6.18). That cannot be tried; it is in the kernel's name (init/Makefile).
+// probeFlowCache asks whether the kernel is a real-time one, where softirqs are threads, and one may come between the instructions of another's program
+// (PREEMPT_RT). That cannot be tried; it is in the kernel's name (init/Makefile).
 func probeFlowCache() error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

@@ -12,8 +12,8 @@ import (
 // their time: go test's own choice, one a processor, leaves the processors idle.
 const parallel = "4"
 
-// weighing are tests of how much memory a million entries take: the race detector makes them slow, and takes memory itself.
-const weighing = "^TestMemory"
+// weighing are the tests of package fdb of how much memory a million entries take: the race detector makes them slow, and takes memory itself.
+const weighing = "^(TestMemory|TestMemoryUnderFlood)$"
 
 func main() {
 	args := []string{"test", "-json", "-parallel", parallel}
