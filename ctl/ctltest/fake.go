@@ -538,7 +538,7 @@ func (s *Switch) Status() dataplane.Status {
 	st.FastPath.Mode = s.Config.FastPath
 	if st.FastPath.Active, st.FastPath.Reason = s.fastPath(""); st.FastPath.Active {
 		st.FastPath = dataplane.FastPathInfo{
-			Mode: s.Config.FastPath, Active: true, Pins: "/sys/fs/bpf/vtepd/run-vtepd-vtepd.sock", Encap: 60, Decap: 20, Local: 3, Punted: map[string]uint64{"unknown_source": 4, "not_ip": 9}, Heard: 5, Outdated: 1,
+			Mode: s.Config.FastPath, Active: true, Pins: "/sys/fs/bpf/vtepd/run-vtepd-vtepd.sock", NoFlowCache: "real-time kernel (#1 SMP PREEMPT_RT)", Encap: 60, Decap: 20, Local: 3, Punted: map[string]uint64{"unknown_source": 4, "not_ip": 9}, Heard: 5, Outdated: 1,
 			Attachments: []dataplane.FastPathAttachment{
 				{Interface: "eth0", Ifindex: 2, Kind: "tcx", Reason: "xdp: eth0 (veth) carries superframes whole, which XDP would end"},
 				{Interface: "tap0", Ifindex: 10, Port: "tap0", Kind: "tcx"},
