@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"vtepd/bench/lab"
 	"vtepd/encap/encaptest"
 	"vtepd/fdb"
 )
@@ -148,7 +149,7 @@ func TestChurn(t *testing.T) {
 		cancel()
 	})
 	time.Sleep(2500 * time.Millisecond)
-	eventually(t, 30*time.Second, "there was enough traffic to tell", func() bool {
+	eventually(t, "there was enough traffic to tell", func() bool {
 		got := s.Totals()
 		return got.Forwarded >= 1000 && got.Dropped >= 1000
 	})
@@ -170,7 +171,7 @@ func TestChurn(t *testing.T) {
 	}
 	fresh := s.Sniff("p1")
 	s.Inject("p0", encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, EtherType: 0x88b5, Payload: encaptest.Payload(50, 1)}.Frame())
-	if f, ok := fresh.Next(2 * time.Second); !ok || f.Data[11] != byte(station(1)&0xff) {
+	if f, ok := fresh.Next(lab.Patience); !ok || f.Data[11] != byte(station(1)&0xff) {
 		t.Errorf("a broadcast afterwards: %v % x", ok, f.Data)
 	}
 }

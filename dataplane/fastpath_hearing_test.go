@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"vtepd/bench/lab"
 	"vtepd/fdb"
 )
 
@@ -111,7 +112,7 @@ func TestNewSourcesAreAnswered(t *testing.T) {
 		s.Inject("p1", frameOf(station(1000+i), station(4)))
 		s.remotes[0].send(42, frameOf(station(4), station(1000+i)))
 		s.remotes[1].send(42, frameOf(station(3000+i), station(1)))
-		if _, ok := s.sniffed["p0"].Next(5 * time.Second); !ok {
+		if _, ok := s.sniffed["p0"].Next(lab.Patience); !ok {
 			t.Fatalf("frame %d did not come out", i)
 		}
 		s.Inject("p0", frameOf(station(1), station(3000+i)))
@@ -266,7 +267,7 @@ func TestOutdatedEvents(t *testing.T) {
 		{"another peer has its index", true, func(s *scene, _ *fakePrograms) {
 			index := s.peers.all()[0].index
 			s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn})
-			eventually(s.t, 5*time.Second, "the peer's index is free", func() bool {
+			eventually(s.t, "the peer's index is free", func() bool {
 				s.peers.mu.Lock()
 				defer s.peers.mu.Unlock()
 				return slices.Contains(s.peers.free, index)
@@ -292,7 +293,7 @@ func TestOutdatedEvents(t *testing.T) {
 			})
 			c.change(s, f)
 			f.tell(toldBy(serial, 42, mac), toldBy(1<<31, 42, mac+1), toldBy(serial, 44, mac+2), toldBy(serial, 42, 0x01005e000001))
-			eventually(t, 5*time.Second, "events are heard", func() bool { return !f.EventsWaiting() })
+			eventually(t, "events are heard", func() bool { return !f.EventsWaiting() })
 			s.fast.catchUp()
 			e, known := s.fdb.Get(42, mac, s.now())
 			if c.want != (known && e.State == fdb.Dynamic) {
@@ -360,7 +361,7 @@ func TestCrowdOfStatics(t *testing.T) {
 		t.Error("new sources are carried while a crowd comes")
 	}
 	s.drops(0, ReasonNone, func() { s.Inject("p1", frameOf(station(70), station(4))) })
-	eventually(t, 10*time.Second, "the crowd is over", newSources)
+	eventually(t, "the crowd is over", newSources)
 	s.drops(1, StaticMACElsewhere, func() { s.Inject("p1", frameOf(station(10000+entries-1), station(4))) })
 	s.carries("after the crowd", 1, 0, 0, func() { s.Inject("p1", frameOf(station(71), station(4))) })
 	s.balance()

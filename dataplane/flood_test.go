@@ -177,7 +177,7 @@ func TestHeadEndReplication(t *testing.T) {
 	}
 	// Neighbours' addresses first: what is lost while they are asked for is not the switches' doing.
 	for from, n := range nodes {
-		eventually(t, 10*time.Second, "all hosts reach all hosts", func() bool {
+		eventually(t, "all hosts reach all hosts", func() bool {
 			n.Inject("p0", frameOf(station(50+from), broadcast))
 			for to, sniffer := range sniffers {
 				if to == from {

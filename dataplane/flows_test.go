@@ -73,7 +73,7 @@ func TestFlows(t *testing.T) {
 // waitForRoute waits until a node has a way to an address: the kernel makes the routes of IPv6 prefixes a while after the address.
 func waitForRoute(t testing.TB, n *node, to netip.Addr) {
 	t.Helper()
-	eventually(t, 5*time.Second, "a route to "+to.String(), func() bool {
+	eventually(t, "a route to "+to.String(), func() bool {
 		return n.Host.Do(func() error {
 			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
 			if err == nil {
@@ -87,7 +87,7 @@ func waitForRoute(t testing.TB, n *node, to netip.Addr) {
 // waitForAddress waits until a node can use an address of its own: a while after the interface of an IPv6 address was set up.
 func waitForAddress(t *testing.T, n *node, own netip.Addr) {
 	t.Helper()
-	eventually(t, 5*time.Second, own.String()+" can be used", func() bool {
+	eventually(t, own.String()+" can be used", func() bool {
 		return n.Host.Do(func() error {
 			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0)))
 			if err == nil {

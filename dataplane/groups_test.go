@@ -337,7 +337,7 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			s.port("p0", 42)
 			hears := func(what string) {
 				t.Helper()
-				eventually(t, 10*time.Second, what, func() bool {
+				eventually(t, what, func() bool {
 					r := s.remotes[0].toGroup(s, group)
 					// While the link comes up the kernel may have no address to send from.
 					_, _ = r.conn.WriteToUDPAddrPort(datagramOf(42, frameOf(station(1), broadcast)), group)
@@ -378,7 +378,7 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			}
 			hears("the group is heard on the new interface")
 			member := s.member(group)
-			eventually(t, 5*time.Second, "the group is sent to on the new interface", func() bool {
+			eventually(t, "the group is sent to on the new interface", func() bool {
 				s.Inject("p0", frameOf(station(9), broadcast))
 				time.Sleep(20 * time.Millisecond)
 				return len(member.received()) > 0
@@ -425,7 +425,7 @@ func TestGroupWithKernel(t *testing.T) {
 					if i == j {
 						continue
 					}
-					eventually(t, 10*time.Second, from.Name()+" reaches "+to.Name(), func() bool {
+					eventually(t, from.Name()+" reaches "+to.Name(), func() bool {
 						_, err := from.Command("ping", "-n", "-q", "-c", "1", "-W", "1", to.Overlay4().String())
 						return err == nil
 					})

@@ -122,7 +122,7 @@ func TestVNIsAndPeersLeaveNothing(t *testing.T) {
 	reaped := func() {
 		t.Helper()
 		s.forget()
-		eventually(t, 5*time.Second, "peers nobody names are let go", func() bool { return s.Status().Peers == 1 })
+		eventually(t, "peers nobody names are let go", func() bool { return s.Status().Peers == 1 })
 	}
 	reaped()
 	before := readResources(t)

@@ -172,10 +172,10 @@ func TestAgeing(t *testing.T) {
 	if !s.known(43, silent) || !s.known(44, silent) {
 		t.Errorf("a VNI of longer ageing forgot: %+v", s.FDBDump(FDBFilter{}))
 	}
-	eventually(t, 3*time.Second, "the sweep removes the expired entry", func() bool { return s.Status().FDB.Expired > 0 })
+	eventually(t, "the sweep removes the expired entry", func() bool { return s.Status().FDB.Expired > 0 })
 	// A shorter time holds for entries that are there.
 	s.set(VNIConfig{VNI: 43, Learning: true, Ageing: time.Second})
-	eventually(t, 3*time.Second, "a shorter ageing time takes hold", func() bool { return !s.known(43, silent) })
+	eventually(t, "a shorter ageing time takes hold", func() bool { return !s.known(43, silent) })
 }
 
 // Static entries hold against what sends from elsewhere, whether the VNI learns or not; sticky ones do not move but let the frame pass.

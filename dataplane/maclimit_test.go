@@ -253,7 +253,7 @@ func TestSpoofedSources(t *testing.T) {
 			s.wire.Inject("eth0", spoof(sources+i, frameOf(station(9), broadcast)))
 		}
 	})
-	eventually(t, 10*time.Second, "peers are let go once their MACs have aged out", func() bool { return s.Status().Peers == 0 })
+	eventually(t, "peers are let go once their MACs have aged out", func() bool { return s.Status().Peers == 0 })
 	s.drops(0, UnknownPeer, func() { s.remotes[0].send(42, frameOf(station(1), station(9))) })
 	if e := s.entry(42, station(1)); e.Dst != peerAt(s.remotes[0].addr) {
 		t.Errorf("after the flood: %+v", e)

@@ -25,7 +25,7 @@ func newMixedScene(t *testing.T, change func(*Config)) *scene {
 	waitForRoute(t, s.node, s.remotes[1].addr)
 	s.set(VNIConfig{VNI: 1000}, s.remotes[1].addr)
 	s.port("warm", 1000)
-	eventually(t, 10*time.Second, "the link carries IPv6", func() bool {
+	eventually(t, "the link carries IPv6", func() bool {
 		s.Inject("warm", frameOf(station(90), broadcast))
 		time.Sleep(20 * time.Millisecond)
 		return len(s.remotes[1].received()) > 0
@@ -187,7 +187,7 @@ func TestMixedFamiliesWithKernels(t *testing.T) {
 			h4.Addr(k4, h4.OverlayPrefixes()...)
 			h6.Addr(k6, h6.OverlayPrefixes()...)
 			for _, way := range [][2]*lab.Host{{ha, h4}, {ha, h6}, {h4, hb}, {h6, hb}, {ha, hb}} {
-				eventually(t, 10*time.Second, way[0].Name()+" reaches "+way[1].Name(), func() bool {
+				eventually(t, way[0].Name()+" reaches "+way[1].Name(), func() bool {
 					_, err := way[0].Command("ping", "-n", "-q", "-c", "1", "-W", "1", way[1].Overlay4().String())
 					return err == nil
 				})

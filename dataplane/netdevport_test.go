@@ -28,7 +28,7 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	s.do(func() error { return s.AddPort(PortConfig{Name: "nic0", Type: PortNetdev, Untagged: 42}) })
 	becomes := func(when string, state PortState) {
 		t.Helper()
-		eventually(t, linkPoll+2*time.Second, when+": state "+string(state), func() bool { return s.portInfo("nic0").State == state })
+		eventually(t, when+": state "+string(state), func() bool { return s.portInfo("nic0").State == state })
 	}
 	if i := s.portInfo("nic0"); i.State != PortMissing || i.Reason == "" {
 		t.Errorf("not there yet: %+v", i)
@@ -46,13 +46,13 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 		} {
 			frame := frameOf(source.mac, broadcast)
 			source.send(frame)
-			if _, ok := sniffer.Until(2*time.Second, func(b []byte) bool { return string(b) == string(frame) }); !ok {
+			if _, ok := sniffer.Until(lab.Patience, func(b []byte) bool { return string(b) == string(frame) }); !ok {
 				t.Errorf("%s: nothing of %#x comes out: %+v, drops %v", when, source.mac, s.portInfo("nic0"), s.Drops())
 			}
 		}
 		s.forget()
 		out.Inject("far0", frameOf(station(7), broadcast))
-		eventually(t, 2*time.Second, when+": what comes in is learned", func() bool { return s.known(42, station(7)) })
+		eventually(t, when+": what comes in is learned", func() bool { return s.known(42, station(7)) })
 		if e := s.entry(42, station(7)); e.Port != "nic0" {
 			t.Errorf("%s: learned at %q", when, e.Port)
 		}
@@ -87,7 +87,7 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	pair("other0")
 	s.Must("ip", "link", "set", "other0", "master", "br0")
 	s.Must("ip", "link", "set", "other0", "name", "nic0")
-	eventually(t, linkPoll+2*time.Second, "the reason is shown", func() bool { return strings.Contains(s.portInfo("nic0").Reason, `belongs to the bridge "br0"`) })
+	eventually(t, "the reason is shown", func() bool { return strings.Contains(s.portInfo("nic0").Reason, `belongs to the bridge "br0"`) })
 	s.Must("ip", "link", "set", "nic0", "nomaster")
 	becomes("left the bridge", PortUp)
 	works("left the bridge")
@@ -131,7 +131,7 @@ func TestNetdevMTU(t *testing.T) {
 	}
 	fits("as found", 1500)
 	s.Must("ip", "link", "set", "nic0", "mtu", "1300")
-	eventually(t, linkPoll+time.Second, "the port follows", func() bool { return s.current.Load().ports[1].maxFrame == 1314 })
+	eventually(t, "the port follows", func() bool { return s.current.Load().ports[1].maxFrame == 1314 })
 	fits("changed by somebody", 1300)
 	s.do(func() error { return s.SetPort(PortConfig{Name: "nic0", Type: PortNetdev, Untagged: 42, MTU: 1400}) })
 	fits("set", 1400)
@@ -199,7 +199,7 @@ func TestMoveBetweenKinds(t *testing.T) {
 	mover := station(9)
 	for _, at := range []string{"p0", "nic0", "web0", "nic0", "p0", "web0"} {
 		hosts[at].Inject(at, frameOf(mover, broadcast))
-		eventually(t, 2*time.Second, "learned at "+at, func() bool { return s.known(42, mover) && s.entry(42, mover).Port == at })
+		eventually(t, "learned at "+at, func() bool { return s.known(42, mover) && s.entry(42, mover).Port == at })
 		s.forget()
 		s.remotes[0].send(42, times(5, frameOf(station(5), mover))...)
 		if got, want := s.counts(), at+":5"; got != want {

@@ -135,7 +135,7 @@ func (n *node) balance() {
 // waitListening waits until something on the node listens on a TCP port.
 func waitListening(t *testing.T, n *node, port int) {
 	t.Helper()
-	for range 200 {
+	for end := time.Now().Add(lab.Patience); time.Now().Before(end); {
 		out, err := n.Command("ss", "-Hltn", "sport", "=", strconv.Itoa(port))
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
@@ -205,7 +204,9 @@ func TestFirewall(t *testing.T) {
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42}, s.addrs()...)
 	s.port("p0", 42)
-	s.Must("nft", "add", "table", "inet", "test")
+	if out, err := s.Command("nft", "add", "table", "inet", "test"); err != nil {
+		t.Skipf("this kernel takes no nftables table: %s", out)
+	}
 	s.Must("nft", "add", "chain", "inet", "test", "out", "{ type filter hook output priority 0; }")
 	s.Must("nft", "add", "rule", "inet", "test", "out", "udp", "dport", "4789", "drop")
 	s.drops(5, UnderlayRefused, func() { s.Inject("p0", times(5, frameOf(station(1), broadcast))...) })
@@ -231,12 +232,12 @@ func TestUnderlayComesAndGoes(t *testing.T) {
 		t.Helper()
 		s.forget()
 		// The neighbour's address may have to be asked for again.
-		eventually(t, 5*time.Second, when+": a frame reaches the peer", func() bool {
+		eventually(t, when+": a frame reaches the peer", func() bool {
 			s.Inject("p0", frameOf(station(1), broadcast))
 			s.rest()
 			return len(s.remotes[0].received()) > 0
 		})
-		eventually(t, 5*time.Second, when+": a frame comes from the peer", func() bool {
+		eventually(t, when+": a frame comes from the peer", func() bool {
 			s.remotes[0].send(42, frameOf(station(2), station(1)))
 			s.rest()
 			return len(s.seen("p0")) > 0
@@ -280,7 +281,7 @@ func TestUnderlayComesAndGoes(t *testing.T) {
 	if got := len(w.outers()); got != 100 {
 		t.Errorf("%d of 100 datagrams left toward a peer that refuses them", got)
 	}
-	eventually(t, 5*time.Second, "the event says what the peer answers", func() bool {
+	eventually(t, "the event says what the peer answers", func() bool {
 		for len(events) > 0 {
 			if e := <-events; e.Object == "peer" && e.Action == "error" && strings.Contains(e.Reason, "refused") {
 				return true

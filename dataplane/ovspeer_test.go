@@ -34,7 +34,7 @@ func TestGPEWithOpenVSwitch(t *testing.T) {
 	}
 	ho.Addr(workload, ho.OverlayPrefixes()...)
 	sniffer := ha.Sniff(link.A.Name)
-	eventually(t, 20*time.Second, "a ping passes", func() bool {
+	eventually(t, "a ping passes", func() bool {
 		_, err := ha.Command("ping", "-n", "-q", "-c", "1", "-W", "1", ho.Overlay4().String())
 		return err == nil
 	})

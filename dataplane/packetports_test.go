@@ -96,7 +96,7 @@ func TestKernelPeerPacketPorts(t *testing.T) {
 			for _, size := range []int{1421, 1422, 1423, 2000, 8972, 40001, 65507} {
 				pinger.ping(size)
 			}
-			eventually(t, 5*time.Second, "IPv6 works", func() bool {
+			eventually(t, "IPv6 works", func() bool {
 				_, err := work.Command("ping", "-n", "-q", "-c", "1", "-W", "1", hk.Overlay6().String())
 				return err == nil
 			})

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
-	"time"
 )
 
 // pathMTU is what the switch believes of the path to an address, in bytes; 0: nothing.
@@ -21,5 +20,5 @@ func (s *Switch) pathMTU(a netip.Addr) int {
 // awaitPath waits until the switch believes in a path MTU.
 func (n *node) awaitPath(a netip.Addr, mtu int) {
 	n.t.Helper()
-	eventually(n.t, 5*time.Second, fmt.Sprintf("the path to %s carries %d bytes", a, mtu), func() bool { return n.pathMTU(a) == mtu })
+	eventually(n.t, fmt.Sprintf("the path to %s carries %d bytes", a, mtu), func() bool { return n.pathMTU(a) == mtu })
 }

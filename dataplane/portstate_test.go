@@ -66,13 +66,13 @@ func TestPortStates(t *testing.T) {
 
 	// The victim has a station of its own, which the traffic is for.
 	s.Inject("p1", frameOf(station(60), broadcast))
-	eventually(t, time.Second, "the victim's station is learned", func() bool { return s.known(42, station(60)) })
+	eventually(t, "the victim's station is learned", func() bool { return s.known(42, station(60)) })
 	reaches := func(when string, h *lab.Host, ifname string) {
 		t.Helper()
 		for _, source := range []uint64{station(50), station(51)} {
 			sniffer := h.Sniff(ifname)
 			want := frameOf(source, broadcast)
-			if _, ok := sniffer.Until(2*time.Second, func(f []byte) bool { return string(f) == string(want) }); !ok {
+			if _, ok := sniffer.Until(lab.Patience, func(f []byte) bool { return string(f) == string(want) }); !ok {
 				t.Fatalf("%s: nothing of %#x arrives; drops %v, port %+v", when, source, s.Drops(), s.portInfo("p1"))
 			}
 			sniffer.Close()
@@ -81,11 +81,11 @@ func TestPortStates(t *testing.T) {
 	drops := func(when string, reason Reason) {
 		t.Helper()
 		before := s.dropped(reason)
-		eventually(t, 2*time.Second, when+": frames for the station are dropped for "+reason.String(), func() bool { return s.dropped(reason) > before+2 })
+		eventually(t, when+": frames for the station are dropped for "+reason.String(), func() bool { return s.dropped(reason) > before+2 })
 	}
 	becomes := func(state PortState) {
 		t.Helper()
-		eventually(t, 2*linkPoll+time.Second, "state "+string(state), func() bool { return s.portInfo("p1").State == state })
+		eventually(t, "state "+string(state), func() bool { return s.portInfo("p1").State == state })
 	}
 	reaches("at first", s.Host, "p1")
 
@@ -99,7 +99,7 @@ func TestPortStates(t *testing.T) {
 		t.Helper()
 		sniffer, want := s.Sniff("p2"), frameOf(station(60), broadcast)
 		h.Inject(ifname, want)
-		if _, ok := sniffer.Until(2*time.Second, func(f []byte) bool { return string(f) == string(want) }); !ok {
+		if _, ok := sniffer.Until(lab.Patience, func(f []byte) bool { return string(f) == string(want) }); !ok {
 			t.Errorf("%s: what the victim sends does not arrive", when)
 		}
 		sniffer.Close()
@@ -125,7 +125,7 @@ func TestPortStates(t *testing.T) {
 	gone := s.dropped(PortGone)
 	other.Must("ip", "link", "del", "renamed")
 	// It is made again under its name, where it belongs, and what was known behind it is forgotten.
-	eventually(t, 10*time.Second, "state missing, then up", func() bool {
+	eventually(t, "state missing, then up", func() bool {
 		seen := ""
 		for len(events) > 0 {
 			if e := <-events; e.Object == "port" && e.Port == "p1" {
@@ -178,7 +178,7 @@ func TestMissingPort(t *testing.T) {
 		s.Must("ip", "link", "add", p, "type", "bridge")
 	}
 	for _, p := range []string{"p0", "p1"} {
-		eventually(t, 5*time.Second, "missing", func() bool { return s.portInfo(p).State == PortMissing })
+		eventually(t, "missing", func() bool { return s.portInfo(p).State == PortMissing })
 	}
 	time.Sleep(retryFirst + 100*time.Millisecond)
 	if got := s.portInfo("p0").State; got != PortMissing {
@@ -191,7 +191,7 @@ func TestMissingPort(t *testing.T) {
 	})
 	s.do(func() error { return s.DelPort("p1") })
 	s.Must("ip", "link", "del", "p0")
-	eventually(t, 10*time.Second, "made once it can be", func() bool { return s.portInfo("p0").State == PortUp })
+	eventually(t, "made once it can be", func() bool { return s.portInfo("p0").State == PortUp })
 	s.configuredPort(PortConfig{Name: "p2", Untagged: 43})
 	s.Inject("p0", frameOf(station(1), broadcast))
 	if got, want := s.counts(), "p2:1"; got != want {

@@ -100,7 +100,7 @@ func TestRefusedAtTheFlush(t *testing.T) {
 		reason Reason
 	}{{"nic0", station(7), PortDown}, {"web0", station(8), PortDown}} {
 		s.Must("ip", "-n", ends[c.port], "link", "set", c.port, "down")
-		eventually(t, 5*time.Second, c.port+" is down", func() bool { return s.portInfo(c.port).State == PortIsDown })
+		eventually(t, c.port+" is down", func() bool { return s.portInfo(c.port).State == PortIsDown })
 		// nic0 is told by the kernel itself: the socket's own error, at the flush.
 		s.ports[c.port].published.link.down.Store(c.port != "nic0")
 		before := stats(c.port)
@@ -117,7 +117,7 @@ func TestRefusedAtTheFlush(t *testing.T) {
 			t.Errorf("%s: counters before %+v, after %+v: want 28 more dropped and nothing sent", c.port, before, after)
 		}
 		s.Must("ip", "-n", ends[c.port], "link", "set", c.port, "up")
-		eventually(t, 5*time.Second, c.port+" is up", func() bool { return s.portInfo(c.port).State == PortUp })
+		eventually(t, c.port+" is up", func() bool { return s.portInfo(c.port).State == PortUp })
 		s.forget()
 		s.Inject("p0", times(5, frameOf(station(1), c.at))...)
 		if got, want := s.counts(), c.port+":5"; got != want {
@@ -147,7 +147,7 @@ func TestTunnelInsideNetdev(t *testing.T) {
 		t.Skipf("needs iperf3: %v", err)
 	}
 	defer server.Stop()
-	eventually(t, 15*time.Second, "tunnelled superframes are dropped for bad_offload", func() bool {
+	eventually(t, "tunnelled superframes are dropped for bad_offload", func() bool {
 		_, _ = a.Command("timeout", "4", "iperf3", "-c", inner[1].String(), "-t", "1")
 		return s.dropped(BadOffload) > 0
 	})

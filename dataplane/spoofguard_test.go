@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
@@ -153,7 +152,7 @@ func testSpoofGuard(t *testing.T, v6, offload bool) {
 	toOdd := nested(odd.Addr(), func(p *packet) { p.DstPort = 4790 }).Frame()
 	s.drops(1, VXLANSpoof, func() { s.Inject("p0", toOdd) })
 	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, peer)
-	eventually(t, 5*time.Second, "the peer is gone", func() bool { return !s.peers.knows(odd.Addr()) })
+	eventually(t, "the peer is gone", func() bool { return !s.peers.knows(odd.Addr()) })
 	s.drops(0, VXLANSpoof, func() { s.Inject("p0", toOdd) })
 }
 

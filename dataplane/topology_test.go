@@ -69,7 +69,7 @@ func newSceneOf(t testing.TB, kind PortType, shape func(*lab.Link), remotes int,
 		waitForRoute(t, s.node, r.addr)
 	}
 	// A link that has just come up loses what is sent for a moment, and a lost question for a neighbour's address is asked again only after a second.
-	eventually(t, 10*time.Second, "the link carries packets", func() bool { return s.barrier.pass(t) })
+	eventually(t, "the link carries packets", func() bool { return s.barrier.pass(t) })
 	return s
 }
 
@@ -459,11 +459,11 @@ func putTag(frame []byte, tpid, tci uint16) []byte {
 }
 
 // eventually polls a condition.
-func eventually(t testing.TB, limit time.Duration, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !condition(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(lab.Patience); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", limit, what)
+			t.Fatalf("not within %s: %s", lab.Patience, what)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -239,7 +238,7 @@ func TestTrains(t *testing.T) {
 				return s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(13)), Dst: netip.AddrPortFrom(s.remotes[1].addr, DefaultPort), State: fdb.Static}, fdb.Replace)
 			})
 			s.outer().Must("ip", "link", "set", "p2", "down")
-			eventually(t, 5*time.Second, "the port is down", func() bool { return s.portInfo("p2").State == PortIsDown })
+			eventually(t, "the port is down", func() bool { return s.portInfo("p2").State == PortIsDown })
 			w := s.parked()
 
 			rng := rand.New(rand.NewPCG(3, uint64(len(policy.name))))

@@ -23,7 +23,12 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
+
+// Patience is how long a test waits for what must come before it calls it missing. A working build never waits that long: a machine that runs other
+// tests beside it, under the race detector, may keep the kernel's own threads from running for seconds.
+const Patience = 30 * time.Second
 
 // ErrNeedRoot reports a process that may not make network namespaces.
 var ErrNeedRoot = errors.New("needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")

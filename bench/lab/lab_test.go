@@ -19,8 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const testWait = 3 * time.Second
-
 // testFrame is an Ethernet frame with the IEEE's experimental EtherType 1 (0x88b5), which no kernel answers.
 func testFrame(payload ...byte) []byte {
 	frame := []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5}
@@ -37,7 +35,7 @@ func TestInjectedFramesAreSniffedAsTheyWere(t *testing.T) {
 	a.Inject(link.A.Name, want...)
 	var got [][]byte
 	for range want {
-		f, ok := s.Next(testWait)
+		f, ok := s.Next(Patience)
 		if !ok {
 			t.Fatalf("frame %d did not come", len(got))
 		}
@@ -67,7 +65,7 @@ func TestSuperframeCrossesTheLinkWhole(t *testing.T) {
 		binary.NativeEndian.PutUint16(header[2+2*i:], v)
 	}
 	a.InjectSuperframe(link.A.Name, header, frame)
-	f, ok := s.Next(testWait)
+	f, ok := s.Next(Patience)
 	if !ok || len(f.Data) != len(frame) || !f.ChecksumUnfinished {
 		t.Errorf("got frame of %d bytes, checksum unfinished %v, want %d bytes, unfinished", len(f.Data), f.ChecksumUnfinished, len(frame))
 	}
@@ -196,7 +194,7 @@ func TestProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(testWait); !strings.Contains(p.Output(), "up") && time.Now().Before(end); {
+	for end := time.Now().Add(Patience); !strings.Contains(p.Output(), "up") && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if err := p.Stop(); err != nil || p.Output() != "up\nended\n" {
@@ -221,7 +219,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			pids = append(pids, p.PID())
 			if strings.HasPrefix(script, "setsid") {
 				var daemon int
-				for end := time.Now().Add(testWait); daemon == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(Patience); daemon == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 					fmt.Sscan(p.Output(), &daemon)
 				}
 				pids = append(pids, daemon)
@@ -244,7 +242,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	for _, pid := range pids {
 		gone := func() bool { return pid > 0 && unix.Kill(pid, 0) == unix.ESRCH }
-		for end := time.Now().Add(testWait); !gone() && time.Now().Before(end); {
+		for end := time.Now().Add(Patience); !gone() && time.Now().Before(end); {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if !gone() {
@@ -292,7 +290,7 @@ func TestDeadLabIsSwept(t *testing.T) {
 	}
 	select {
 	case <-daemon.Done():
-	case <-time.After(testWait):
+	case <-time.After(Patience):
 		t.Error("its process still runs")
 	}
 	close(h.calls)

@@ -50,7 +50,7 @@ func TestKernelPeer(t *testing.T) {
 
 			wire := h.Sniff("eth0")
 			reach(t, h, k.Overlay4())
-			frame, ok := wire.Until(time.Second, isVXLAN(c.v6))
+			frame, ok := wire.Until(lab.Patience, isVXLAN(c.v6))
 			wire.Close()
 			if !ok || (udpChecksum(frame.Data, c.v6) == 0) != c.withoutCheck {
 				t.Errorf("outer checksum of the kernel's datagram: seen %v, zero %v", ok, ok && udpChecksum(frame.Data, c.v6) == 0)

@@ -22,9 +22,9 @@ var vtepdPath, vtepctlPath string
 
 const (
 	// startTimeout bounds a start or a stop.
-	startTimeout = 10 * time.Second
+	startTimeout = lab.Patience
 	// soonTimeout bounds the wait for what a running vtepd shall do at once; the machine may be busy.
-	soonTimeout = 10 * time.Second
+	soonTimeout = lab.Patience
 )
 
 func TestMain(m *testing.M) {

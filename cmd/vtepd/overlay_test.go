@@ -128,19 +128,19 @@ func TestVLANs(t *testing.T) {
 	reach(t, ha, netip.MustParseAddr("198.51.100.10"))
 	// The address in VLAN 20 answers who asks with its tag, and nobody else.
 	wire := ha.Sniff("trunk0")
-	ask := func(tags ...uint16) (answered bool, tag []byte) {
+	ask := func(limit time.Duration, tags ...uint16) (answered bool, tag []byte) {
 		ha.Inject("trunk0", arpRequest(trunkMAC, tags, "198.51.100.1", "198.51.100.20"))
-		f, ok := wire.Until(time.Second, func(f []byte) bool { return bytes.Equal(f[:6], trunkMAC) && bytes.Equal(f[6:12], mac20) })
+		f, ok := wire.Until(limit, func(f []byte) bool { return bytes.Equal(f[:6], trunkMAC) && bytes.Equal(f[6:12], mac20) })
 		if !ok {
 			return false, nil
 		}
 		return true, f.Data[12:18]
 	}
-	if ok, tag := ask(20); !ok || !bytes.Equal(tag, []byte{0x81, 0x00, 0, 20, 0x08, 0x06}) {
+	if ok, tag := ask(lab.Patience, 20); !ok || !bytes.Equal(tag, []byte{0x81, 0x00, 0, 20, 0x08, 0x06}) {
 		t.Errorf("tag 20 and VLAN 20: answered %v, with type and tag %x", ok, tag)
 	}
 	for _, tags := range [][]uint16{nil, {10}, {30}} {
-		if ok, _ := ask(tags...); ok {
+		if ok, _ := ask(time.Second, tags...); ok {
 			t.Errorf("a frame with tags %v reached VLAN 20", tags)
 		}
 	}

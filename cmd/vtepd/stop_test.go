@@ -57,7 +57,7 @@ func TestStopLeavesNothing(t *testing.T) {
 func awaitCarrier(t *testing.T, h *lab.Host, name string) {
 	t.Helper()
 	var out string
-	for range 500 {
+	for end := time.Now().Add(lab.Patience); time.Now().Before(end); {
 		out = h.Must("ip", "-brief", "address", "show", "dev", name)
 		fields := strings.Fields(out)
 		if len(fields) > 1 && fields[1] == "UP" && (strings.Contains(out, "fe80:") || !strings.Contains(out, ":")) {

@@ -546,11 +546,12 @@ func TestMonitor(t *testing.T) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	const patience = 30 * time.Second
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if ok() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("%s did not come within 5 s", what)
+	t.Fatalf("%s did not come within %s", what, patience)
 }

@@ -49,6 +49,9 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
+// patience is how long a test waits for what must come before it calls it missing; the machine may be busy.
+const patience = 30 * time.Second
+
 // run is a vtepd over a switch that moves no frame.
 type run struct {
 	*Process
@@ -79,7 +82,7 @@ func (r *run) wait(t *testing.T) int {
 	select {
 	case code := <-r.code:
 		return code
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("vtepd does not end: %s", r.err)
 		return 0
 	}
@@ -87,7 +90,7 @@ func (r *run) wait(t *testing.T) int {
 
 func (r *run) logged(t *testing.T, text string) {
 	t.Helper()
-	for range 1000 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if strings.Contains(r.err.String(), text) {
 			return
 		}
@@ -385,7 +388,7 @@ func TestNotify(t *testing.T) {
 	next := func(want string) {
 		t.Helper()
 		b := make([]byte, 4096)
-		manager.SetReadDeadline(time.Now().Add(5 * time.Second))
+		manager.SetReadDeadline(time.Now().Add(patience))
 		for {
 			n, err := manager.Read(b)
 			if err != nil {

@@ -66,10 +66,10 @@ func (s *stage) open(change func(*Options)) *Device {
 	return d
 }
 
-// next reads queues until a frame matches; it fails after two seconds.
+// next reads queues until a frame matches.
 func (s *stage) next(d *Device, match func(f Frame) bool) Frame {
 	s.t.Helper()
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(lab.Patience); time.Now().Before(end); {
 		for i := range d.Queues() {
 			frames, _, _ := s.r.Recv(d.Handle(i), MaxFrames)
 			for _, f := range frames {
@@ -187,7 +187,7 @@ func TestSuperframesOut(t *testing.T) {
 			t.Fatal("no room")
 		}
 		q.Flush(func(tag uint32, err error) { t.Errorf("frame %d: %v", tag, err) })
-		f, ok := sniff.Until(time.Second, func(b []byte) bool { return bytes.Contains(b, []byte(marker)) })
+		f, ok := sniff.Until(lab.Patience, func(b []byte) bool { return bytes.Contains(b, []byte(marker)) })
 		if !ok || !bytes.Equal(f.Data, frame) || !f.ChecksumUnfinished {
 			t.Errorf("v6 %v: came %v, %d bytes, want %d; unfinished %v", v6, ok, len(f.Data), len(frame), f.ChecksumUnfinished)
 		}

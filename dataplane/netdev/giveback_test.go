@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"vtepd/bench/lab"
 	"vtepd/dataplane/device"
 )
 
@@ -40,7 +41,7 @@ func (s *stage) withIPv6() {
 	if err := s.host.Sysctl("net/ipv6/conf/port0/disable_ipv6", "0"); err != nil {
 		s.t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); !strings.Contains(s.host.Must("ip", "-6", "address", "show", "dev", "port0", "-tentative"), "fe80"); {
+	for end := time.Now().Add(lab.Patience); !strings.Contains(s.host.Must("ip", "-6", "address", "show", "dev", "port0", "-tentative"), "fe80"); {
 		if time.Now().After(end) {
 			s.t.Fatal("no link-local address")
 		}
@@ -137,7 +138,7 @@ func TestHostIsShutOut(t *testing.T) {
 				}
 				return list
 			}
-			for end := time.Now().Add(5 * time.Second); len(answers()) < 2; {
+			for end := time.Now().Add(lab.Patience); len(answers()) < 2; {
 				if time.Now().After(end) {
 					t.Fatal("the host does not answer before it is shut out: the test shows nothing")
 				}
@@ -284,7 +285,7 @@ func (s *stage) holdClaim() (pid int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); !strings.Contains(p.Output(), "claimed"); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(lab.Patience); !strings.Contains(p.Output(), "claimed"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("the other process claims nothing: %s", p.Output())
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"vtepd/bench/lab"
 	"vtepd/encap"
 )
 
@@ -59,7 +60,7 @@ func TestTags(t *testing.T) {
 		}
 		d.Handle(0).Flush(func(tag uint32, err error) { t.Errorf("%s: frame %d: %v", c.name, tag, err) })
 		for _, want := range [][]byte{long, frame} {
-			if f, ok := sniff.Next(time.Second); !ok || !bytes.Equal(f.Data, want) {
+			if f, ok := sniff.Next(lab.Patience); !ok || !bytes.Equal(f.Data, want) {
 				t.Errorf("%s: sent %d bytes, came %v, %d bytes", c.name, len(want), ok, len(f.Data))
 			}
 		}
@@ -104,7 +105,7 @@ func TestFanout(t *testing.T) {
 	next := make(map[uint16]uint16)
 	used := make(map[int]bool)
 	got := 0
-	for end := time.Now().Add(3 * time.Second); got < len(frames) && time.Now().Before(end); {
+	for end := time.Now().Add(lab.Patience); got < len(frames) && time.Now().Before(end); {
 		for q := range queues {
 			list, _, _ := s.r.Recv(d.Handle(q), MaxFrames)
 			for _, f := range list {
@@ -202,7 +203,7 @@ func TestLadder(t *testing.T) {
 					t.Fatal("no room")
 				}
 				q.Flush(func(_ uint32, err error) { t.Error(err) })
-				if f, ok := sniff.Next(time.Second); !ok || len(f.Data) != 60+i {
+				if f, ok := sniff.Next(lab.Patience); !ok || len(f.Data) != 60+i {
 					t.Errorf("worker %d: came %v, %d bytes", i, ok, len(f.Data))
 				}
 				sniff.Close()
@@ -232,7 +233,7 @@ func TestOverflow(t *testing.T) {
 	}
 	s.workload.Inject("eth0", frames...)
 	got := 0
-	for end := time.Now().Add(2 * time.Second); uint64(got)+d.Drops() < 500 && time.Now().Before(end); {
+	for end := time.Now().Add(lab.Patience); uint64(got)+d.Drops() < 500 && time.Now().Before(end); {
 		list, _, _ := s.r.Recv(d.Handle(0), MaxFrames)
 		for _, f := range list {
 			if isTest(f) {
@@ -283,7 +284,7 @@ func TestOrderOut(t *testing.T) {
 	}
 	q.Flush(func(tag uint32, err error) { t.Errorf("frame %d: %v", tag, err) })
 	for i := range want {
-		f, ok := sniff.Next(time.Second)
+		f, ok := sniff.Next(lab.Patience)
 		if !ok || !bytes.Equal(f.Data, want[i]) {
 			t.Fatalf("frame %d: came %v, %d bytes, want %d", i, ok, len(f.Data), len(want[i]))
 		}
@@ -315,7 +316,7 @@ func TestFailureInTheMidst(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, n := range []int{100, 200, 300} {
-		if f, ok := sniff.Next(time.Second); !ok || len(f.Data) != n {
+		if f, ok := sniff.Next(lab.Patience); !ok || len(f.Data) != n {
 			t.Errorf("came %v, %d bytes, want %d", ok, len(f.Data), n)
 		}
 	}

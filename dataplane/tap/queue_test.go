@@ -23,6 +23,9 @@ type stack struct {
 
 const testEtherType = 0x88b5 // local experimental, IEEE 802
 
+// patience is how long a test waits for what must come before it calls it missing; the machine may be busy.
+const patience = 30 * time.Second
+
 func newStack(tb testing.TB, name string, vnet bool) *stack {
 	tb.Helper()
 	proto := networkOrder(unix.ETH_P_ALL)
@@ -37,7 +40,7 @@ func newStack(tb testing.TB, name string, vnet bool) *stack {
 	}
 	must(tb, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
 	must(tb, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: link.Attrs().Index}))
-	must(tb, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2}))
+	must(tb, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)}))
 	return s
 }
 
@@ -78,7 +81,7 @@ func testFrame(n int, seed byte) []byte {
 // readWait reads from whichever queue has a frame.
 func readWait(tb testing.TB, d *Device, buf []byte) (int, encap.Offload, error) {
 	tb.Helper()
-	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		for i := range d.Queues() {
 			n, off, err := d.Queue(i).Read(buf)
 			if err != unix.EAGAIN {
@@ -87,7 +90,7 @@ func readWait(tb testing.TB, d *Device, buf []byte) (int, encap.Offload, error) 
 		}
 		time.Sleep(time.Millisecond)
 	}
-	tb.Fatal("no frame within 2 s")
+	tb.Fatalf("no frame within %s", patience)
 	return 0, encap.Offload{}, nil
 }
 

@@ -58,7 +58,7 @@ func TestHintsEnd(t *testing.T) {
 		hints.End()
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: the wait goes on", local)
 		}
 		if hint, ok := hints.Next(); ok {

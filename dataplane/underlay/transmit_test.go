@@ -42,7 +42,7 @@ func collect(tb testing.TB, r *Receiver, n int) (all []datagramIn) {
 	tb.Helper()
 	for len(all) < n {
 		poll := []unix.PollFd{{Fd: int32(r.FD()), Events: unix.POLLIN}}
-		if got, err := unix.Poll(poll, 1000); got == 0 {
+		if got, err := unix.Poll(poll, int(patience.Milliseconds())); got == 0 {
 			tb.Fatalf("%d of %d datagrams arrived (poll: %v)", len(all), n, err)
 		}
 		messages, err := r.Recv(MaxMessages)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
 )
 
 // TestOnceUnderChange changes the maps while a station sends: every frame reaches the other station or the packet socket, and no frame both.
@@ -81,7 +83,7 @@ func TestOnceUnderChange(t *testing.T) {
 	}
 	var slow, fast int
 	buf := make([]byte, 2048)
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(lab.Patience)
 	for slow+fast < total && time.Now().Before(deadline) {
 		n, _, err := unix.Recvfrom(r.fd, buf, 0)
 		if err == nil {

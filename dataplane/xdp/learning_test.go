@@ -8,6 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+
+	"vtepd/bench/lab"
 )
 
 // macSticky is sticky, behind peer 0.
@@ -250,7 +252,7 @@ func TestWaitEvents(t *testing.T) {
 		b.run(b.objects.VtepdTap, known().frame(macB, macNone), nil)
 		select {
 		case <-woken:
-		case <-time.After(5 * time.Second):
+		case <-time.After(lab.Patience):
 			t.Fatalf("event %d wakes nobody", i)
 		}
 		if n := len(b.heard()); n != 1 {
