@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -101,14 +102,14 @@ func (f *FastPath) DetachPort(ifindex int) error {
 // Decap is how datagrams of an underlay device are unwrapped.
 type Decap struct {
 	Mode   string // "tcx", "tcx+gro" or "xdp+tcx"
-	Reason string // why segments are not joined; empty when they are
+	Reason string // why it is not a better one for this device; empty when it is the best
 }
 
-// AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto they have inner segments joined where that pays. On real network
-// cards whose drivers have it that is by XDP, before GRO. On a virtual device XDP would copy each frame and end superframes: while the device's
-// segmentation offload is on there is nothing to join, and while it is off a cell does it. Only where the device's own GRO is on, which would join
+// AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto they have inner segments joined where that pays: by XDP before the
+// device's own GRO, or in a cell. XDP costs least, but on a virtual device it would copy each frame and end superframes: while such a device's
+// segmentation offload is on there is nothing to join, and while it is off a cell does it. Only where a virtual device's own GRO is on, which would join
 // datagrams before tcx sees them, XDP goes before it. A device that others stand on (VLAN, macvlan ...) never gets XDP, which cannot tell what
-// is theirs.
+// is theirs. Where the one is refused, the other is tried.
 //
 // Called again it judges the device anew, follows a change of its MAC, and changes between the ways without a gap.
 func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
@@ -125,29 +126,32 @@ func (f *FastPath) AttachUnderlay(ifindex int) (Decap, error) {
 	if err := f.attach(place{ifindex, hookUnderlay}); err != nil {
 		return Decap{}, err
 	}
-	joined, reason := f.joinedBy(ifindex)
-	if joined == byCell {
-		if err := f.enterCell(ifindex); err == nil {
-			return Decap{Mode: "tcx+gro"}, f.detach(place{ifindex, hookXDP})
-		} else if why := f.whyNoXDP(ifindex); why != "" {
-			joined, reason = byNothing, err.Error()+"; "+why
-		} else {
-			joined = byXDP
+	joiners, reason := f.joiners(ifindex)
+	var reasons []string
+	if reason != "" {
+		reasons = []string{reason}
+	}
+	for _, by := range joiners {
+		if by == byCell {
+			if err := f.enterCell(ifindex); err != nil {
+				reasons = append(reasons, err.Error())
+				continue
+			}
+			return Decap{Mode: "tcx+gro", Reason: strings.Join(reasons, "; ")}, f.detach(place{ifindex, hookXDP})
 		}
+		reason := f.whyNoXDP(ifindex)
+		if reason == "" {
+			reason = f.layBare(ifindex, dev.Attrs().HardwareAddr)
+		}
+		if reason == "" {
+			return Decap{Mode: "xdp+tcx", Reason: strings.Join(reasons, "; ")}, f.leaveCell(ifindex)
+		}
+		reasons = append(reasons, reason)
 	}
-	if joined == byXDP {
-		reason = f.layBare(ifindex, dev.Attrs().HardwareAddr)
-	}
-	if err := f.leaveCell(ifindex); err != nil {
+	if err := errors.Join(f.leaveCell(ifindex), f.detach(place{ifindex, hookXDP})); err != nil {
 		return Decap{}, err
 	}
-	if reason == "" {
-		return Decap{Mode: "xdp+tcx"}, nil
-	}
-	if err := f.detach(place{ifindex, hookXDP}); err != nil {
-		return Decap{}, err
-	}
-	return Decap{Mode: "tcx", Reason: reason}, nil
+	return Decap{Mode: "tcx", Reason: strings.Join(reasons, "; ")}, nil
 }
 
 // wantGRO switches generic receive offload on, which is what XDP is used for and which virtual devices have off at first. It is remembered, over
@@ -184,31 +188,23 @@ func (f *FastPath) DetachUnderlay(ifindex int) error {
 type joiner uint8
 
 const (
-	byNothing joiner = iota
-	byXDP
+	byXDP joiner = iota
 	byCell
 )
 
-// joinedBy chooses for a device; with byNothing it says why.
-func (f *FastPath) joinedBy(ifindex int) (joiner, string) {
+// joiners are what to try for a device, the best first; with none of them, or not the usual ones, reason says why.
+func (f *FastPath) joiners(ifindex int) (list []joiner, reason string) {
 	switch f.options.Decap {
 	case TCX:
-		return byNothing, "xdp: not asked for"
-	case Auto:
-		by, reason := whatJoins(ifindex)
-		if by != byXDP {
-			return by, reason
-		}
+		return nil, "xdp: not asked for"
+	case XDPNative:
+		return []joiner{byXDP}, ""
 	}
-	if reason := f.whyNoXDP(ifindex); reason != "" {
-		return byNothing, reason
-	}
-	return byXDP, ""
+	return whatJoins(ifindex)
 }
 
 func (f *FastPath) whyNoXDP(ifindex int) string {
-	switch {
-	case f.noXDP != "":
+	if f.noXDP != "" {
 		return "xdp: " + f.noXDP
 	}
 	switch owner, err := stacked(ifindex); {

@@ -1,6 +1,10 @@
 package xdp
 
 import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -49,29 +53,84 @@ func TestCellJoins(t *testing.T) {
 				sa, sb = a.veth("wa", 1450), b.veth("wb", 1450)
 			}
 			meet(sa, sb)
-			before := frames(t, sb)
-			const size = 16 << 20
-			if err := transfer(sa, sb, sb.host.Overlay4(), size); err != nil {
-				t.Fatal(err)
-			}
-			segments, got := sb.f.PortCounters(portIndex).TxPackets, frames(t, sb)-before
-			if segments < size/1450 || got > segments/2 {
-				t.Errorf("%d segments came as %d frames", segments, got)
-			}
-			t.Logf("%d segments came as %d frames", segments, got)
-			balanced(t, sa, sb)
+			joins(t, sa, sb)
 		})
 	}
 }
 
-// frames is how many a station's device has received.
-func frames(t *testing.T, s *station) uint64 {
+// TestCellWithoutXDP: where XDP is not to be had, a cell joins what the device's own GRO leaves single, and the reason is shown.
+func TestCellWithoutXDP(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, reason string
+		refuse       []string
+		underlay     func(b, a *side)
+	}{
+		{"refused", "refused by a test", []string{pinWords[hookXDP]}, nil},
+		{"bridge", "xdp", nil, (*side).throughBridge},
+		{"macvlan above", "xdp: macvlan over0 stands on it", nil, func(b, _ *side) {
+			b.host.Must("ip", "link", "add", "link", b.wire.Name, "name", "over0", "type", "macvlan", "mode", "bridge")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := newSides(t, false, true, func(o *Options, _ *Domain) { o.Refuse.Places = c.refuse })
+			b.wire.Features(map[string]bool{"rx-gro": true})
+			if c.underlay != nil {
+				c.underlay(b, a)
+			}
+			if d := b.decap(); d.Mode != "tcx+gro" || !strings.Contains(d.Reason, c.reason) {
+				t.Errorf("%+v", d)
+			}
+			sa, sb := a.veth("wa", 1450), b.veth("wb", 1450)
+			meet(sa, sb)
+			joins(t, sa, sb)
+		})
+	}
+}
+
+// throughBridge has the underlay of a side be a bridge, which the wire is a port of.
+func (s *side) throughBridge(other *side) {
+	s.t.Helper()
+	wire := s.host.Index(s.wire.Name)
+	mac := s.host.MAC(s.wire.Name)
+	s.host.Must("ip", "address", "flush", "dev", s.wire.Name)
+	s.host.Bridge("br0", s.wire.Name)
+	s.host.Must("ip", "link", "set", "br0", "address", mac.String())
+	s.host.Addr("br0", netip.PrefixFrom(s.host.Underlay4(), 24))
+	s.wire.Name = "br0"
+	s.do(func() error {
+		return errors.Join(s.f.DetachUnderlay(wire), s.f.PutPeer(Peer{
+			Index: peerIndex, Addr: netip.AddrPortFrom(other.host.Underlay4(), testPort), Ifindex: s.host.Index("br0"), NextHop: other.host.Underlay4(), MaxFrame: 1464,
+		}))
+	})
+}
+
+// joins wants the segments of a TCP connection to reach the second station as superframes, all of them, and counted one by one.
+func joins(t *testing.T, sa, sb *station) {
 	t.Helper()
-	st, err := lab.End{Host: s.host, Name: s.dev}.Stat()
+	before := packets(t, sb)
+	const size = 16 << 20
+	if err := transfer(sa, sb, sb.host.Overlay4(), size); err != nil {
+		t.Fatal(err)
+	}
+	segments, got := sb.f.PortCounters(portIndex).TxPackets, packets(t, sb)-before
+	if segments < size/1450 || got == 0 || got > segments/2 {
+		t.Errorf("%d segments came as %d packets", segments, got)
+	}
+	t.Logf("%d segments came as %d packets", segments, got)
+	balanced(t, sa, sb)
+}
+
+// packets is how many IPv4 packets a station's stack has been given, superframes counting as one. (A TAP does not count what programs put into it.)
+func packets(t *testing.T, s *station) (n uint64) {
+	t.Helper()
+	// Ip: Forwarding DefaultTTL InReceives ... (proc_net_snmp); the second line has the values.
+	fields := strings.Fields(s.host.Must("grep", "^Ip: [0-9]", "/proc/net/snmp"))
+	n, err := strconv.ParseUint(fields[3], 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return st.RxPackets
+	return n
 }
 
 // TestCellAndSuperframes has one end of the underlay carry superframes whole and the other not: its segments pass by the cell, or a

@@ -73,31 +73,32 @@ func (e *ethtool) value(cmd, data uint32) (uint32, error) {
 	return value.data, nil
 }
 
-// whatJoins judges a device by its driver and features; with byNothing it says why.
-func whatJoins(ifindex int) (joiner, string) {
+// whatJoins judges a device by its driver and features; without XDP it says why.
+func whatJoins(ifindex int) ([]joiner, string) {
 	e, err := openEthtool(ifindex)
 	if err != nil {
-		return byNothing, "xdp: " + err.Error()
+		return []joiner{byCell}, "xdp: " + err.Error()
 	}
 	defer e.close()
 	virtual, err := e.virtual()
 	if err != nil {
-		return byNothing, "xdp: " + err.Error()
+		return []joiner{byCell}, "xdp: " + err.Error()
 	}
 	gro, groErr := e.value(unix.ETHTOOL_GGRO, 0)
+	off := groErr == nil && gro == 0
 	if !virtual {
-		if groErr == nil && gro == 0 {
-			return byNothing, fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", e.name)
+		if off {
+			return []joiner{byCell}, fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", e.name)
 		}
-		return byXDP, ""
+		return []joiner{byXDP, byCell}, ""
 	}
 	if tso, err := e.value(unix.ETHTOOL_GTSO, 0); err != nil || tso != 0 {
-		return byNothing, fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.name)
+		return nil, fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.name)
 	}
-	if groErr != nil || gro != 0 {
-		return byXDP, ""
+	if off {
+		return []joiner{byCell, byXDP}, ""
 	}
-	return byCell, ""
+	return []joiner{byXDP, byCell}, ""
 }
 
 // switchGRO switches generic receive offload of a virtual device on or off. changed says that it was the other way before.
