@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -292,5 +293,65 @@ func TestCellTakenAway(t *testing.T) {
 	}
 	if err := transfer(sb, sa, sa.host.Overlay4(), 4<<20); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSmallSegments: what is too small to be worth joining passes by the cell, unless it has to stay behind what has just gone in.
+func TestSmallSegments(t *testing.T) {
+	onOneCPU(t)
+	segment := func(size int) []byte {
+		frame := packet{proto: 6, l4: tcpWith(0x18, size-14-20-20)}.frame(macA, macB)
+		if len(frame) != size {
+			t.Fatalf("a frame of %d bytes", len(frame))
+		}
+		return letterFrom(remote4, frame).bytes()
+	}
+	const small, large = 512, 513
+	for _, refused := range []bool{false, true} {
+		b := newBench(t, func(o *Options, _ *Domain) { o.Refuse.Capabilities = without(refused) })
+		if !refused && b.loaded().FlowCache == 0 {
+			t.Skip(Probe().FlowCache.Reason)
+		}
+		if err := b.objects.Cells.Put(uint32(loopback), programsCell{Underlay: loopback, Ifindex: loopback}); err != nil {
+			t.Fatal(err)
+		}
+		joined := func(size int) bool {
+			t.Helper()
+			_, verdict, _ := b.run(b.objects.VtepdUnderlay, segment(size), nil)
+			if verdict != -1 && verdict != fromPeer {
+				t.Errorf("verdict %d", verdict)
+			}
+			return verdict == -1 // counted when it comes out
+		}
+		soon := func(first, second int) bool {
+			t.Helper()
+			for {
+				began := time.Now()
+				if !joined(first) {
+					t.Errorf("refused %v: %d bytes pass by", refused, first)
+				}
+				if after := joined(second); time.Since(began) < 10*time.Millisecond {
+					return after
+				}
+			}
+		}
+		late := func() { time.Sleep(40 * time.Millisecond) }
+		if !joined(small) {
+			t.Errorf("refused %v: the first segment between two stations passes by", refused)
+		}
+		late()
+		for range 2 {
+			if joined(small) != refused {
+				t.Errorf("refused %v: small segments are joined %v", refused, !refused)
+			}
+		}
+		if !soon(large, small) {
+			t.Errorf("refused %v: a small segment overtakes a large one", refused)
+		}
+		late()
+		b.nextSecond()
+		if joined(small) != refused {
+			t.Errorf("refused %v: the second after, small segments are joined %v", refused, !refused)
+		}
 	}
 }

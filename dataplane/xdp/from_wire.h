@@ -229,9 +229,13 @@ inline_always bool recall_letter(struct letter *l, const __u32 *vxlan, struct va
 
 		*validity = valid_now();
 		w = l->way = bpf_map_lookup_elem(&wire_ways, &slot);
-		if (w && holds(&w->validity, validity) && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) &&
-		    same_mac(w->dst, l->front.dst) && same_mac(w->src, l->front.src))
-			return true;
+		if (w && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) && same_mac(w->dst, l->front.dst) &&
+		    same_mac(w->src, l->front.src)) {
+			if (holds(&w->validity, validity))
+				return true;
+		} else if (w) {
+			w->bulk = bpf_ktime_get_coarse_ns();
+		}
 	} else {
 		w = l->way = &l->own;
 		__builtin_memset(w, 0, sizeof(*w));
@@ -360,6 +364,19 @@ inline_always int into_cell(struct __sk_buff *skb, const struct cell *c, const s
 	return bpf_redirect(c->ifindex, 0);
 }
 
+/* Whether a segment is to be joined. Without a memory all are: what is small must not overtake what is large. */
+inline_always bool worth_joining(const struct letter *l)
+{
+	__u64 ns;
+
+	if (!settings.flow_cache)
+		return true;
+	ns = bpf_ktime_get_coarse_ns();
+	if (l->len > SMALL_SEGMENT)
+		l->way->bulk = ns;
+	return ns - l->way->bulk < BULK_OVER;
+}
+
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
@@ -408,7 +425,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		if (c && c->underlay == skb->ifindex) {
 			if (gso_size)
 				c->whole = now();
-			else if (!c->whole || now() - c->whole > WHOLE_SECONDS)
+			else if ((!c->whole || now() - c->whole > WHOLE_SECONDS) && worth_joining(&l))
 				return into_cell(skb, c, &l);
 		}
 	}

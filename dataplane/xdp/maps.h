@@ -140,6 +140,11 @@ struct cell {
 /* For so many seconds after a superframe segments are not joined: a connection that sends both has to stay in order. */
 enum { WHOLE_SECONDS = 10, MAX_CELLS = 64 };
 
+/* Frames of at most so many bytes gain nothing by being joined, and lose the time it takes, unless they have to stay behind larger ones between the same
+ * stations that were: these are through after so many nanoseconds.
+ */
+enum { SMALL_SEGMENT = 512, BULK_OVER = 20 * 1000 * 1000 };
+
 struct counters {
 	__u64 rx_packets;
 	__u64 rx_bytes;
@@ -257,6 +262,7 @@ struct wire_way {
 	int vid;
 	__u32 known;
 	__u32 serial; /* of the source */
+	__u64 bulk; /* coarse clock, ns: when a segment that is worth joining came last, or the place changed hands. It outlasts the validity */
 	struct domain domain;
 	struct port to;
 };

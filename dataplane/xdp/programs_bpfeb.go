@@ -197,6 +197,7 @@ type programsWireWay struct {
 	Vid    int32
 	Known  uint32
 	Serial uint32
+	Bulk   uint64
 	Domain programsDomain
 	To     programsPort
 }
