@@ -47,16 +47,16 @@ func (p Programs) manyEntries(l *lab.Lab, d time.Duration, record func(string, f
 		if step.entries == scaleManyMACs {
 			record("maps-load", (time.Since(began)-2*restTicks*restTick).Seconds()/2)
 		}
-		t, err := TCP(ends[0], ends[1], 1, d)
-		if err != nil {
+		if err := streams(ends[0], ends[1], d, step.tcp, record); err != nil {
 			return err
 		}
-		record(step.tcp, t.Gbps)
-		u, err := UDPLoad(ends[0], ends[1], d/2, false)
-		if err != nil {
-			return err
+		for range scaleRuns {
+			u, err := UDPLoad(ends[0], ends[1], d/2, false)
+			if err != nil {
+				return err
+			}
+			record(step.udp, u.ReceivedPPS/1e3)
 		}
-		record(step.udp, u.ReceivedPPS/1e3)
 	}
 	return nil
 }

@@ -64,11 +64,9 @@ func (p Programs) manyMACs(l *lab.Lab, d time.Duration, record func(string, floa
 		if step.entries == scaleManyMACs {
 			record("macs-load", time.Since(began).Seconds()/2)
 		}
-		t, err := TCP(from, to, 1, d)
-		if err != nil {
+		if err := streams(from, to, d, step.figure, record); err != nil {
 			return err
 		}
-		record(step.figure, t.Gbps)
 	}
 	rss, err := residentBytes(daemons[0].PID())
 	if err != nil {
@@ -80,6 +78,18 @@ func (p Programs) manyMACs(l *lab.Lab, d time.Duration, record func(string, floa
 		return err
 	}
 	record("macs-api", rate)
+	return nil
+}
+
+// streams measures TCP over one connection, scaleRuns times.
+func streams(from, to Site, d time.Duration, figure string, record func(string, float64)) error {
+	for range scaleRuns {
+		t, err := TCP(from, to, 1, d)
+		if err != nil {
+			return err
+		}
+		record(figure, t.Gbps)
+	}
 	return nil
 }
 
@@ -202,14 +212,7 @@ func (p Programs) manyPorts(l *lab.Lab, d time.Duration, record func(string, flo
 	if err := WaitReady(from, to); err != nil {
 		return err
 	}
-	measure := func(figure string) error {
-		t, err := TCP(from, to, 1, d)
-		if err == nil {
-			record(figure, t.Gbps)
-		}
-		return err
-	}
-	if err := measure("ports-two"); err != nil {
+	if err := streams(from, to, d, "ports-two", record); err != nil {
 		return err
 	}
 	c := client.New(daemon.Socket)
@@ -223,7 +226,7 @@ func (p Programs) manyPorts(l *lab.Lab, d time.Duration, record func(string, flo
 			return err
 		}
 	}
-	return measure("ports-tcp")
+	return streams(from, to, d, "ports-tcp", record)
 }
 
 // manyPeers floods from a second TAP of host a to host b, and to a thousand peers that one more host stands for:
@@ -269,21 +272,17 @@ func (p Programs) manyPeers(l *lab.Lab, d time.Duration, record func(string, flo
 	if err := WaitReady(from, to); err != nil {
 		return err
 	}
-	t, err := TCP(from, to, 1, d)
-	if err != nil {
+	if err := streams(from, to, d, "peers-alone", record); err != nil {
 		return err
 	}
-	record("peers-alone", t.Gbps)
-
 	stop, err := broadcast(flooder, scaleBroadcasts)
 	if err != nil {
 		return err
 	}
-	t, err = TCP(from, to, 1, d)
+	err = streams(from, to, d, "peers-tcp", record)
 	if err = errors.Join(err, stop()); err != nil {
 		return err
 	}
-	record("peers-tcp", t.Gbps)
 
 	// More than one processor can copy: the queue of the TAP is never empty.
 	if stop, err = broadcast(flooder, 5000); err != nil {
