@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,23 +15,43 @@ import (
 // interface would both forward every frame.
 //
 // The name holds the index and not the name of the interface, which may change.
+//
+// A claim that was given up may be held for another moment, by a child of this process that has been forked and not yet replaced by its program.
 func claim(ifindex int) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("claim: %w", err)
 	}
 	at := &unix.SockaddrUnix{Name: fmt.Sprintf("@vtepd/netdev/%d", ifindex)}
-	if err = unix.Bind(fd, at); err == nil {
-		if err = unix.Listen(fd, 1); err == nil {
-			return fd, nil
+	var busy error
+	for end := time.Now().Add(forkTime); ; time.Sleep(forkTime / 100) {
+		if err = unix.Bind(fd, at); !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+		if busy == nil {
+			busy = taken(at)
+		}
+		if !errors.Is(busy, errOwn) || time.Now().After(end) {
+			unix.Close(fd)
+			return -1, busy
 		}
 	}
-	unix.Close(fd)
-	if errors.Is(err, unix.EADDRINUSE) {
-		return -1, taken(at)
+	// Whoever asks whose it is stays in the backlog.
+	if err == nil {
+		err = unix.Listen(fd, unix.SOMAXCONN)
 	}
-	return -1, fmt.Errorf("claim: %w", err)
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("claim: %w", err)
+	}
+	return fd, nil
 }
+
+// forkTime bounds the time between a child's fork and its exec.
+const forkTime = 100 * time.Millisecond
+
+// errOwn is a claim that this process holds.
+var errOwn = fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
 
 // taken names the process that holds a claim.
 func taken(at *unix.SockaddrUnix) error {
@@ -47,7 +68,7 @@ func taken(at *unix.SockaddrUnix) error {
 	case err != nil:
 		return fmt.Errorf("%w: another vtepd has it as a port", ErrBusy)
 	case int(who.Pid) == os.Getpid():
-		return fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
+		return errOwn
 	}
 	comm := "?"
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", who.Pid)); err == nil {

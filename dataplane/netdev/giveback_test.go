@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"golang.org/x/sys/unix"
+
 	"vtepd/bench/lab"
 	"vtepd/dataplane/device"
 )
@@ -261,9 +263,15 @@ func TestTakenTwice(t *testing.T) {
 	// The first one has not noticed.
 	s.workload.Inject("eth0", plain(60))
 	s.next(d, isTest)
+	// A child that has been forked and not yet replaced has a copy of the claim, for a moment.
+	copied, err := unix.FcntlInt(uintptr(d.claim), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
+	time.AfterFunc(20*time.Millisecond, func() { unix.Close(copied) })
 	if err := again(); err != nil {
 		t.Errorf("after the first was closed: %v", err)
 	}
