@@ -70,7 +70,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 		vid |= f.priority
 	}
 	if f.wire && !shared && l.coalesce != (encap.Caps{}) {
-		if f.off == (encap.Offload{}) {
+		if !f.off.IsGSO() {
 			w.joinLater(f, p, vid)
 			return ReasonNone
 		}
@@ -232,9 +232,9 @@ func (w *worker) joinLater(f *frame, p *port, tci uint16) {
 	w.work++
 	f.joined = true
 	key := p.index<<16 | uint32(tci)
-	if !w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse()) {
+	if !w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse(), f.off) {
 		w.flushJoined()
-		w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse())
+		w.join.AddParsed(key, f.fate, p.link.coalesce, f.bytes(), f.parse(), f.off)
 	}
 	w.fates[f.fate].copies++
 }

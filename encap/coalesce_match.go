@@ -124,9 +124,9 @@ func (s *slot) continues(frame []byte, l *Layout) bool {
 	return string(p[TCPMinLen:]) == string(q[TCPMinLen:])
 }
 
-// verify says whether the IPv4 header checksum and the TCP or UDP checksum of an
-// eligible frame are right. Ethernet padding is left out.
-func verify(frame []byte, l *Layout) bool {
+// verify says whether the IPv4 header checksum and, unless it is unfinished, the TCP
+// or UDP checksum of an eligible frame are right. Ethernet padding is left out.
+func verify(frame []byte, l *Layout, unfinished bool) bool {
 	h := frame[l.L3:l.L4]
 	l4 := frame[l.L4:l.End]
 	var addresses uint64
@@ -140,6 +140,9 @@ func verify(frame []byte, l *Layout) bool {
 		}
 	} else {
 		addresses = addresses6(h)
+	}
+	if unfinished {
+		return true
 	}
 	// The length and protocol words of the pseudo-header, in the order of the wire. On a
 	// little-endian reading both come with their bytes swapped.

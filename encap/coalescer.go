@@ -31,7 +31,7 @@ type Caps struct {
 // Superframe is what a Coalescer made of one or more frames for one destination.
 type Superframe struct {
 	Dest uint32
-	Off  Offload // zero for a frame that stayed alone
+	Off  Offload // of a frame that stayed alone, what it was added with
 	// Parts are to be written one after the other. Parts[0] is the first frame with its
 	// headers, the rest are payloads of the frames that joined it.
 	Parts [][]byte
@@ -46,7 +46,8 @@ type Superframe struct {
 // frame that cannot join its flow's open slot closes it and gets a slot of its
 // own. Fragments are a flow of their own. What a superframe promises is
 // true: FlagNeedsCsum makes the receiver trust the payload, therefore no frame
-// joins whose IPv4 header checksum and L4 checksum have not been verified. A frame
+// joins whose IPv4 header checksum and L4 checksum have not been verified; an
+// unfinished L4 checksum (Unfinished) promises the same already. A frame
 // that stays alone is neither verified nor changed.
 //
 // Frames are borrowed from Add to Reset. The first frame of a superframe has its
@@ -92,6 +93,8 @@ type slot struct {
 	open   bool
 	sound  bool // the first frame's checksums have been verified
 
+	unfinished bool // the first frame's L4 checksum
+
 	firstPart [1][]byte
 	firstTag  [1]uint32
 }
@@ -131,25 +134,26 @@ func (c *Coalescer) Slot(i int) *Superframe {
 	if s.open {
 		c.close(s)
 	}
-	if len(s.Parts) > 1 && s.Off.Flags == 0 {
+	if len(s.Parts) > 1 && !s.Off.IsGSO() {
 		s.finish()
 	}
 	return &s.Superframe
 }
 
-// Add parses frame and does what AddParsed does.
+// Add parses a frame whose checksum is finished, and does what AddParsed does.
 func (c *Coalescer) Add(dest, tag uint32, caps Caps, frame []byte) bool {
 	var l Layout
 	l.Parse(frame)
-	return c.AddParsed(dest, tag, caps, frame, &l)
+	return c.AddParsed(dest, tag, caps, frame, &l, Offload{})
 }
 
-// AddParsed takes a frame for destination dest, whose layout is l. The tag is given
-// back in Superframe.Tags. It returns false when there is no slot left: the
+// AddParsed takes a frame for destination dest, whose layout is l and whose L4
+// checksum off says to be unfinished, or nothing; it is no superframe. The tag is
+// given back in Superframe.Tags. It returns false when there is no slot left: the
 // caller then writes all slots, calls Reset and adds the frame again.
-func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layout) bool {
+func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layout, off Offload) bool {
 	if l.Payload == 0 || l.Flags&LayoutFragment != 0 {
-		return c.newSlot(dest, tag, frame) != nil
+		return c.newSlot(dest, tag, frame, off) != nil
 	}
 	joins, opens := eligible(frame, l, caps)
 	s := c.last
@@ -164,7 +168,7 @@ func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layo
 		}
 	}
 	if s != nil {
-		if joins && c.extend(s, frame, l) {
+		if joins && c.extend(s, frame, l, off) {
 			s.Tags = append(s.Tags, tag)
 			c.last = s
 			return true
@@ -172,7 +176,7 @@ func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layo
 		hash = s.hash
 		c.close(s)
 	}
-	s = c.newSlot(dest, tag, frame)
+	s = c.newSlot(dest, tag, frame, off)
 	if s == nil {
 		return false
 	}
@@ -197,7 +201,14 @@ func (c *Coalescer) Follow(tag uint32, frame []byte) bool {
 	l.End = uint32(len(frame))
 	// What the way out takes is what it took of the first one.
 	joins, _ := eligible(frame, &l, Caps{TCP4: true, TCP6: true, UDP: true})
-	return joins && c.extend(s, frame, &l)
+	if !joins {
+		return false
+	}
+	var off Offload
+	if s.unfinished {
+		off, _ = Unfinished(frame, &l, len(frame))
+	}
+	return c.extend(s, frame, &l, off)
 }
 
 // find returns the open slot of the flow of frame, or nil.
@@ -215,14 +226,14 @@ func (c *Coalescer) find(hash, dest uint32, frame []byte, l *Layout) *slot {
 }
 
 // newSlot returns a closed slot of one frame, or nil when all are taken.
-func (c *Coalescer) newSlot(dest, tag uint32, frame []byte) *slot {
+func (c *Coalescer) newSlot(dest, tag uint32, frame []byte, off Offload) *slot {
 	if c.n == len(c.slots) {
 		return nil
 	}
 	s := &c.slots[c.n]
 	c.n++
 	s.Dest = dest
-	s.Off = Offload{}
+	s.Off = off
 	s.firstPart[0], s.firstTag[0] = frame, tag
 	s.Parts, s.Tags = s.firstPart[:], s.firstTag[:]
 	s.open = false
@@ -237,6 +248,7 @@ func (c *Coalescer) openSlot(s *slot, hash uint32, frame []byte, l *Layout) {
 	s.hash = hash
 	s.ending = 0
 	s.sound = false
+	s.unfinished = s.Off.NeedsChecksum()
 	s.open = true
 	if l.Flags&LayoutIPv4 != 0 {
 		s.id = binary.BigEndian.Uint16(frame[l.L3+4:])
@@ -270,7 +282,7 @@ func (c *Coalescer) close(s *slot) {
 
 // extend appends the payload of frame to s if the two are pieces of one stream, and
 // closes s when nothing may follow.
-func (c *Coalescer) extend(s *slot, frame []byte, l *Layout) bool {
+func (c *Coalescer) extend(s *slot, frame []byte, l *Layout, off Offload) bool {
 	n := l.End - uint32(l.Payload)
 	limit := MaxParts
 	if l.Proto == ProtoUDP {
@@ -280,12 +292,12 @@ func (c *Coalescer) extend(s *slot, frame []byte, l *Layout) bool {
 		return false
 	}
 	if !s.sound {
-		if !verify(s.Parts[0], &s.layout) {
+		if !verify(s.Parts[0], &s.layout, s.unfinished) {
 			return false
 		}
 		s.sound = true
 	}
-	if !verify(frame, l) {
+	if !verify(frame, l, off.NeedsChecksum()) {
 		return false
 	}
 	if len(s.Parts) == 1 {

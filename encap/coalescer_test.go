@@ -269,6 +269,89 @@ func checkSlots(tb testing.TB, c *encap.Coalescer, originals [][]byte) {
 	}
 }
 
+// TestCoalesceUnfinished joins frames whose checksums were left to hardware, with their like and with others.
+func TestCoalesceUnfinished(t *testing.T) {
+	for _, kind := range []struct {
+		name  string
+		v6    bool
+		proto uint8
+	}{{"tcp4", false, encap.ProtoTCP}, {"tcp6", true, encap.ProtoTCP}, {"udp4", false, encap.ProtoUDP}, {"udp6", true, encap.ProtoUDP}} {
+		for _, c := range []struct {
+			unfinished, bad [4]bool
+			want            string
+			followed        int // of the three behind the first
+		}{
+			{unfinished: [4]bool{true, true, true, true}, want: "0+1+2+3", followed: 3},
+			{unfinished: [4]bool{true, false, true, false}, want: "0+1+2+3", followed: 3},
+			{unfinished: [4]bool{false, true, true, false}, want: "0+1+2+3"},
+			{unfinished: [4]bool{true, true, false, true}, bad: [4]bool{2: true}, want: "0+1 2 3", followed: 1},
+			{unfinished: [4]bool{false, true, true, true}, bad: [4]bool{0: true}, want: "0 1+2+3"},
+			// The IPv4 header is always finished.
+			{unfinished: [4]bool{true, true, true, true}, bad: [4]bool{3: true}, want: "0+1+2 3", followed: 2},
+		} {
+			if kind.v6 && c.bad[3] {
+				c.want, c.followed = "0+1+2+3", 3 // which has no checksum of its own
+			}
+			t.Run(fmt.Sprint(kind.name, c.unfinished, c.bad), func(t *testing.T) {
+				frames := func() (frames, finished [][]byte, offs []encap.Offload) {
+					for i := range c.unfinished {
+						p := encaptest.Packet{V6: kind.v6, Proto: kind.proto, Flags: encap.TCPAck, ID: uint16(i), Seq: uint32(100 * i), Payload: encaptest.Payload(100, uint64(i))}
+						if c.unfinished[i] {
+							p.BadIPChecksum = c.bad[i]
+							finished = append(finished, p.Frame())
+							frame, off := p.Superframe(0)
+							frames, offs = append(frames, frame), append(offs, off)
+						} else {
+							p.BadChecksum = c.bad[i]
+							finished = append(finished, p.Frame())
+							frames, offs = append(frames, p.Frame()), append(offs, encap.Offload{})
+						}
+					}
+					return frames, finished, offs
+				}
+				in, finished, offs := frames()
+				j := encap.NewCoalescer(8)
+				for i, f := range in {
+					var l encap.Layout
+					l.Parse(f)
+					if !j.AddParsed(1, uint32(i), allCaps, f, &l, offs[i]) {
+						t.Fatal("no room")
+					}
+				}
+				if got := shape(j); got != c.want {
+					t.Errorf("slots %q, want %q", got, c.want)
+				}
+				for i := range j.Len() {
+					s := j.Slot(i)
+					if len(s.Parts) > 1 {
+						for n, segment := range cut(t, whole(s), s.Off) {
+							if !bytes.Equal(segment, finished[s.Tags[n]]) {
+								t.Errorf("frame %d comes back as another", s.Tags[n])
+							}
+						}
+					} else if again, _, _ := frames(); s.Off != offs[s.Tags[0]] || !bytes.Equal(s.Parts[0], again[s.Tags[0]]) {
+						t.Errorf("frame %d, alone, was changed", s.Tags[0])
+					}
+				}
+
+				// In a train all but the first are looked at again.
+				in, _, offs = frames()
+				j.Reset()
+				var l encap.Layout
+				l.Parse(in[0])
+				j.AddParsed(1, 0, allCaps, in[0], &l, offs[0])
+				followed := 0
+				for followed < 3 && j.Follow(0, in[1+followed]) {
+					followed++
+				}
+				if followed != c.followed {
+					t.Errorf("%d followed, want %d", followed, c.followed)
+				}
+			})
+		}
+	}
+}
+
 func TestCoalesceCaps(t *testing.T) {
 	mk := func(v6 bool, proto, flags uint8) (out [][]byte) {
 		for i := range 2 {

@@ -11,8 +11,8 @@ import "encoding/binary"
 // TCP frame that is longer is reported as a superframe to be cut to that. Longer UDP frames cannot be cut, since the size of
 // their datagrams is not known.
 //
-// A finished checksum equals the pseudo-header's by chance once in 65536 frames; such a frame is summed up and found to be right. One that has to be cut
-// is not: its segments get checksums of their own in any case.
+// A finished checksum equals the pseudo-header's by chance once in 65536 frames. To finish such a frame once more changes nothing, so that it is not told from
+// the others.
 func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 	const unfit = LayoutFragment | LayoutTruncated | LayoutMalformed | LayoutRouting
 	if l.Flags&unfit != 0 || l.Payload == 0 {
@@ -44,9 +44,6 @@ func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 		return Offload{}, false
 	}
 	uncut := int(l.End) > size && gso != GSONone
-	if !uncut && Sum(frame[l.L4:l.End], pseudo) == 0xffff {
-		return Offload{}, false
-	}
 	off.Flags = FlagNeedsCsum
 	off.CsumStart = l.L4
 	off.HdrLen = l.Payload

@@ -87,7 +87,7 @@ func TestFinishedIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A right checksum that happens to equal the pseudo-header's sum is right.
+// A right checksum that happens to equal the pseudo-header's sum stays as it is, though it is taken for an unfinished one.
 func TestUnfinishedByChance(t *testing.T) {
 	p := encaptest.Packet{Proto: encap.ProtoUDP, Payload: make([]byte, 4)}
 	partial, _ := p.Superframe(0)
@@ -101,8 +101,11 @@ func TestUnfinishedByChance(t *testing.T) {
 		if [2]byte(frame[field:field+2]) != want {
 			continue
 		}
-		if off, ok := encap.Unfinished(frame, &l, 1514); ok {
-			t.Errorf("taken for unfinished: %+v", off)
+		off, ok := encap.Unfinished(frame, &l, 1514)
+		if !ok {
+			t.Error("not taken for unfinished: the test shows nothing")
+		} else if err := encap.FinishChecksum(frame, off); err != nil || !bytes.Equal(frame, p.Frame()) {
+			t.Errorf("changed by finishing: %v", err)
 		}
 		return
 	}
