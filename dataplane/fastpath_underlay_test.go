@@ -132,7 +132,7 @@ func TestUnderlayFollowsDevice(t *testing.T) {
 	if out, err := n.Command("ip", "link", "add", "link", "eth0", "name", "over0", "type", "macvlan"); err != nil {
 		t.Logf("not tried with a device on it: %s", out)
 	} else {
-		becomes("tcx", "with a device on it")
+		becomes("tcx+gro", "with a device on it")
 		n.Must("ip", "link", "del", "over0")
 		becomes("xdp+tcx", "after that has gone")
 	}

@@ -200,7 +200,8 @@ func (f *FastPath) joiners(ifindex int) (list []joiner, reason string) {
 	case XDPNative:
 		return []joiner{byXDP}, ""
 	}
-	return whatJoins(ifindex)
+	a := f.attached[place{ifindex, hookXDP}]
+	return whatJoins(ifindex, a != nil && a.gro)
 }
 
 func (f *FastPath) whyNoXDP(ifindex int) string {

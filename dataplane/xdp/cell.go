@@ -3,7 +3,9 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -50,9 +52,12 @@ func (f *FastPath) enterCell(underlay int) error {
 		}
 	}
 	if f.cell == nil {
+		if time.Now().Before(f.noCell.until) {
+			return errors.New(f.noCell.reason)
+		}
 		c, err := openCell(&f.options)
 		if err != nil {
-			return fmt.Errorf("cell: %w", err)
+			return f.refuseCell(fmt.Errorf("cell: %w", err))
 		}
 		f.cell = c
 	}
@@ -66,13 +71,19 @@ func (f *FastPath) enterCell(underlay int) error {
 		}
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("cell: %w", err), f.leaveCell(underlay))
+		return f.refuseCell(errors.Join(fmt.Errorf("cell: %w", err), f.leaveCell(underlay)))
 	}
 	f.cell.users[underlay%maxCells] = underlay
 	return nil
 }
 
-// leaveCell is the opposite; the last one out removes the pair. Needs mu.
+// refuseCell remembers why there is no cell: making one and removing it is announced, and each announcement has the underlay looked at anew.
+func (f *FastPath) refuseCell(err error) error {
+	f.noCell = refusal{err.Error(), time.Now().Add(refusalRetry)}
+	return err
+}
+
+// leaveCell is the opposite of enterCell; the last one out removes the pair. Needs mu.
 func (f *FastPath) leaveCell(underlay int) error {
 	if f.cell == nil {
 		return nil
@@ -126,9 +137,18 @@ func (c *cell) dropped() uint64 {
 	return c.lost
 }
 
+// there says whether the pair is there and up; where somebody has set it down, it is set up again.
 func (c *cell) there() bool {
-	_, err := c.handle.LinkByIndex(c.in)
-	return err == nil
+	for _, i := range []int{c.out, c.in} {
+		l, err := c.handle.LinkByIndex(i)
+		if err == nil && l.Attrs().Flags&net.FlagUp == 0 {
+			err = c.handle.LinkSetUp(l)
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // openCell makes the pair in the present namespace, or finds the one that a former process left.

@@ -34,7 +34,8 @@ type FastPath struct {
 	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet
 	committed bool            // the present maps are pinned
 	cell      *cell           // nil: nothing is joined in one
-	lost      uint64          // frames in cells that are closed
+	noCell    refusal
+	lost      uint64 // frames in cells that are closed
 
 	epoch epoch // has a lock of its own
 }

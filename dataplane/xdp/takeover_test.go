@@ -422,6 +422,32 @@ func TestAuto(t *testing.T) {
 	}
 }
 
+// TestAutoByFeatures: a device that takes superframes of TCP and not those of a UDP tunnel brings segments, as does one whose driver hands XDP on.
+func TestAutoByFeatures(t *testing.T) {
+	t.Parallel()
+	a, _ := newSides(t, false, false, nil)
+	if d := a.decap(); d.Mode != "tcx" || !strings.Contains(d.Reason, "superframes") {
+		t.Errorf("at first: %+v", d)
+	}
+	a.wire.Features(map[string]bool{"tx-udp_tnl-segmentation": false, "rx-gro": false})
+	if d := a.decap(); d.Mode != "tcx+gro" || d.Reason != "" {
+		t.Errorf("without tunnel segmentation: %+v", d)
+	}
+	t.Run("bond", func(t *testing.T) {
+		if _, err := a.host.Command("ip", "link", "add", "bond0", "type", "bond"); err != nil {
+			t.Skip("no bonds here")
+		}
+		a.host.Must("ip", "link", "set", "bond0", "up")
+		a.do(func() error {
+			d, err := a.f.AttachUnderlay(a.host.Index("bond0"))
+			if d.Mode != "tcx+gro" || !strings.Contains(d.Reason, "bonding") {
+				t.Errorf("%+v", d)
+			}
+			return err
+		})
+	})
+}
+
 // TestTwoInstances has two processes share hosts and wire, by UDP port; where XDP is used, one of them has it.
 func TestTwoInstances(t *testing.T) {
 	t.Parallel()

@@ -13,10 +13,10 @@ import (
 // maxUnderlays is MAX_UNDERLAYS of maps.h.
 const maxUnderlays = 256
 
-// xdpRetry is how long a device that refused XDP is not asked again: some drivers stop and start their queues for the question.
-const xdpRetry = time.Minute
+// refusalRetry is how long what was refused is not asked for again: some drivers stop and start their queues for the question.
+const refusalRetry = time.Minute
 
-// refusal is a device's answer to an XDP program.
+// refusal is why something cannot be had, and until when it is not asked for again.
 type refusal struct {
 	reason string
 	until  time.Time
@@ -64,7 +64,7 @@ func (f *FastPath) layBare(ifindex int, mac net.HardwareAddr) (reason string) {
 	}
 	if err != nil {
 		reason = err.Error()
-		f.refused[ifindex] = refusal{reason, time.Now().Add(xdpRetry)}
+		f.refused[ifindex] = refusal{reason, time.Now().Add(refusalRetry)}
 		return reason
 	}
 	f.wantGRO(ifindex)
