@@ -213,6 +213,21 @@ func TestCoalesceRules(t *testing.T) {
 	}
 }
 
+// comesBack is what a frame that joined comes back as, with its layout: without padding, and with DF set the identification may be counted up instead of kept.
+func comesBack(frame, segment []byte) ([]byte, encap.Layout) {
+	var l encap.Layout
+	l.Parse(frame)
+	frame = bytes.Clone(frame[:l.End])
+	if l.Flags&encap.LayoutIPv4 != 0 {
+		if h := encap.IPv4(frame[l.L3:]); h.Fragment()&encap.IPv4DontFragment != 0 {
+			got := encap.IPv4(segment[l.L3:])
+			h.SetChecksum(encap.UpdateChecksum(h.Checksum(), h.ID(), got.ID()))
+			h.SetID(got.ID())
+		}
+	}
+	return frame, l
+}
+
 // checkSlots holds the slots of c against the frames that went in, tagged by their
 // index: what was alone is untouched, and what was joined comes out again when cut.
 func checkSlots(tb testing.TB, c *encap.Coalescer, originals [][]byte) {
@@ -244,16 +259,7 @@ func checkSlots(tb testing.TB, c *encap.Coalescer, originals [][]byte) {
 		}
 		for j, seg := range segments {
 			want := originals[s.Tags[j]]
-			var l encap.Layout
-			l.Parse(want)
-			if want = bytes.Clone(want[:l.End]); l.Flags&encap.LayoutIPv4 != 0 {
-				// With DF set the identification may be counted up instead of kept.
-				if h := encap.IPv4(want[l.L3:]); h.Fragment()&encap.IPv4DontFragment != 0 {
-					got := encap.IPv4(seg[l.L3:])
-					h.SetChecksum(encap.UpdateChecksum(h.Checksum(), h.ID(), got.ID()))
-					h.SetID(got.ID())
-				}
-			}
+			want, l := comesBack(want, seg)
 			if !bytes.Equal(seg, want) {
 				tb.Fatalf("slot %d, frame %d comes back as another\n%s", i, s.Tags[j], cmp.Diff(want, seg))
 			}
@@ -650,6 +656,13 @@ func FuzzCoalesceRaw(f *testing.F) {
 	for _, tt := range packets() {
 		f.Add(tt.p.Frame(), tt.p.Frame(), tt.p.Frame())
 	}
+	for _, v6 := range []bool{false, true} {
+		var train [3][]byte
+		for i := range train {
+			train[i], _ = encaptest.Packet{V6: v6, Flags: encap.TCPAck, ID: uint16(i), Seq: uint32(100 * i), Payload: encaptest.Payload(100, uint64(i))}.Superframe(0)
+		}
+		f.Add(train[0], train[1], train[2])
+	}
 	f.Fuzz(func(t *testing.T, a, b, d []byte) {
 		frames := [][]byte{bytes.Clone(a), bytes.Clone(b), bytes.Clone(a), bytes.Clone(d), bytes.Clone(b), bytes.Clone(d)}
 		originals := [][]byte{a, b, a, d, b, d}
@@ -657,5 +670,43 @@ func FuzzCoalesceRaw(f *testing.F) {
 		c := encap.NewCoalescer(len(frames))
 		addAll(t, c, frames)
 		checkSlots(t, c, originals)
+		checkUnfinished(t, originals)
 	})
+}
+
+// checkUnfinished adds frames as they come from the wire, and wants those that joined to come back finished, and the others as they were: what poses as
+// unfinished is, and may be joined, but nothing else of it may change.
+func checkUnfinished(tb testing.TB, originals [][]byte) {
+	tb.Helper()
+	c := encap.NewCoalescer(len(originals))
+	finished := clones(originals)
+	offs := make([]encap.Offload, len(originals))
+	for i, f := range clones(originals) {
+		var l encap.Layout
+		l.Parse(f)
+		off, ok := encap.Unfinished(f, &l, len(f))
+		if offs[i] = off; ok {
+			if err := encap.FinishChecksum(finished[i][:l.End], off); err != nil {
+				tb.Fatalf("frame %d: %v", i, err)
+			}
+		}
+		if !c.AddParsed(1, uint32(i), allCaps, f, &l, off) {
+			tb.Fatalf("frame %d: no room", i)
+		}
+	}
+	for i := range c.Len() {
+		s := c.Slot(i)
+		if len(s.Parts) == 1 {
+			if s.Off != offs[s.Tags[0]] || !bytes.Equal(s.Parts[0], originals[s.Tags[0]]) {
+				tb.Fatalf("frame %d, alone, was changed", s.Tags[0])
+			}
+			continue
+		}
+		for n, segment := range cut(tb, whole(s), s.Off) {
+			want := finished[s.Tags[n]]
+			if want, _ = comesBack(want, segment); !bytes.Equal(segment, want) {
+				tb.Fatalf("slot %d, frame %d comes back as another\n%s", i, s.Tags[n], cmp.Diff(want, segment))
+			}
+		}
+	}
 }
