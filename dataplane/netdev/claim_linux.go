@@ -10,6 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errOwn is a claim that this process holds.
+var errOwn = fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
+
+// forkTime bounds the time between a child's fork and its exec.
+const forkTime = 100 * time.Millisecond
+
 // claim marks an interface as taken, for as long as the descriptor is open: a listening socket of an abstract name, of which there is one set in
 // every network namespace (unix(7)), and which goes with its process however that ends. Packet sockets alone exclude nobody: two processes on one
 // interface would both forward every frame.
@@ -46,12 +52,6 @@ func claim(ifindex int) (fd int, err error) {
 	}
 	return fd, nil
 }
-
-// forkTime bounds the time between a child's fork and its exec.
-const forkTime = 100 * time.Millisecond
-
-// errOwn is a claim that this process holds.
-var errOwn = fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
 
 // taken names the process that holds a claim.
 func taken(at *unix.SockaddrUnix) error {

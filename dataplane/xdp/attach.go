@@ -192,7 +192,7 @@ const (
 	byCell
 )
 
-// joiners are what to try for a device, the best first; with none of them, or not the usual ones, reason says why.
+// joiners are what to try for a device, the best first; where XDP is left out, reason says why.
 func (f *FastPath) joiners(ifindex int) (list []joiner, reason string) {
 	switch f.options.Decap {
 	case TCX:

@@ -77,9 +77,11 @@ func (f *FastPath) enterCell(underlay int) error {
 	return nil
 }
 
-// refuseCell remembers why there is no cell: making one and removing it is announced, and each announcement has the underlay looked at anew.
+// refuseCell remembers why there is no cell: making one and removing it is announced, and each announcement has the underlay looked at anew. Needs mu.
 func (f *FastPath) refuseCell(err error) error {
-	f.noCell = refusal{err.Error(), time.Now().Add(refusalRetry)}
+	if f.cell == nil {
+		f.noCell = refusal{err.Error(), time.Now().Add(refusalRetry)}
+	}
 	return err
 }
 

@@ -132,8 +132,8 @@ func (e *ethtool) do(command unsafe.Pointer) error {
 	return nil
 }
 
-// whatJoins judges a device by its driver and features; where XDP is not the first choice though it could be, it says why. raised: GRO is on because
-// XDP wanted it.
+// whatJoins judges a device by its driver and features: what to try, the best first, and where XDP is left out, why. raised: GRO is on because XDP
+// wanted it.
 func whatJoins(ifindex int, raised bool) ([]joiner, string) {
 	e, err := openEthtool(ifindex)
 	if err != nil {
