@@ -181,19 +181,37 @@ func dialogue(conn net.Conn, stream bool, end time.Time) (micros []float64, lost
 type Dialogue struct {
 	Network string // udp or tcp
 	Flows   int    // requests in flight, each on a socket of its own
-	// Apart gives each host a CPU of its own, as two machines have: otherwise it is luck whether both ends share one, which takes a wake-up of another CPU out of the way.
-	Apart bool
+	Place   Placement
+}
+
+// Placement is where the hosts of a dialogue run, with all that belongs to them. To wake a thread of another CPU takes longer than all the rest of a round trip, and
+// the scheduler leaves two ends that talk to each other now on one CPU and now on two.
+type Placement int
+
+const (
+	Anywhere Placement = iota // where the scheduler puts them: it is luck what is measured
+	Together                  // all on one CPU: what a round trip costs
+	Apart                     // each host on a CPU of its own, as two machines have
+)
+
+// cpus are those of the one and the other host, counted from 0, or nothing.
+func (p Placement) cpus() []int {
+	switch p {
+	case Together:
+		return []int{0, 0}
+	case Apart:
+		return []int{0, 1}
+	}
+	return nil
 }
 
 // Ask measures a dialogue for d. This program, started anew, is both ends.
 func (g Dialogue) Ask(from, to Site, d time.Duration) (a Answers, err error) {
-	if g.Apart {
-		for cpu, site := range []Site{from, to} {
-			for _, h := range site.hosts() {
-				defer func() { err = errors.Join(err, h.Unpin()) }()
-				if err := h.Pin(cpu); err != nil {
-					return a, err
-				}
+	for i, cpu := range g.Place.cpus() {
+		for _, h := range []Site{from, to}[i].hosts() {
+			defer func() { err = errors.Join(err, h.Unpin()) }()
+			if err := h.Pin(cpu); err != nil {
+				return a, err
 			}
 		}
 	}

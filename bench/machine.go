@@ -15,12 +15,16 @@ var errProcStat = errors.New("/proc/stat")
 // ticksPerSecond is USER_HZ, the unit of /proc/stat, the same on every Linux architecture Go runs on.
 const ticksPerSecond = 100
 
+// congestionKey is the setting of a namespace that says so. A new namespace has that of the first one.
+const congestionKey = "net/ipv4/tcp_congestion_control"
+
 // Machine names where figures come from.
 type Machine struct {
-	CPU    string
-	Cores  int
-	Kernel string
-	Go     string
+	CPU        string
+	Cores      int
+	Kernel     string
+	Go         string
+	Congestion string // TCP congestion control of who does not choose one, "" if unknown
 }
 
 // ThisMachine reads it from the running system.
@@ -33,6 +37,9 @@ func ThisMachine() Machine {
 	}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(release))
+	}
+	if name, err := os.ReadFile("/proc/sys/" + congestionKey); err == nil {
+		m.Congestion = strings.TrimSpace(string(name))
 	}
 	return m
 }

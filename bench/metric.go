@@ -25,6 +25,8 @@ const (
 	RTT99     Metric = "rtt99"
 	Event50   Metric = "event50"
 	Event99   Metric = "event99"
+	One50     Metric = "one50" // everything tied to one CPU
+	One99     Metric = "one99"
 	Apart50   Metric = "apart50" // each host tied to a CPU of its own
 	Apart99   Metric = "apart99"
 	Many50    Metric = "many50" // 16 requests in flight, each on a socket of its own
@@ -42,7 +44,7 @@ var trips = []struct {
 	title    string
 	p50, p99 Metric
 }{
-	{"UDP, services", Event50, Event99}, {"UDP, a CPU for each host", Apart50, Apart99}, {"UDP, 16 at once", Many50, Many99},
+	{"UDP, services", Event50, Event99}, {"UDP, one CPU for all", One50, One99}, {"UDP, a CPU for each host", Apart50, Apart99}, {"UDP, 16 at once", Many50, Many99},
 	{"TCP", Stream50, Stream99}, {"TCP, 16 at once", Streams50, Streams99}, {"UDP, blocking sockets", RTT50, RTT99},
 }
 
@@ -52,7 +54,7 @@ var Metrics = slices.Concat(rateMetrics, tripMetrics, []Metric{LocalTP})
 // The figures of the first and of the second table of an underlay.
 var (
 	rateMetrics = []Metric{TCP1, TCP4, CPU, UDP1, UDP64}
-	tripMetrics = []Metric{RTT50, RTT99, Event50, Event99, Apart50, Apart99, Many50, Many99, Stream50, Stream99, Streams50, Streams99}
+	tripMetrics = []Metric{RTT50, RTT99, Event50, Event99, One50, One99, Apart50, Apart99, Many50, Many99, Stream50, Stream99, Streams50, Streams99}
 )
 
 type metricText struct {
@@ -70,6 +72,8 @@ var metricTexts = map[Metric]metricText{
 	RTT99:     {"round trip p99, UDP, blocking sockets", "µs", true},
 	Event50:   {"round trip p50, UDP", "µs", true},
 	Event99:   {"round trip p99, UDP", "µs", true},
+	One50:     {"round trip p50, UDP, one CPU for all", "µs", true},
+	One99:     {"round trip p99, UDP, one CPU for all", "µs", true},
 	Apart50:   {"round trip p50, UDP, a CPU for each host", "µs", true},
 	Apart99:   {"round trip p99, UDP, a CPU for each host", "µs", true},
 	Many50:    {"round trip p50, UDP, 16 at once", "µs", true},

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,8 +66,9 @@ func (r Report) ratio(c Cell) float64 {
 func (r Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s.\n", r.Date.UTC().Format(time.DateOnly), r.Machine)
-	fmt.Fprintf(&b, "vtepd %s. Medians over rounds: %d; a TCP stream runs for %v, a UDP load for half of that, round trips for a quarter. In brackets the ratio to the system that it is held against.\n",
-		r.Version, r.Plan.Rounds, r.Plan.Time)
+	t := r.Plan.Times
+	fmt.Fprintf(&b, "vtepd %s. Medians over rounds: %d; a TCP stream runs for %v, with %s as its congestion control, a UDP load for %v, round trips of a kind for %v. In brackets the ratio to the system that it is held against.\n",
+		r.Version, r.Plan.Rounds, t.TCP, r.congestion(), t.UDP, t.Trips)
 	b.WriteString(r.missing())
 	b.WriteString(r.targets())
 	for _, mode := range r.Plan.Modes {
@@ -86,6 +88,11 @@ func (r Report) Markdown() string {
 		fmt.Fprintf(&b, "\nSpread between rounds, largest less smallest over the median, worst system: %s.\n", worst)
 	}
 	return b.String()
+}
+
+// congestion names the congestion control of the workloads.
+func (r Report) congestion() string {
+	return cmp.Or(r.Plan.Congestion, r.Machine.Congestion, "an unknown algorithm")
 }
 
 // missing says which systems have no figures, or not all, and why.

@@ -17,9 +17,9 @@ func testReport() Report {
 	return Report{
 		Plan: Plan{
 			Systems: []System{{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd", Own: true, Against: Baseline}, {Name: "vtepd-fast", Title: "vtepd, fast", Own: true, Against: HostBaseline}, {Name: Baseline, Title: "kernel", Short: "kernel"}, {Name: "ovs", Title: "Open vSwitch"}},
-			Modes:   Modes, Metrics: []Metric{TCP1, RTT50, RTT99}, Rounds: 3, Time: time.Second,
+			Modes:   Modes, Metrics: []Metric{TCP1, RTT50, RTT99}, Rounds: 3, Times: TimesFor(8 * time.Second),
 		},
-		Machine: Machine{CPU: "Z80 <fast>", Cores: 2, Kernel: "6.18", Go: "go1.26"},
+		Machine: Machine{CPU: "Z80 <fast>", Cores: 2, Kernel: "6.18", Go: "go1.26", Congestion: "reno"},
 		Version: "v1", Date: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
 		Results: Results{
 			Values: map[Cell][]float64{
@@ -41,6 +41,7 @@ func TestMarkdown(t *testing.T) {
 	got := testReport().Markdown()
 	for _, want := range []string{
 		"2026-11-23, Z80 <fast>, 2 cores, Linux 6.18, go1.26.",
+		"a TCP stream runs for 8s, with reno as its congestion control, a UDP load for 2s, round trips of a kind for 1s.",
 		"| | held against | TCP, 1 stream, Gb/s |\n| --- | --- | ---: |\n",
 		"| vtepd, TAP | kernel | 11.0 (1.25) |\n| kernel |  | 8.80 |\n",
 		"| vtepd, TAP | kernel | 3.00 (0.75) |\n| kernel |  | 4.00 |\n",

@@ -38,14 +38,26 @@ func (r Results) measured(system string) bool {
 	return false
 }
 
+// Times are how long the measurements of one round take.
+type Times struct {
+	TCP   time.Duration // of a stream: congestion control takes a second or two to find its pace, and BBR begins at half of it
+	UDP   time.Duration // of a load
+	Trips time.Duration // of one kind of round trips
+}
+
+// TimesFor are in proportion to a stream of the given length.
+func TimesFor(tcp time.Duration) Times { return Times{TCP: tcp, UDP: tcp / 4, Trips: tcp / 8} }
+
 // Plan says what to run.
 type Plan struct {
 	Systems []System
 	Modes   []Mode
 	Metrics []Metric
 	Rounds  int
-	Time    time.Duration // of a TCP stream; a UDP load takes half of it, round trips a quarter
-	Log     io.Writer     // a line for each measurement
+	Times   Times
+	// Congestion is the TCP congestion control of the workloads (tcp_congestion_control of ip-sysctl); "" leaves them the machine's.
+	Congestion string
+	Log        io.Writer // a line for each measurement
 }
 
 // Run goes round by round through all systems, each in a fresh lab, so that a drift of the machine meets all of them alike. It ends early, with what it has,
@@ -90,6 +102,9 @@ func (p Plan) measure(ctx context.Context, s System, mode Mode, round int, r *Re
 		if err != nil {
 			return err
 		}
+		if err := p.congest(a, b); err != nil {
+			return err
+		}
 		if err := WaitReady(a, b); err != nil {
 			return err
 		}
@@ -113,6 +128,19 @@ func (p Plan) measure(ctx context.Context, s System, mode Mode, round int, r *Re
 	})
 }
 
+// congest gives the workloads their congestion control. Connections that are there keep theirs.
+func (p Plan) congest(sites ...Site) error {
+	if p.Congestion == "" {
+		return nil
+	}
+	for _, s := range sites {
+		if err := s.Host.Sysctl(congestionKey, p.Congestion); err != nil {
+			return fmt.Errorf("congestion control %q: %w (the kernel has those in /proc/sys/net/ipv4/tcp_available_congestion_control)", p.Congestion, err)
+		}
+	}
+	return nil
+}
+
 // steps are the measurements of one system, those that the plan wants.
 func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []func() error) {
 	add := func(f func() error, of ...Metric) {
@@ -122,7 +150,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 	}
 	if s.Local {
 		add(func() error {
-			t, err := TCP(a, b, 1, p.Time)
+			t, err := TCP(a, b, 1, p.Times.TCP)
 			if err != nil {
 				return err
 			}
@@ -132,7 +160,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		return steps
 	}
 	add(func() error {
-		t, err := TCP(a, b, 1, p.Time)
+		t, err := TCP(a, b, 1, p.Times.TCP)
 		if err != nil {
 			return err
 		}
@@ -141,7 +169,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		return nil
 	}, TCP1, CPU)
 	add(func() error {
-		t, err := TCP(a, b, 4, p.Time)
+		t, err := TCP(a, b, 4, p.Times.TCP)
 		if err != nil {
 			return err
 		}
@@ -153,7 +181,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		mixed  bool
 	}{{UDP1, false}, {UDP64, true}} {
 		add(func() error {
-			u, err := UDPLoad(a, b, p.Time/2, load.mixed)
+			u, err := UDPLoad(a, b, p.Times.UDP, load.mixed)
 			if err != nil {
 				return err
 			}
@@ -162,7 +190,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		}, load.metric)
 	}
 	add(func() error {
-		micros, lost, err := RoundTrips(a, b, p.Time/4)
+		micros, lost, err := RoundTrips(a, b, p.Times.Trips)
 		if err != nil {
 			return err
 		}
@@ -172,17 +200,18 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		Dialogue
 		p50, p99 Metric
 	}{
-		{Dialogue{"udp", 1, false}, Event50, Event99},
-		{Dialogue{"udp", 1, true}, Apart50, Apart99},
-		{Dialogue{"udp", manyFlows, false}, Many50, Many99},
-		{Dialogue{"tcp", 1, false}, Stream50, Stream99},
-		{Dialogue{"tcp", manyFlows, false}, Streams50, Streams99},
+		{Dialogue{"udp", 1, Anywhere}, Event50, Event99},
+		{Dialogue{"udp", 1, Together}, One50, One99},
+		{Dialogue{"udp", 1, Apart}, Apart50, Apart99},
+		{Dialogue{"udp", manyFlows, Anywhere}, Many50, Many99},
+		{Dialogue{"tcp", 1, Anywhere}, Stream50, Stream99},
+		{Dialogue{"tcp", manyFlows, Anywhere}, Streams50, Streams99},
 	} {
-		if trip.Apart && runtime.NumCPU() < 2 {
+		if trip.Place == Apart && runtime.NumCPU() < 2 {
 			continue
 		}
 		add(func() error {
-			answers, err := trip.Ask(a, b, p.Time/4)
+			answers, err := trip.Ask(a, b, p.Times.Trips)
 			if err != nil {
 				return err
 			}

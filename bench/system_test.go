@@ -53,8 +53,8 @@ func TestSystemsCarryTraffic(t *testing.T) {
 			if err != nil || len(micros) == 0 || lost > 1 || micros[0] <= 0 || micros[0] > micros[len(micros)-1] {
 				t.Errorf("round trips: %d answered, %d lost, error %v", len(micros), lost, err)
 			}
-			for _, g := range []Dialogue{{"udp", 1, false}, {"udp", 1, true}, {"udp", 16, false}, {"tcp", 1, false}, {"tcp", 16, false}} {
-				if g.Apart && runtime.NumCPU() < 2 {
+			for _, g := range []Dialogue{{"udp", 1, Anywhere}, {"udp", 1, Together}, {"udp", 1, Apart}, {"udp", 16, Anywhere}, {"tcp", 1, Anywhere}, {"tcp", 16, Anywhere}} {
+				if g.Place == Apart && runtime.NumCPU() < 2 {
 					continue
 				}
 				got, err := g.Ask(a, b, 200*time.Millisecond)
@@ -72,7 +72,7 @@ func TestRunMeasuresAndSaysWhatIsMissing(t *testing.T) {
 		t.Skip(err)
 	}
 	systems := Systems(Programs{Vtepd: "/nonexistent/vtepd"})
-	plan := Plan{Modes: []Mode{Wire}, Metrics: []Metric{TCP1, CPU}, Rounds: 1, Time: time.Second, Log: t.Output()}
+	plan := Plan{Modes: []Mode{Wire}, Metrics: []Metric{TCP1, CPU}, Rounds: 1, Times: TimesFor(time.Second), Log: t.Output()}
 	for _, s := range systems {
 		if s.Name == "vtepd" || s.Name == Baseline {
 			plan.Systems = append(plan.Systems, s)
@@ -86,5 +86,31 @@ func TestRunMeasuresAndSaysWhatIsMissing(t *testing.T) {
 	}
 	if why := r.Missing["vtepd"]; !strings.Contains(why, "make build") || len(r.Missing) != 1 {
 		t.Errorf("missing: %v", r.Missing)
+	}
+}
+
+func TestCongestionControlOfTheWorkloads(t *testing.T) {
+	lab.NeedRoot(t)
+	l := lab.New(t)
+	a, b, err := sites(l.Host("a"), l.Host("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := func(s Site) (name string) {
+		_ = s.Host.Do(func() error {
+			name = ThisMachine().Congestion
+			return nil
+		})
+		return name
+	}
+	before := control(a)
+	if err := (Plan{}).congest(a, b); err != nil || control(a) != before || before == "" {
+		t.Errorf("left to the machine: %q, error %v; before %q", control(a), err, before)
+	}
+	if err := (Plan{Congestion: "reno"}).congest(a, b); err != nil || control(a) != "reno" || control(b) != "reno" {
+		t.Errorf("reno: %q and %q, error %v", control(a), control(b), err)
+	}
+	if err := (Plan{Congestion: "nosuch"}).congest(a, b); err == nil || !strings.Contains(err.Error(), `"nosuch"`) || control(a) != "reno" {
+		t.Errorf("one that there is not: %q, error %v", control(a), err)
 	}
 }

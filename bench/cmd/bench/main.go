@@ -39,7 +39,8 @@ func run(ctx context.Context) error {
 	var programs bench.Programs
 	flag.StringVar(&programs.Vtepd, "vtepd", "bin/vtepd", "vtepd to measure")
 	rounds := flag.Int("rounds", wholeRounds, "how often every system has its turn; the median counts")
-	seconds := flag.Int("seconds", 2, "length of a TCP stream; a UDP load takes half of it, round trips a quarter")
+	seconds := flag.Int("seconds", 4, "length of a TCP stream; in a test of scale it takes half of it, a UDP load a quarter, round trips an eighth")
+	congestion := flag.String("congestion", "", "TCP congestion control of the workloads, as cubic; the machine's when it is not given")
 	only := flag.String("only", "", "measure only these systems, comma-separated: names as printed, the groups userspace and fastpath, or a name ending in - for all that start with what stands before the -; or none")
 	metrics := flag.String("metrics", "", "take only these figures, comma-separated: "+join(bench.Metrics))
 	scale := flag.String("scale", join(scaleNames()), "tests of scale, or none; none also when -only, -metrics or -modes is given without it")
@@ -65,7 +66,7 @@ func run(ctx context.Context) error {
 	if err := bench.Install(os.Stdout, bench.IPerf3); err != nil {
 		return err
 	}
-	plan := bench.Plan{Rounds: *rounds, Time: time.Duration(*seconds) * time.Second, Log: os.Stdout}
+	plan := bench.Plan{Rounds: *rounds, Times: bench.TimesFor(time.Duration(*seconds) * time.Second), Congestion: *congestion, Log: os.Stdout}
 	var err error
 	if *only != "none" {
 		if plan.Systems, err = choose(bench.Systems(programs), *only, func(s bench.System) []string { return append([]string{s.Name}, s.Groups...) }); err != nil {
@@ -78,7 +79,7 @@ func run(ctx context.Context) error {
 	if plan.Modes, err = choose(bench.Modes, *modes, func(m bench.Mode) []string { return []string{string(m)} }); err != nil {
 		return err
 	}
-	scalePlan := bench.ScalePlan{Programs: programs, Rounds: plan.Rounds, Time: plan.Time, Log: plan.Log}
+	scalePlan := bench.ScalePlan{Programs: programs, Rounds: plan.Rounds, Time: plan.Times.TCP / 2, Log: plan.Log}
 	if *scale != "none" {
 		if scalePlan.Tests, err = choose(bench.ScaleTests, *scale, func(t bench.ScaleTest) []string { return []string{t.Name} }); err != nil {
 			return err
@@ -101,7 +102,7 @@ func run(ctx context.Context) error {
 // partialFlags are the flags given that leave figures out.
 func partialFlags(flags *flag.FlagSet) (names []string) {
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"only", "metrics", "modes", "scale"}, f.Name) {
+		if slices.Contains([]string{"only", "metrics", "modes", "scale", "congestion"}, f.Name) {
 			names = append(names, "-"+f.Name)
 		}
 	})
@@ -117,7 +118,7 @@ func keeps(partial []string, rounds int, force bool) string {
 	case force:
 		return ""
 	case len(partial) > 0:
-		return strings.Join(partial, ", ") + " measures a part of it"
+		return strings.Join(partial, ", ") + " measures a part of it, or something else"
 	case rounds < wholeRounds:
 		return fmt.Sprintf("it takes %d rounds at least", wholeRounds)
 	}

@@ -14,14 +14,15 @@ func TestKeeps(t *testing.T) {
 	}{
 		{nil, ""},
 		{[]string{"-rounds", "7"}, ""},
-		{[]string{"-only", "vtepd"}, "-only measures a part of it"},
-		{[]string{"-metrics", "tcp1", "-modes", "wire"}, "-metrics, -modes measures a part of it"},
-		{[]string{"-scale", "none"}, "-scale measures a part of it"},
+		{[]string{"-only", "vtepd"}, "-only measures a part of it, or something else"},
+		{[]string{"-metrics", "tcp1", "-modes", "wire"}, "-metrics, -modes measures a part of it, or something else"},
+		{[]string{"-congestion", "cubic"}, "-congestion measures a part of it, or something else"},
+		{[]string{"-scale", "none"}, "-scale measures a part of it, or something else"},
 		{[]string{"-rounds", "4"}, "it takes 5 rounds at least"},
 		{[]string{"-rounds", "4", "-only", "ovs", "-force"}, ""},
 	} {
 		flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-		for _, name := range []string{"only", "metrics", "modes", "scale"} {
+		for _, name := range []string{"only", "metrics", "modes", "scale", "congestion"} {
 			flags.String(name, "", "")
 		}
 		rounds, force := flags.Int("rounds", wholeRounds, ""), flags.Bool("force", false, "")
