@@ -118,20 +118,10 @@ func open() (*Lab, error) {
 // Suffix is the random part of this lab's names, for names a caller makes in the kernel himself.
 func (l *Lab) Suffix() string { return l.suffix }
 
-// TempDir makes a directory that goes with the lab.
+// TempDir makes a directory that goes with the lab. So do the pinned programs of a vtepd whose socket is in it.
 func (l *Lab) TempDir() (string, error) {
-	dir, err := os.MkdirTemp("", namePrefix)
-	if err != nil {
-		return "", err
-	}
-	l.own(tempDir(dir))
-	return dir, nil
+	return os.MkdirTemp("", tempName(l.suffix))
 }
-
-// tempDir is a directory whose Close removes it.
-type tempDir string
-
-func (d tempDir) Close() error { return os.RemoveAll(string(d)) }
 
 // own has c closed with the lab.
 func (l *Lab) own(c io.Closer) {
@@ -185,7 +175,7 @@ func (l *Lab) Close() error {
 	for _, h := range hosts {
 		errs = append(errs, h.remove())
 	}
-	errs = append(errs, l.vanish())
+	errs = append(errs, removeFiles(l.suffix), l.vanish())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("lab: close: %w", err)
 	}

@@ -280,13 +280,23 @@ func TestDeadLabIsSwept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err := dead.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pins := filepath.Join(pinPlace, strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-")+"-vtepd-sock-00000000", "links")
+	if err := os.MkdirAll(pins, 0o700); err != nil {
+		t.Logf("no pins: %v", err)
+	}
 	// What the kernel does when the process is killed: the lock goes, all else stays.
 	if err := unix.Flock(int(dead.alive.Fd()), unix.LOCK_UN); err != nil {
 		t.Fatal(err)
 	}
 	New(t)
-	if _, err := os.Stat(h.Path()); !os.IsNotExist(err) {
-		t.Errorf("%s is still there (%v)", h.Path(), err)
+	for _, path := range []string{h.Path(), dir, filepath.Dir(pins)} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s is still there (%v)", path, err)
+		}
 	}
 	select {
 	case <-daemon.Done():

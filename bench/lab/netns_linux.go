@@ -64,7 +64,7 @@ func (l *Lab) vanish() error {
 	})
 }
 
-// sweep removes the namespaces of labs whose process is gone: killed, or ended by a test's time limit, which runs no clean-up. The kernel dropped their
+// sweep removes the namespaces and files of labs whose process is gone: killed, or ended by a test's time limit, which runs no clean-up. The kernel dropped their
 // locks with the process. Called under the netns lock, so that no lab is between making its file and locking it.
 func sweep() {
 	files, _ := filepath.Glob(filepath.Join(aliveDir, "*"))
@@ -79,6 +79,7 @@ func sweep() {
 				killInside(space)
 				_ = unpin(space)
 			}
+			_ = removeFiles(filepath.Base(path))
 			_ = os.Remove(path)
 		}
 		f.Close()

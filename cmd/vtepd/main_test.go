@@ -134,8 +134,7 @@ func (d *daemon) run(t *testing.T, env ...string) {
 	d.awaitStart(t)
 }
 
-// endWithTest stops the vtepd before the lab would kill it: the programs of one that was killed stay pinned, for the next at its socket to take over.
-// Those of one that the test killed are removed.
+// endWithTest stops the vtepd before the lab would kill it: ended in time it takes its programs away itself, which is what is to be tested.
 func (d *daemon) endWithTest(t *testing.T) {
 	t.Helper()
 	p := d.Process
@@ -147,15 +146,6 @@ func (d *daemon) endWithTest(t *testing.T) {
 		}
 		if t.Failed() {
 			t.Logf("vtepd on %s said:\n%s", d.host.Name(), p.Output())
-		}
-		pins, err := filepath.Glob("/sys/fs/bpf/vtepd/*" + filepath.Base(filepath.Dir(d.socket)) + "-*")
-		if err != nil {
-			t.Error(err)
-		}
-		for _, dir := range pins {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Error(err)
-			}
 		}
 	})
 }
