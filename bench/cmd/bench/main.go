@@ -43,7 +43,7 @@ func run(ctx context.Context) error {
 	congestion := flag.String("congestion", "", "TCP congestion control of the workloads, as cubic; the machine's when it is not given")
 	only := flag.String("only", "", "measure only these systems, comma-separated: names as printed, the groups userspace and fastpath, or a name ending in - for all that start with what stands before the -; or none")
 	metrics := flag.String("metrics", "", "take only these figures, comma-separated: "+join(bench.Metrics))
-	scale := flag.String("scale", join(scaleNames()), "tests of scale, or none; none also when -only, -metrics or -modes is given without it")
+	scale := flag.String("scale", join(scaleNames()), "tests of scale, or none; none also when -only, -metrics, -modes or -congestion is given without it")
 	modes := flag.String("modes", join(bench.Modes), "underlay modes")
 	docs := flag.String("docs", "", "write benchmarks.md and benchmarks.svg into this directory, if this is a whole run of at least "+strconv.Itoa(wholeRounds)+" rounds")
 	force := flag.Bool("force", false, "with -docs: write a part of a run too, in the place of what is there")
@@ -59,6 +59,9 @@ func run(ctx context.Context) error {
 	}
 	if len(partial) > 0 && !slices.Contains(partial, "-scale") {
 		*scale = "none"
+	}
+	if *congestion != "" && *scale != "none" {
+		return fmt.Errorf("-congestion does not reach the tests of scale: leave -scale out")
 	}
 	if err := lab.Permitted(); err != nil {
 		return fmt.Errorf("%w: run `sudo make bench`", err)
@@ -99,7 +102,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// partialFlags are the flags given that leave figures out.
+// partialFlags are the flags given that leave figures out, or make them others than those of the page.
 func partialFlags(flags *flag.FlagSet) (names []string) {
 	flags.Visit(func(f *flag.Flag) {
 		if slices.Contains([]string{"only", "metrics", "modes", "scale", "congestion"}, f.Name) {
