@@ -235,7 +235,7 @@ func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *Ve
 	if err != nil {
 		return err
 	}
-	if !p.made { // an older pair may differ from what is asked for now
+	if !p.made { // an older pair may not be as it is wanted
 		if o.MTU != 0 && peer.Attrs().MTU != o.MTU {
 			if err := there.LinkSetMTU(peer, o.MTU); err != nil {
 				return fmt.Errorf("mtu %d: %w", o.MTU, err)
