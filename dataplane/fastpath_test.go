@@ -87,6 +87,24 @@ func TestFastPathCarries(t *testing.T) {
 	}
 }
 
+// TestFastPathListens: the programs take datagrams on as many UDP ports as a switch listens on.
+func TestFastPathListens(t *testing.T) {
+	t.Parallel()
+	_, nodes, w := fastPair(t, PortTAP, func(c *Config) {
+		for i := range MaxListen {
+			c.DstPort = uint16(20000 + i)
+			c.Listen = append(c.Listen, c.DstPort)
+		}
+	})
+	pings(t, w[0], w[1].Overlay4(), 500)
+	for _, n := range nodes {
+		if st := n.Status().FastPath; st.Encap < 100 || st.Decap < 100 {
+			t.Errorf("%s: the fast path carried too little: %+v", n.Host.Name(), st)
+		}
+		n.balance()
+	}
+}
+
 // TestFastPathLocal: frames between two ports of one switch pass user space by, too.
 func TestFastPathLocal(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,7 @@ struct address {
 
 enum {
 	MAX_LOCALS = 8, /* own addresses of a family */
-	MAX_UDP_PORTS = 16, /* UDP ports datagrams are taken from */
+	MAX_UDP_PORTS = 32, /* UDP ports datagrams are taken from: dataplane.MaxListen */
 	MAX_SOURCE_PORTS = 64, /* chosen one by one; a power of two */
 };
 

@@ -128,7 +128,7 @@ type programsSettings struct {
 		_    structs.HostLayout
 		Word [4]uint32
 	}
-	UdpPorts      [16]uint16
+	UdpPorts      [32]uint16
 	SourcePorts4  [64]uint16
 	SourcePorts6  [64]uint16
 	SourceListed4 uint32

@@ -50,7 +50,7 @@ type Options struct {
 	Name string
 	// Locals are the own underlay addresses, at most 8 a family; the first of a family is the source of what is sent.
 	Locals []netip.Addr
-	// Ports are the UDP ports datagrams are taken from, at most 16.
+	// Ports are the UDP ports datagrams are taken from, at most 32.
 	Ports []uint16
 	// SourcePorts are the first and last outer UDP source port; zero means 49152 to 65535 (RFC 7348 section 5).
 	SourcePorts [2]uint16
