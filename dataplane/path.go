@@ -35,8 +35,6 @@ type path struct {
 	// asked about one only. until is when it is forgotten.
 	heard int
 	until time.Time
-	// verified is when a hint last made us try the path.
-	verified time.Time
 }
 
 // maxFrame is the size of the largest inner frame that the path to the peer carries, in bytes, Ethernet header included; 0 when it is not known.

@@ -184,13 +184,6 @@ func New(c Config) (*Switch, error) {
 	s.running.Go(func() { s.watchLinks(ctx) })
 	s.running.Go(func() { s.watchPaths(ctx, told) })
 	s.running.Go(func() { s.takeAnswers(ctx) })
-	hints, err := openHints(c.Locals())
-	if err != nil {
-		c.Log.Debug("no hints about paths of the fast path", "reason", err)
-	}
-	for _, h := range hints {
-		s.running.Go(func() { s.watchHints(ctx, h) })
-	}
 	for _, u := range sockets.open() {
 		s.running.Go(func() { s.watchErrors(ctx, u) })
 	}
