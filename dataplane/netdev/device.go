@@ -41,7 +41,7 @@ func Open(o Options) (*Device, error) {
 	if err := o.normalise(); err != nil {
 		return nil, err
 	}
-	d, err := take(&o, nil)
+	d, err := take(&o, nil, -1)
 	if err != nil {
 		return nil, fmt.Errorf("netdev: take %q: %w", o.Name, err)
 	}
@@ -67,8 +67,13 @@ func Check(o Options) error {
 	return nil
 }
 
-// take makes a device of an interface of the calling thread's namespace.
-func take(o *Options, p *pair) (_ *Device, err error) {
+// take makes a device of an interface of the calling thread's namespace. held is the claim on it, which it takes over in any case; -1: none yet.
+func take(o *Options, p *pair, held int) (_ *Device, err error) {
+	defer func() {
+		if err != nil && held >= 0 {
+			unix.Close(held)
+		}
+	}()
 	h, err := device.HandleIn(-1)
 	if err != nil {
 		return nil, err
@@ -94,9 +99,12 @@ func take(o *Options, p *pair) (_ *Device, err error) {
 	if d.found.addrs, err = device.SettledAddresses(h, link); err != nil {
 		return nil, err
 	}
-	if err := d.claimIt(); err != nil {
-		return nil, err
+	if held < 0 {
+		if held, err = o.claim(d.ifindex); err != nil {
+			return nil, err
+		}
 	}
+	d.claim, held = held, -1
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.undo(h, link))
@@ -131,13 +139,12 @@ func (d *Device) cutTo(mtu int) {
 	d.mtu.Store(int32(mtu))
 }
 
-// claimIt marks the interface as taken. Who is not root can hold an abstract name too: that is no reason not to take an interface.
-func (d *Device) claimIt() (err error) {
-	if d.refuse.Claim {
-		return nil
+// claim marks an interface as taken.
+func (o *Options) claim(ifindex int) (fd int, err error) {
+	if o.Refuse.Claim {
+		return -1, nil
 	}
-	d.claim, err = claim(d.ifindex)
-	return err
+	return device.Claim(ifindex)
 }
 
 // sinkOn shuts the host's stack out, as well as that can be had.

@@ -308,7 +308,7 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(claimEnv); text != "" {
 		var ifindex int
 		fmt.Sscan(text, &ifindex)
-		_, err := claim(ifindex)
+		_, err := device.Claim(ifindex)
 		fmt.Println("claimed", err)
 		time.Sleep(time.Minute)
 		os.Exit(0)

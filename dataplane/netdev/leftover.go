@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // pairAlias marks the host end of a pair that vtepd made (IFLA_IFALIAS), with the instance behind it: one that a process left which did not end well is
@@ -20,9 +22,12 @@ func pairMark(instance string) string {
 	return pairAlias + " at " + instance
 }
 
-// madeHere says whether an alias is that of a pair of any instance.
-func madeHere(alias string) bool {
-	return alias == pairAlias || strings.HasPrefix(alias, pairAlias+" at ")
+// madeBy says of which instance a pair with an alias is, which may be none in particular; false: no vtepd made it.
+func madeBy(alias string) (instance string, ok bool) {
+	if alias == pairAlias {
+		return "", true
+	}
+	return strings.CutPrefix(alias, pairAlias+" at ")
 }
 
 // RemoveLeft removes the veth pairs of the calling thread's namespace that a former process of the same instance made and left, save those that keep
@@ -41,7 +46,7 @@ func RemoveLeft(instance string, keep func(name string) bool) (removed []string,
 		if l.Type() != "veth" || a.Alias != pairMark(instance) || keep(a.Name) {
 			continue
 		}
-		held, err := claim(a.Index)
+		held, err := device.Claim(a.Index)
 		if errors.Is(err, ErrBusy) {
 			continue
 		}

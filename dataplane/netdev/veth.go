@@ -71,8 +71,8 @@ func (o *VethOptions) normalise() error {
 	return nil
 }
 
-// OpenVeth makes the pair, or takes up one that an earlier vtepd made under that name, whose peer end then keeps its addresses and connections. On
-// failure nothing remains of a pair that was made.
+// OpenVeth makes the pair, or takes up one that an earlier vtepd of the same instance made under that name, whose peer end then keeps its addresses and
+// connections. On failure nothing remains of a pair that was made. The error is ErrBusy, and nothing has been touched, when a process has the pair.
 func OpenVeth(o VethOptions) (*Device, error) {
 	d, err := openVeth(&o, false)
 	if err != nil {
@@ -118,12 +118,28 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	if err != nil || check {
 		return nil, err
 	}
-	p := &pair{netns: o.NetNS, made: peer == nil}
-	if peer == nil {
-		if host, peer, err = makePair(here, there, host, target, o); err != nil {
+	held := -1
+	if host != nil {
+		if held, err = o.claim(host.Attrs().Index); err != nil {
 			return nil, err
 		}
 	}
+	p := &pair{netns: o.NetNS, made: peer == nil}
+	if peer == nil {
+		host, peer, err = makePair(here, there, host, target, o)
+		if held >= 0 {
+			unix.Close(held) // of the pair that was replaced
+			held = -1
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	defer func() {
+		if held >= 0 {
+			unix.Close(held)
+		}
+	}()
 	if !p.made && host.Attrs().Alias != pairMark(o.Instance) {
 		if err := here.LinkSetAlias(host, pairMark(o.Instance)); err != nil {
 			return nil, fmt.Errorf("mark the pair: %w", err)
@@ -134,7 +150,8 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	}
 	hostOptions := o.Options
 	hostOptions.MAC = nil // it is for the peer
-	d, err := take(&hostOptions, p)
+	d, err := take(&hostOptions, p, held)
+	held = -1
 	if err != nil {
 		return nil, errors.Join(err, p.remove(here, host))
 	}
@@ -151,10 +168,17 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 		host = nil
 	case err != nil:
 		return nil, nil, err
-	case host.Type() != "veth" || !madeHere(host.Attrs().Alias):
-		return nil, nil, fmt.Errorf("%w: an interface of kind %q has that name, and vtepd did not make it: choose another name, or give the port type netdev to take that interface",
-			ErrUnfit, host.Type())
+	case host.Attrs().Index == o.Going:
+		host = nil
 	default:
+		maker, ok := madeBy(host.Attrs().Alias)
+		switch {
+		case host.Type() != "veth" || !ok:
+			return nil, nil, fmt.Errorf("%w: an interface of kind %q has that name, and vtepd did not make it: choose another name, or give the port type netdev to take that interface",
+				ErrUnfit, host.Type())
+		case maker != "" && maker != o.Instance:
+			return nil, nil, fmt.Errorf("%w: the vtepd at %s made it: choose another name, or remove it (`ip link del %s`) when there is no vtepd any more", ErrUnfit, maker, o.Name)
+		}
 		if peer, err = peerOf(there, host); peer != nil {
 			return host, peer, err
 		}

@@ -192,6 +192,51 @@ func TestVethRefused(t *testing.T) {
 	}
 }
 
+// A pair that a vtepd has is not touched by another.
+func TestVethOfAnother(t *testing.T) {
+	s := newStage(t)
+	d, err := s.openVeth(func(o *VethOptions) {
+		o.Instance, o.MTU, o.MAC = "/run/one.sock", 1450, net.HardwareAddr{2, 0, 0, 0, 0, 7}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() string {
+		return s.host.Must("ip", "-o", "-d", "link", "show", "web0") + s.workload.Must("ip", "-o", "link", "show", "inner") + s.workload.Must("ip", "-o", "-4", "address", "show", "inner")
+	}
+	before := look()
+	for _, c := range []struct {
+		name, instance, ifname string
+		want                   error
+		text                   string
+	}{
+		{"another instance", "/run/other.sock", "inner", ErrUnfit, "the vtepd at /run/one.sock made it"},
+		{"another instance and ifname", "/run/other.sock", "outer", ErrUnfit, "the vtepd at /run/one.sock made it"},
+		{"no instance", "", "inner", ErrUnfit, "the vtepd at /run/one.sock made it"},
+		{"the same instance", "/run/one.sock", "inner", ErrBusy, "a port of this vtepd already"},
+	} {
+		_, err := s.openVeth(func(o *VethOptions) {
+			o.Instance, o.IfName, o.MTU, o.MAC = c.instance, c.ifname, 1300, net.HardwareAddr{2, 0, 0, 0, 0x66, 0x66}
+			o.Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.99/24")}
+		})
+		if !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.text) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if now := look(); now != before {
+			t.Fatalf("%s: was\n%sand is\n%s", c.name, before, now)
+		}
+	}
+	// Its other end was moved away: who has the pair decides all the same.
+	s.workload.Must("ip", "link", "set", "inner", "netns", s.host.Name())
+	if _, err := s.openVeth(func(o *VethOptions) { o.Instance = "/run/one.sock" }); !errors.Is(err, ErrBusy) {
+		t.Errorf("with its other end elsewhere: %v", err)
+	}
+	shows(t, s.host, "web0", true)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere is made anew.
 func TestVethAfterCrash(t *testing.T) {
 	s := newStage(t)

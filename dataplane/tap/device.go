@@ -18,6 +18,8 @@ type Device struct {
 	caps  Caps
 	found *snapshot // of a device that was there before; nil: ours
 
+	claim int // descriptor, see device.Claim; -1: none, for a device in another namespace
+
 	mu     sync.Mutex // keeps a descriptor from being closed under an ioctl(2)
 	queues []*Queue
 	closed bool
@@ -34,9 +36,18 @@ func Open(o Options) (*Device, error) {
 		} else {
 			d, err = takeOver(o, h, found, home)
 		}
-		return err
+		if err != nil || home >= 0 {
+			return err
+		}
+		if err = d.claimIt(); err != nil {
+			return errors.Join(fmt.Errorf("tap: open %q: %w", o.Name, err), d.Close())
+		}
+		return nil
 	})
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // Check says why Open would refuse, as far as that can be told without making
@@ -44,7 +55,7 @@ func Open(o Options) (*Device, error) {
 // that has the name already.
 func Check(o Options) error {
 	return byName(&o, func(_ *netlink.Handle, found netlink.Link, _ int) error {
-		if found == nil {
+		if found == nil || found.Attrs().Index == o.Going {
 			return nil
 		}
 		if _, err := mayTakeOver(found); err != nil {
@@ -52,6 +63,16 @@ func Check(o Options) error {
 		}
 		return nil
 	})
+}
+
+// claimIt keeps packet sockets of other vtepds off: they would forward every frame a second time. A claim in another namespace would keep that one alive
+// after its deletion, and there is none.
+func (d *Device) claimIt() error {
+	link, err := netlink.LinkByName(d.name)
+	if err == nil {
+		d.claim, err = device.Claim(link.Attrs().Index)
+	}
+	return err
 }
 
 // byName completes the options and calls f with what has the name in the namespace
@@ -97,7 +118,7 @@ func create(o Options, h *netlink.Handle, target int) (_ *Device, err error) {
 	if target >= 0 {
 		passing = fmt.Sprintf("vtepd-%08x", rand.Uint32())
 	}
-	d := &Device{name: o.Name}
+	d := &Device{name: o.Name, claim: -1}
 	defer func() {
 		if err != nil {
 			d.closeQueues() // the device goes with its last queue
@@ -261,6 +282,9 @@ func (d *Device) Close() error {
 		err = d.giveBack()
 	}
 	d.closeQueues()
+	if d.claim >= 0 {
+		unix.Close(d.claim)
+	}
 	if err != nil && !errors.Is(err, ErrGone) {
 		return fmt.Errorf("tap: close %q: %w", d.name, err)
 	}

@@ -121,7 +121,7 @@ func TestSetters(t *testing.T) {
 	d := mustOpen(t, Options{Name: "tap0"})
 	must(t, d.SetMTU(9000))
 	must(t, d.SetMAC(testMAC))
-	must(t, d.SetUp(false))
+	must(t, d.setUp(false))
 	a, err := d.Attr()
 	must(t, err)
 	if a.MTU != 9000 || a.MAC.String() != testMAC.String() || a.Up {
@@ -574,7 +574,7 @@ func TestAttrBesideClose(t *testing.T) {
 func TestAttrBesideRename(t *testing.T) {
 	newNetNS(t)
 	d := mustOpen(t, Options{Name: "tap0"})
-	if err := d.SetUp(false); err != nil { // before Linux 6.2 only what is down can be renamed
+	if err := d.setUp(false); err != nil { // before Linux 6.2 only what is down can be renamed
 		t.Fatal(err)
 	}
 	link, err := netlink.LinkByName("tap0")
@@ -638,4 +638,30 @@ func FuzzInterfaceIn(f *testing.F) {
 			t.Errorf("%q is not in %q", name, s)
 		}
 	})
+}
+
+func (d *Device) setUp(up bool) error {
+	return d.change("state", func(h *netlink.Handle, link netlink.Link) error {
+		if up {
+			return h.LinkSetUp(link)
+		}
+		return h.LinkSetDown(link)
+	})
+}
+
+// No packet socket of another vtepd takes a TAP that is a port.
+func TestClaim(t *testing.T) {
+	newNetNS(t)
+	d, err := Open(Options{Name: "tap0"})
+	must(t, err)
+	a, err := d.Attr()
+	must(t, err)
+	if fd, err := device.Claim(a.Ifindex); !errors.Is(err, ErrBusy) {
+		unix.Close(fd)
+		t.Errorf("claim of a port: %v", err)
+	}
+	must(t, d.Close())
+	fd, err := device.Claim(a.Ifindex)
+	must(t, err)
+	unix.Close(fd)
 }

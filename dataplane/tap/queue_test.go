@@ -243,7 +243,7 @@ func TestWriteRefusals(t *testing.T) {
 	if err := vnet.Write(encap.Offload{}, parts); err != nil {
 		t.Errorf("%d parts: %v", MaxParts, err)
 	}
-	must(t, vnetDevice.SetUp(false))
+	must(t, vnetDevice.setUp(false))
 	if err := vnet.Write(encap.Offload{}, [][]byte{frame}); err != unix.EIO {
 		t.Errorf("interface down: %v, want EIO", err)
 	}

@@ -1,4 +1,4 @@
-package netdev
+package device
 
 import (
 	"errors"
@@ -16,14 +16,14 @@ var errOwn = fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
 // forkTime bounds the time between a child's fork and its exec.
 const forkTime = 100 * time.Millisecond
 
-// claim marks an interface as taken, for as long as the descriptor is open: a listening socket of an abstract name, of which there is one set in
+// Claim marks an interface of the calling thread's namespace as taken, for as long as the descriptor is open: a listening socket of an abstract name, of which there is one set in
 // every network namespace (unix(7)), and which goes with its process however that ends. Packet sockets alone exclude nobody: two processes on one
 // interface would both forward every frame.
 //
 // The name holds the index and not the name of the interface, which may change.
 //
 // A claim that was given up may be held for another moment, by a child of this process that has been forked and not yet replaced by its program.
-func claim(ifindex int) (fd int, err error) {
+func Claim(ifindex int) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("claim: %w", err)
