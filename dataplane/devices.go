@@ -25,6 +25,7 @@ type portDevice interface {
 	// Attr asks the kernel for the interface's state. The error is device.ErrGone when it was deleted.
 	Attr() (device.Attr, error)
 	SetMTU(bytes int) error
+	// SetMAC sets the address of the interface, or of the workload's end of a pair; nil: the one without a wish.
 	SetMAC(mac net.HardwareAddr) error
 	// SetAddresses adds what is in to and not in from, and removes what is in from and not in to.
 	SetAddresses(from, to []netip.Prefix) error
@@ -99,17 +100,42 @@ func (l *link) openPackets(dev *netdev.Device, err error, workers int) error {
 	return nil
 }
 
-// checkDevice says why openLink would refuse, as far as that can be told without making anything.
+// checkDevice says why openLink would refuse, as far as that can be told without making anything. What is made of the port of that name now does not
+// stand in the way.
 func (s *Switch) checkDevice(c *PortConfig) error {
 	return s.atHome(func() error {
 		switch c.Type {
 		case PortNetdev:
 			return netdev.Check(s.netdevOptions(c))
 		case PortVeth:
-			return netdev.CheckVeth(s.vethOptions(c))
+			o := s.vethOptions(c)
+			o.Going = s.goingFor(c, "")
+			return netdev.CheckVeth(o)
 		}
-		return tap.Check(s.tapOptions(c))
+		o := s.tapOptions(c)
+		o.Going = s.goingFor(c, c.NetNS)
+		return tap.Check(o)
 	})
+}
+
+// goingFor is the index of the interface in a namespace ("": our own) that goes before a port of that name is made anew as c says; 0: none.
+func (s *Switch) goingFor(c *PortConfig, netns string) int {
+	r := s.ports[c.Name]
+	if r == nil || r.published.link == nil {
+		return 0
+	}
+	at, was := "", &r.published.config
+	switch {
+	case was.Type == PortNetdev, was.Type == c.Type:
+		return 0 // it stays, or the check knows its own kind
+	case was.Type == PortTAP:
+		at = was.NetNS
+	}
+	a, err := r.published.link.dev.Attr()
+	if err != nil || at != netns {
+		return 0
+	}
+	return a.Ifindex
 }
 
 // checkKind refuses what a kind of port does not have, and fills in what it has by default.

@@ -110,6 +110,9 @@ func (s *Switch) SetPort(c PortConfig) error {
 			return fmt.Errorf("port %s: %w", c.Name, err)
 		}
 	}
+	if c.MAC == nil && old.config.MAC != nil {
+		r.lastMAC = nil // nor does the next device get it
+	}
 	p := newPort(old.index, c, old.link, old.stats)
 	r.published = p
 	s.fdb.SetDestLimit(p.place(), c.MaxMACs)
@@ -135,6 +138,7 @@ func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
 	if from.follows() {
 		fromMTU = l.given
 	}
+	var before device.Attr
 	var undo []func() error
 	steps := []struct {
 		differ    bool
@@ -142,12 +146,12 @@ func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
 		operation string
 	}{
 		{fromMTU != toMTU, func() error { return dev.SetMTU(toMTU) }, func() error { return dev.SetMTU(fromMTU) }, "mtu"},
-		{to.MAC != nil && !slices.Equal(from.MAC, to.MAC), func() error { return dev.SetMAC(to.MAC) }, func() error {
-			if from.MAC == nil {
-				return nil
+		{!slices.Equal(from.MAC, to.MAC), func() (err error) {
+			if before, err = dev.Attr(); err == nil {
+				err = dev.SetMAC(to.MAC)
 			}
-			return dev.SetMAC(from.MAC)
-		}, "mac"},
+			return err
+		}, func() error { return dev.SetMAC(before.MAC) }, "mac"},
 		{!slices.Equal(from.Addresses, to.Addresses), func() error { return dev.SetAddresses(from.Addresses, to.Addresses) },
 			func() error { return dev.SetAddresses(to.Addresses, from.Addresses) }, "addresses"},
 	}

@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"testing"
 
 	"vtepd/bench/lab"
@@ -41,10 +43,73 @@ func TestCheckPort(t *testing.T) {
 			return nil
 		})
 	}
+	// What the port is made of now goes before another is made.
+	workload := l.Host("workload")
+	for _, c := range []PortConfig{
+		{Name: "p0", Type: PortVeth, NetNS: workload.Name(), Untagged: 42},
+		{Name: "p0", Type: PortVeth, IfName: "p0-inner", Untagged: 42},
+		{Name: "p0", Type: PortNetdev, Untagged: 42},
+	} {
+		n.do(func() error { return n.CheckPort(c) })
+	}
+	n.do(func() error {
+		return n.AddPort(PortConfig{Name: "v0", Type: PortVeth, NetNS: workload.Name(), Untagged: 42})
+	})
+	n.do(func() error { return n.CheckPort(PortConfig{Name: "v0", Type: PortTAP, Untagged: 42}) })
+	n.do(func() error { return n.DelPort("v0") })
 	if now := h.Must("ip", "-o", "link", "show", "p0"); now != there {
 		t.Errorf("p0 was\n%sand is\n%s", there, now)
 	}
 	if len(n.Ports()) != 1 {
 		t.Error("checking made a port")
+	}
+}
+
+// A change that is refused leaves the MAC as it was; without a wish a port has the MAC of its kind again.
+//
+//	tap0, veth0, card0 ── switch
+func TestPortMAC(t *testing.T) {
+	l := lab.New(t)
+	h, w := l.Host("sw"), l.Host("workload")
+	l.Link(h, l.Host("wire"), lab.LinkOptions{})
+	h.Must("ip", "link", "add", "card0", "type", "veth", "peer", "name", "far0")
+	found := h.MAC("card0").String()
+	n := startNode(t, h, nil)
+	n.vni(42)
+	own, wanted := net.HardwareAddr{2, 0, 0, 0, 0, 0x61}, net.HardwareAddr{2, 0, 0, 0, 0, 0x62}
+	for _, c := range []PortConfig{{Name: "tap0", Type: PortTAP}, {Name: "veth0", Type: PortVeth, NetNS: w.Name()}, {Name: "card0", Type: PortNetdev}} {
+		mac := func() string {
+			for _, p := range n.Ports() {
+				if p.Config.Name == c.Name {
+					return p.MAC.String()
+				}
+			}
+			return "none"
+		}
+		c.Untagged = 42
+		n.do(func() error { return n.AddPort(c) })
+		first := mac()
+		refused := c
+		refused.MAC = wanted
+		if refused.Addresses = []netip.Prefix{netip.MustParsePrefix("::1/128")}; c.Type == PortNetdev {
+			refused.Addresses, refused.MTU = nil, maxMTU // which a veth cannot have with an Ethernet header
+			refused.MAC = net.HardwareAddr{1, 0, 0, 0, 0, 1}
+		}
+		if err := n.SetPort(refused); err == nil {
+			t.Fatalf("%s: %+v is taken", c.Name, refused)
+		}
+		if got := mac(); got != first {
+			t.Errorf("%s: MAC %s after a refused change, was %s", c.Name, got, first)
+		}
+		set := c
+		set.MAC = own
+		n.do(func() error { return n.SetPort(set) })
+		if got := mac(); got != own.String() {
+			t.Errorf("%s: MAC %s, want %s", c.Name, got, own)
+		}
+		n.do(func() error { return n.SetPort(c) })
+		if got := mac(); got == own.String() || c.Type == PortNetdev && got != found {
+			t.Errorf("%s: MAC %s without a wish, was %s", c.Name, got, first)
+		}
 	}
 }

@@ -1,8 +1,10 @@
 package device
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"unicode"
@@ -31,6 +33,13 @@ func CheckName(name string) error {
 		return nil
 	}
 	return fmt.Errorf("%q: %w: %s", name, ErrOption, why)
+}
+
+// RandomMAC is an address as the kernel gives to a device that was asked for none: of one station, locally administered (eth_random_addr).
+func RandomMAC() net.HardwareAddr {
+	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
+	mac[0] = mac[0]&^1 | 2
+	return mac
 }
 
 // CheckMAC wants the address of one station.

@@ -146,8 +146,14 @@ func (d *Device) SetSuperframes(ipv4, ipv6 int) error {
 	})
 }
 
-// SetMAC sets the interface's own address, or that of the pair's peer end.
+// SetMAC sets the interface's own address, or that of the pair's peer end. nil is the one that it was found with, and a random one for a pair.
 func (d *Device) SetMAC(mac net.HardwareAddr) error {
+	switch {
+	case mac == nil && d.pair == nil:
+		mac = d.found.mac
+	case mac == nil:
+		mac = device.RandomMAC()
+	}
 	if err := device.CheckMAC(mac); err != nil {
 		return fmt.Errorf("netdev: %q: %w: %w", d.name, ErrOption, err)
 	}

@@ -121,22 +121,20 @@ func (d *Device) SetMTU(mtu int) error {
 	})
 }
 
-// SetMAC sets the interface's own address.
+// SetMAC sets the interface's own address. nil is the one that it was found with, or a random one.
 func (d *Device) SetMAC(mac net.HardwareAddr) error {
+	switch {
+	case mac == nil && d.found != nil:
+		mac = d.found.mac
+	case mac == nil:
+		mac = device.RandomMAC()
+	}
 	if err := device.CheckMAC(mac); err != nil {
 		return fmt.Errorf("tap: %q: %w: %w", d.name, ErrOption, err)
 	}
 	return d.change(fmt.Sprintf("mac %v", mac), func(h *netlink.Handle, link netlink.Link) error {
 		return h.LinkSetHardwareAddr(link, mac)
 	})
-}
-
-// SetUp sets the interface up or down.
-func (d *Device) SetUp(up bool) error {
-	if up {
-		return d.change("up", func(h *netlink.Handle, link netlink.Link) error { return h.LinkSetUp(link) })
-	}
-	return d.change("down", func(h *netlink.Handle, link netlink.Link) error { return h.LinkSetDown(link) })
 }
 
 // SetAddresses adds what is in new and not in old, then removes what is in old
