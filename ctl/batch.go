@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -179,7 +180,7 @@ func (c *Controller) batch(n int, do func(i int, ed editor) error) error {
 func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(batchTimeout))
 	var requests []api.Request
-	if err := decodeBody(w, r, maxBatchBody, &requests); err != nil {
+	if err := decodeBody(w, r, maxBatchBody, func(d *json.Decoder) error { return decodeList(d, &requests) }); err != nil {
 		return err
 	}
 	if len(requests) > maxBatch {

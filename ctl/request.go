@@ -1,14 +1,11 @@
 package ctl
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -17,9 +14,6 @@ import (
 	"vtepd/dataplane"
 	"vtepd/fdb"
 )
-
-// maxBody bounds the body of a request, in bytes: the longest that makes sense is the peer list of a VNI, at 40 bytes a peer.
-const maxBody = 1 << 22
 
 // failure is an error with the status that it is answered with.
 type failure struct {
@@ -39,70 +33,6 @@ func bad(field string, err error) error {
 // malformed is a request that cannot be understood.
 func malformed(field, format string, args ...any) error {
 	return &failure{http.StatusBadRequest, field, fmt.Errorf(format, args...)}
-}
-
-// body decodes the JSON object of a request. Unknown keys are refused: a misspelt one must not be taken for an absent one.
-func body(w http.ResponseWriter, r *http.Request, into any) error {
-	return decodeBody(w, r, maxBody, into)
-}
-
-func decodeBody(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return bodyError(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		var tooBig *http.MaxBytesError
-		if errors.As(err, &tooBig) {
-			return bodyError(err)
-		}
-		return malformed("", "the body goes on after its JSON object: send one object")
-	}
-	return nil
-}
-
-func bodyError(err error) error {
-	var tooBig *http.MaxBytesError
-	var typed *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &tooBig):
-		return &failure{http.StatusRequestEntityTooLarge, "", fmt.Errorf("the body has more than %d bytes", tooBig.Limit)}
-	case errors.As(err, &typed):
-		return malformed(typed.Field, "%s: a JSON %s does not fit: expected %s", orBody(typed.Field), typed.Value, jsonKind(typed.Type))
-	case errors.Is(err, io.EOF):
-		return malformed("", "the body is empty: send one JSON object")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return malformed("", "the body ends inside its JSON object")
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return malformed(strings.Trim(name, `"`), "unknown key %s", name)
-	}
-	return malformed("", "the body is not JSON: %v", err)
-}
-
-// jsonKind is what a Go type is in JSON.
-func jsonKind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	case reflect.Slice:
-		return "a list"
-	case reflect.Uint16, reflect.Uint32:
-		return fmt.Sprintf("a number from 0 to %d", uint64(1)<<t.Bits()-1)
-	case reflect.Bool:
-		return "true or false"
-	case reflect.String:
-		return "a string"
-	}
-	return t.String()
-}
-
-func orBody(field string) string {
-	if field == "" {
-		return "the body"
-	}
-	return field
 }
 
 // query is the query of a request, of which every key must be used.
@@ -216,7 +146,7 @@ func endpoint(field, dst string, dport uint16) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(p.Addr(), dport), nil
 }
 
-// status is the HTTP status for an error of the model or the switch.
+// statusOf is the HTTP status for an error of the model or the switch.
 func statusOf(err error) int {
 	for _, k := range []struct {
 		sentinel error

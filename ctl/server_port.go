@@ -128,7 +128,7 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err != nil {
 		return err
 	}
-	trunk, err := given("trunk", spec.Trunk, model.ParseVIDs)
+	trunk, err := given("trunk", string(spec.Trunk), model.ParseVIDs)
 	if err != nil {
 		return err
 	}
@@ -166,8 +166,8 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 		return err
 	}
 	if spec.Addresses != nil {
-		list := make([]netip.Prefix, 0, len(*spec.Addresses))
-		for _, text := range *spec.Addresses {
+		list := make([]netip.Prefix, 0, len(spec.Addresses))
+		for _, text := range spec.Addresses {
 			a, err := needed("addresses", text, model.ParseInterfaceAddr)
 			if err != nil {
 				return err

@@ -51,7 +51,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/fdb/42/02:00:00:00:00:99", "", 404, "mac", "02:00:00:00:00:99 is not in VNI 42"},
 		{"GET", "/v1/fdb/42/x", "", 422, "mac", "mac: "},
 		{"POST", "/v1/fdb", "", 400, "", "the body is empty"},
-		{"POST", "/v1/fdb", "[]", 400, "", "the body: a JSON array does not fit: expected an object"},
+		{"POST", "/v1/fdb", "[]", 400, "", "the body is a JSON list: send an object"},
 		{"POST", "/v1/fdb", "{", 400, "", "the body ends inside"},
 		{"POST", "/v1/fdb", "{} {}", 400, "", "the body goes on"},
 		{"POST", "/v1/fdb", "nonsense", 400, "", "the body is not JSON"},
@@ -69,6 +69,17 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/fdb", `{"mac":"00:00:00:00:00:00","vni":42,"port":"tap0"}`, 422, "port", "the flood list holds peers"},
 		{"POST", "/v1/fdb", `{"mac":"00:00:00:00:00:00","vni":42,"dst":"192.0.2.2"}`, 409, "peers", "peer 192.0.2.2 is in VNI 42 already"},
 		{"DELETE", "/v1/fdb/42/00:00:00:00:00:00", "", 422, "dst", "the all-zero MAC stands for every peer"},
+		{"POST", "/v1/fdb/flush", `null`, 400, "", "the body is a JSON null: send an object"},
+		{"POST", "/v1/fdb/flush", `{"vni":null}`, 400, "vni", "vni: null is no value of it"},
+		{"POST", "/v1/fdb/flush", `{"VNI":42}`, 400, "VNI", `unknown key "VNI"`},
+		{"POST", "/v1/fdb/flush", `{"vni":42,"vni":43}`, 400, "vni", "vni is given twice"},
+		{"POST", "/v1/fdb/flush", `{"vni":42`, 400, "", "the body ends inside"},
+		{"POST", "/v1/vnis", `{"vni":44,"ageing":{}}`, 400, "ageing", "ageing: expected a number, a string"},
+		{"POST", "/v1/batch", `{}`, 400, "", "the body is a JSON object: send a list"},
+		{"POST", "/v1/batch", `[null]`, 400, "", "the body is a JSON null: send an object"},
+		{"POST", "/v1/batch", `[`, 400, "", "the body ends inside"},
+		{"POST", "/v1/ports", `{"port":"tap9","trunk":[10,"x"]}`, 422, "trunk", "trunk: "},
+		{"POST", "/v1/ports", `{"port":"tap9","trunk":[10,null]}`, 400, "trunk", "trunk: null in a list: expected strings and numbers"},
 		{"POST", "/v1/fdb/flush", `{"vni":0}`, 422, "vni", "vni: 0 is out of range"},
 		{"POST", "/v1/fdb/flush", `{"dport":3}`, 400, "dport", "dport without dst"},
 		{"POST", "/v1/fdb/flush", `{"port":""}`, 400, "port", "port is missing"},
@@ -79,7 +90,7 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/vnis", `{"vni":44,"group":"ff05::1:3"}`, 422, "group", "group ff05::1:3 is IPv6, but local 192.0.2.1 is IPv4"},
 		{"POST", "/v1/vnis", `{"vni":44,"peer_policy":"all"}`, 422, "peer_policy", "peer-policy: "},
 		{"POST", "/v1/vnis", `{"vni":44,"ageing":-1}`, 422, "ageing", "ageing: "},
-		{"POST", "/v1/vnis", `{"vni":44,"ageing":""}`, 400, "", "the body is not JSON: an empty string is no value"},
+		{"POST", "/v1/vnis", `{"vni":44,"ageing":""}`, 400, "ageing", "ageing: an empty string is no value"},
 		{"POST", "/v1/vnis", `{"vni":44,"peers":["192.0.2.9",""]}`, 400, "peers", "peers is missing"},
 		{"POST", "/v1/vnis", `{"vni":44,"peers":["192.0.2.9","192.0.2.9"]}`, 409, "peers", "peer 192.0.2.9 is listed twice"},
 		{"POST", "/v1/vnis", `{"vni":44,"udp6_zero_checksum":"rx"}`, 422, "udp6_zero_checksum", "udp6-zero-checksum rx: receiving"},
@@ -173,6 +184,21 @@ func TestRoundTrip(t *testing.T) {
 	got := c.Model().VNIConfig(43)
 	if got.Ageing != 300*time.Second || got.Learning || !got.Header.InheritTTL || len(got.Allow) != 1 {
 		t.Errorf("VNI 43: %+v", got)
+	}
+	for _, none := range []string{"null", `"default"`, "[]"} {
+		call(h, "PATCH", "/v1/vnis/43", `{"allow":["203.0.113.0/24"],"peers":["192.0.2.9"]}`)
+		call(h, "PATCH", "/v1/ports/tap0", `{"addresses":["198.51.100.1/24"]}`)
+		for path, body := range map[string]string{"/v1/vnis/43": `{"allow":` + none + `,"peers":` + none + `}`, "/v1/ports/tap0": `{"addresses":` + none + `}`} {
+			if w := call(h, "PATCH", path, body); w.Code != http.StatusNoContent {
+				t.Errorf("%s %s: %d %s", path, body, w.Code, w.Body)
+			}
+		}
+		if v, p := c.Model().VNIConfig(43), c.Model().PortConfig("tap0"); len(v.Allow)+len(v.Peers)+len(p.Addresses) > 0 {
+			t.Errorf("%s: %+v, %+v", none, v, p)
+		}
+	}
+	if w := call(h, "POST", "/v1/ports", `{"port":"tap9","trunk":[10,"20"]}`); w.Code != http.StatusCreated || len(c.Model().Ports["tap9"].Trunk) != 2 {
+		t.Errorf("trunk as a list: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -131,8 +131,8 @@ func editVNI(v *model.VNI, spec *api.VNISpec) error {
 		v.Group = g
 	}
 	if spec.Peers != nil {
-		peers := make([]netip.AddrPort, 0, len(*spec.Peers))
-		for _, text := range *spec.Peers {
+		peers := make([]netip.AddrPort, 0, len(spec.Peers))
+		for _, text := range spec.Peers {
 			p, err := needed("peers", text, model.ParsePeer)
 			if err != nil {
 				return err
@@ -142,7 +142,7 @@ func editVNI(v *model.VNI, spec *api.VNISpec) error {
 		v.Peers = peers
 	}
 	if spec.Allow != nil {
-		allow, err := model.ParsePrefixes(*spec.Allow)
+		allow, err := model.ParsePrefixes(spec.Allow)
 		if err != nil {
 			return bad("allow", err)
 		}

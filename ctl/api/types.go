@@ -106,27 +106,27 @@ type VNI struct {
 type VNISpec struct {
 	VNI uint32 `json:"vni,omitempty"`
 	// Peers, when present, is the whole list.
-	Peers *[]string `json:"peers,omitempty"`
+	Peers List `json:"peers,omitzero"`
 	// Group is a multicast group; none, default and null take it away.
-	Group            Value     `json:"group,omitzero"`
-	Ageing           Value     `json:"ageing,omitzero"`
-	Learning         Value     `json:"learning,omitzero"`
-	PeerPolicy       Value     `json:"peer_policy,omitzero"`
-	Allow            *[]string `json:"allow,omitempty"`
-	MaxMACs          Value     `json:"max_macs,omitzero"`
-	TTL              Value     `json:"ttl,omitzero"`
-	GroupTTL         Value     `json:"group_ttl,omitzero"`
-	Flood            Value     `json:"flood,omitzero"`
-	DSCP             Value     `json:"dscp,omitzero"`
-	ECN              Value     `json:"ecn,omitzero"`
-	UDPChecksum      Value     `json:"udp_checksum,omitzero"`
-	UDP6ZeroChecksum Value     `json:"udp6_zero_checksum,omitzero"`
-	ReservedBits     Value     `json:"reserved_bits,omitzero"`
-	InnerVLAN        Value     `json:"inner_vlan,omitzero"`
-	MSSClamp         Value     `json:"mss_clamp,omitzero"`
-	SpoofGuard       Value     `json:"spoof_guard,omitzero"`
-	GBP              Value     `json:"gbp,omitzero"`
-	GPE              Value     `json:"gpe,omitzero"`
+	Group            Value `json:"group,omitzero"`
+	Ageing           Value `json:"ageing,omitzero"`
+	Learning         Value `json:"learning,omitzero"`
+	PeerPolicy       Value `json:"peer_policy,omitzero"`
+	Allow            List  `json:"allow,omitzero"`
+	MaxMACs          Value `json:"max_macs,omitzero"`
+	TTL              Value `json:"ttl,omitzero"`
+	GroupTTL         Value `json:"group_ttl,omitzero"`
+	Flood            Value `json:"flood,omitzero"`
+	DSCP             Value `json:"dscp,omitzero"`
+	ECN              Value `json:"ecn,omitzero"`
+	UDPChecksum      Value `json:"udp_checksum,omitzero"`
+	UDP6ZeroChecksum Value `json:"udp6_zero_checksum,omitzero"`
+	ReservedBits     Value `json:"reserved_bits,omitzero"`
+	InnerVLAN        Value `json:"inner_vlan,omitzero"`
+	MSSClamp         Value `json:"mss_clamp,omitzero"`
+	SpoofGuard       Value `json:"spoof_guard,omitzero"`
+	GBP              Value `json:"gbp,omitzero"`
+	GPE              Value `json:"gpe,omitzero"`
 	// GBPDrop lists group policy IDs and ranges: 5,10-20; none is an empty list.
 	GBPDrop Value `json:"gbp_drop,omitzero"`
 }
@@ -193,8 +193,8 @@ type PortSpec struct {
 	Type   string `json:"type,omitempty"`
 	VNI    Value  `json:"vni,omitzero"`
 	Access Value  `json:"access,omitzero"`
-	// Trunk lists VLAN IDs and ranges: 10,20-30.
-	Trunk string `json:"trunk,omitempty"`
+	// Trunk lists VLAN IDs and ranges: 10,20-30, or a list of them.
+	Trunk Value `json:"trunk,omitzero"`
 	// Native is a VLAN ID; default means none.
 	Native Value `json:"native,omitzero"`
 	// MTU is a number; default follows the underlay, and on a netdev the interface.
@@ -206,7 +206,7 @@ type PortSpec struct {
 	// IfName is the name of the workload's end of a veth; default is eth0 where netns is given.
 	IfName Value `json:"ifname,omitzero"`
 	// Addresses, when present, is the whole list.
-	Addresses *[]string `json:"addresses,omitempty"`
+	Addresses List `json:"addresses,omitzero"`
 	// MaxMACs is a number; default is no bound of the port's own.
 	MaxMACs Value `json:"max_macs,omitzero"`
 	// MSSClamp is auto, off or a number of bytes; default is the VNI's.

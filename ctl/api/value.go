@@ -22,8 +22,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(v))
 }
 
-// UnmarshalJSON reads a number, a boolean, a string, a list of strings, which is written with commas between and none when it is empty, or null for
-// Default.
+// UnmarshalJSON reads a number, a boolean, a string, a list of strings and numbers, which is written with commas between and none when it is empty, or null
+// for Default.
 func (v *Value) UnmarshalJSON(b []byte) error {
 	switch {
 	case bytes.Equal(b, []byte("null")):
@@ -42,16 +42,36 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 		}
 		*v = Value(s)
 	case len(b) > 0 && b[0] == '[':
-		var list []string
+		var list []json.RawMessage
 		if err := json.Unmarshal(b, &list); err != nil {
 			return err
 		}
+		words := make([]string, len(list))
+		for i, raw := range list {
+			if raw[0] >= '0' && raw[0] <= '9' {
+				words[i] = string(raw)
+			} else if err := json.Unmarshal(raw, &words[i]); err != nil || words[i] == "" {
+				return fmt.Errorf("%s in a list: expected strings and numbers", raw)
+			}
+		}
 		*v = "none"
 		if len(list) > 0 {
-			*v = Value(strings.Join(list, ","))
+			*v = Value(strings.Join(words, ","))
 		}
 	default:
 		return fmt.Errorf("expected a number, a string, true, false or null")
 	}
 	return nil
+}
+
+// List is a setting that is a list of strings: absent when nil. In JSON, null and the word default are the empty list.
+type List []string
+
+// UnmarshalJSON reads a list of strings, null or the word default.
+func (l *List) UnmarshalJSON(b []byte) error {
+	if bytes.Equal(b, []byte("null")) || bytes.Equal(b, []byte(`"`+Default+`"`)) {
+		*l = List{}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(l))
 }

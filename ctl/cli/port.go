@@ -141,7 +141,7 @@ func portChange(name string) *verb {
 		},
 		run: func(ctx context.Context, app *App, a *args) error {
 			s := api.PortSpec{
-				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: a.get("trunk"),
+				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: api.Value(a.get("trunk")),
 				Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
 				IfName:  api.Value(a.get("ifname")),
 				MaxMACs: api.Value(a.get("max-macs")), MSSClamp: api.Value(a.get("mss-clamp")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
@@ -151,7 +151,7 @@ func portChange(name string) *verb {
 				if addresses[0] == "default" {
 					addresses = []string{}
 				}
-				s.Addresses = &addresses
+				s.Addresses = addresses
 			}
 			if name == "set" {
 				return app.client.SetPort(ctx, s)

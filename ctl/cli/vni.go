@@ -152,14 +152,14 @@ func vniChange(name string) *verb {
 			s := api.VNISpec{VNI: a.vniSubject()}
 			if a.has("peer") {
 				peers := a.values["peer"]
-				s.Peers = &peers
+				s.Peers = peers
 			}
 			if a.has("allow") {
 				allow := []string{}
 				if v := a.get("allow"); v != "default" {
 					allow = strings.Split(v, ",")
 				}
-				s.Allow = &allow
+				s.Allow = allow
 			}
 			s.Group = api.Value(a.get("group"))
 			for _, named := range s.Settings() {

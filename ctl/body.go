@@ -1,0 +1,175 @@
+package ctl
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+)
+
+// maxBody bounds the body of a request, in bytes: the longest that makes sense is the peer list of a VNI, at 40 bytes a peer.
+const maxBody = 1 << 22
+
+// body decodes the JSON object of a request into a struct. Package encoding/json takes what reads like a mistake: a key twice, of which the last counts, a key
+// in capitals, null for an object. All that is refused here, as are unknown keys: a misspelt one must not be taken for an absent one.
+func body(w http.ResponseWriter, r *http.Request, into any) error {
+	return decodeBody(w, r, maxBody, func(d *json.Decoder) error { return decodeObject(d, reflect.ValueOf(into).Elem()) })
+}
+
+// decodeBody reads a body of limit bytes at most, which is one JSON value.
+func decodeBody(w http.ResponseWriter, r *http.Request, limit int64, decode func(*json.Decoder) error) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	if err := decode(d); err != nil {
+		return bodyError(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		var tooBig *http.MaxBytesError
+		if errors.As(err, &tooBig) {
+			return bodyError(err)
+		}
+		return malformed("", "the body goes on after its JSON value: send one")
+	}
+	return nil
+}
+
+// decodeList decodes a list of objects.
+func decodeList[T any](d *json.Decoder, into *[]T) error {
+	if err := open(d, '[', "a list"); err != nil {
+		return err
+	}
+	for d.More() {
+		var one T
+		if err := decodeObject(d, reflect.ValueOf(&one).Elem()); err != nil {
+			return err
+		}
+		*into = append(*into, one)
+	}
+	_, err := d.Token()
+	return unended(err)
+}
+
+// decodeObject decodes one object into a flat struct.
+func decodeObject(d *json.Decoder, into reflect.Value) error {
+	if err := open(d, '{', "an object"); err != nil {
+		return err
+	}
+	seen := make(map[string]bool, 8)
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return unended(err)
+		}
+		key := t.(string)
+		field := fieldOf(into, key)
+		switch {
+		case !field.IsValid():
+			return malformed(key, "unknown key %q", key)
+		case seen[key]:
+			return malformed(key, "%s is given twice", key)
+		}
+		seen[key] = true
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return unended(err)
+		}
+		if string(raw) == "null" && !field.Addr().Type().Implements(reflect.TypeFor[json.Unmarshaler]()) {
+			return malformed(key, "%s: null is no value of it: leave the key away", key)
+		}
+		if err := json.Unmarshal(raw, field.Addr().Interface()); err != nil {
+			return valueError(key, err)
+		}
+	}
+	_, err := d.Token()
+	return unended(err)
+}
+
+// open reads the beginning of a list or an object.
+func open(d *json.Decoder, want json.Delim, kind string) error {
+	t, err := d.Token()
+	if err == nil && t != want {
+		err = malformed("", "the body is a JSON %s: send %s", kindOf(t), kind)
+	}
+	return err
+}
+
+// unended says of the end of a body that it came too early.
+func unended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// fieldOf is the field of a struct with a JSON name; the zero Value when it has none.
+func fieldOf(v reflect.Value, key string) reflect.Value {
+	t := v.Type()
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name == key && key != "" {
+			return v.Field(i)
+		}
+	}
+	return reflect.Value{}
+}
+
+// valueError says what is wrong with the value of a key.
+func valueError(key string, err error) error {
+	var typed *json.UnmarshalTypeError
+	if errors.As(err, &typed) {
+		return malformed(key, "%s: a JSON %s does not fit: expected %s", key, typed.Value, jsonKind(typed.Type))
+	}
+	return malformed(key, "%s: %w", key, err)
+}
+
+func bodyError(err error) error {
+	var tooBig *http.MaxBytesError
+	var known *failure
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &tooBig):
+		return &failure{http.StatusRequestEntityTooLarge, "", fmt.Errorf("the body has more than %d bytes", tooBig.Limit)}
+	case errors.Is(err, io.EOF):
+		return malformed("", "the body is empty: send one JSON object")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return malformed("", "the body ends inside its JSON value")
+	}
+	return malformed("", "the body is not JSON: %v", err)
+}
+
+// kindOf is what the first token of a JSON value makes of it.
+func kindOf(t json.Token) string {
+	switch t := t.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case float64, json.Number:
+		return "number"
+	case json.Delim:
+		if t == '[' {
+			return "list"
+		}
+		return "object"
+	}
+	return "string"
+}
+
+// jsonKind is what a Go type is in JSON.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Uint16, reflect.Uint32:
+		return fmt.Sprintf("a number from 0 to %d", uint64(1)<<t.Bits()-1)
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	}
+	return t.String()
+}
