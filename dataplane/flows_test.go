@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vtepd/encap"
 	"vtepd/encap/encaptest"
 )
 
@@ -206,4 +207,41 @@ func (f *flow) exchange(message []byte, size int, train bool) bool {
 		at += n
 	}
 	return true
+}
+
+// Frames of one flow leave in their order whatever their outer headers take from them: ECN marks that a router made, and packets without.
+//
+//	p0 ── switch ════ r0
+func TestFlowKeepsOrderAcrossClasses(t *testing.T) {
+	t.Parallel()
+	for _, marked := range []uint8{3, 0, 0xb8} {
+		t.Run(fmt.Sprintf("TOS %#x", marked), func(t *testing.T) {
+			s := newScene(t, 1, nil)
+			s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{InheritDSCP: true}}, s.addrs()...)
+			s.port("p0", 42)
+			s.pinned(42, "", station(2))
+			const n = 200
+			var frames [][]byte
+			for i := range n {
+				p := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Flags: encap.TCPAck, Seq: uint32(i * 100), TOS: 2, Payload: encaptest.Payload(100, uint64(i))}
+				if i%8 == 3 {
+					p.TOS = marked
+				}
+				frames = append(frames, p.Frame())
+			}
+			s.Inject("p0", frames...)
+			s.rest()
+			got := s.remotes[0].received()
+			if len(got) != n {
+				t.Fatalf("%d of %d arrived", len(got), n)
+			}
+			for i, a := range got {
+				var l encap.Layout
+				l.Parse(a.frame)
+				if seq := int(encap.TCP(a.frame[l.L4:]).Seq()) / 100; seq != i {
+					t.Fatalf("frame %d arrived as number %d", seq, i)
+				}
+			}
+		})
+	}
 }

@@ -184,14 +184,17 @@ func (t *Transmitter) Len() int { return int(t.n) }
 
 // findLane looks a lane up, or starts it; nil when there is no room for another.
 func (t *Transmitter) findLane(d *Dest, key uint32) *Lane {
-	at := (d.hash ^ key*0x85ebca6b ^ key>>15) % laneSlots
+	at := (d.hash ^ key>>16*0x85ebca6b ^ key>>20) % laneSlots
 	for {
 		n := t.slots[at]
 		if n == 0 {
 			break
 		}
-		if l := &t.lanes[n-1]; l.dest == d && l.key == key {
-			return l
+		if l := &t.lanes[n-1]; l.dest == d && l.key>>16 == key>>16 {
+			if l.key == key {
+				return l
+			}
+			break // another class: a new lane behind it, so that a flow keeps its order
 		}
 		at = (at + 1) % laneSlots
 	}
