@@ -76,13 +76,18 @@ func TooBig(buf, head, rest []byte, l *Layout, mtu int) int {
 	return l3 + n
 }
 
+// station4 says whether an address can be that of a station: not 0/8, 127/8, 224/4 (multicast), nor 240/4 (reserved, broadcast) (RFC 1122 section 3.2.1.3).
+func station4(a [4]byte) bool { return a[0] != 0 && a[0] != 127 && a[0] < 224 }
+
+// station6 is station4 for IPv6: not ::, ::1 or ff00::/8 (RFC 4291 section 2).
+func station6(a [16]byte) bool { return a != [16]byte{} && a != [16]byte{15: 1} && a[0] != 0xff }
+
 // tooBig4 writes the packet; l4 counts from the start of the one to quote.
 func tooBig4(out, packet, rest []byte, l4 int, proto uint8, mtu int) int {
 	h := IPv4(packet)
 	src, dst := h.Src(), h.Dst()
-	const group = 224 // 224/4 is multicast, 240/4 reserved, broadcast its last address
 	if mtu < IPv4MinMTU || h.Fragment()&^(IPv4DontFragment|IPv4MoreFragments) != 0 ||
-		src[0] == 0 || src[0] == 127 || src[0] >= group || dst[0] >= group {
+		!station4(src) || !station4(dst) {
 		return 0
 	}
 	if proto == ProtoICMP && (l4 >= len(packet) || icmpError(packet[l4])) {
@@ -116,7 +121,7 @@ func tooBig4(out, packet, rest []byte, l4 int, proto uint8, mtu int) int {
 func tooBig6(out, packet, rest []byte, l4 int, proto uint8, mtu int) int {
 	h := IPv6(packet)
 	src, dst := h.Src(), h.Dst()
-	if mtu < IPv6MinMTU || src == [16]byte{} || src == [16]byte{15: 1} || src[0] == 0xff || dst[0] == 0xff {
+	if mtu < IPv6MinMTU || !station6(src) || !station6(dst) {
 		return 0
 	}
 	if proto == ProtoICMPv6 && (l4 >= len(packet) || icmp6Error(packet[l4])) {
