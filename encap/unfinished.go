@@ -12,7 +12,7 @@ import "encoding/binary"
 // their datagrams is not known.
 //
 // A finished checksum equals the pseudo-header's by chance once in 65536 frames. To finish such a frame once more changes nothing, so that it is not told from
-// the others.
+// the others. Behind the packet there must be nothing but zeros (padding) for that: who finishes sums up to the frame's end.
 func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 	const unfit = LayoutFragment | LayoutTruncated | LayoutMalformed | LayoutRouting
 	if l.Flags&unfit != 0 || l.Payload == 0 {
@@ -42,6 +42,11 @@ func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 	}
 	if binary.BigEndian.Uint16(frame[field:]) != pseudo || pseudo == 0 {
 		return Offload{}, false
+	}
+	for _, b := range frame[l.End:] {
+		if b != 0 {
+			return Offload{}, false
+		}
 	}
 	uncut := int(l.End) > size && gso != GSONone
 	off.Flags = FlagNeedsCsum

@@ -107,6 +107,12 @@ func TestUnfinishedByChance(t *testing.T) {
 		} else if err := encap.FinishChecksum(frame, off); err != nil || !bytes.Equal(frame, p.Frame()) {
 			t.Errorf("changed by finishing: %v", err)
 		}
+		if _, ok := encap.Unfinished(append(p.Frame(), 0, 0, 0x88, 0xfb), &l, 1514); ok {
+			t.Error("taken for unfinished with a trailer, which would be summed too")
+		}
+		if _, ok := encap.Unfinished(append(p.Frame(), make([]byte, 18)...), &l, 1514); !ok {
+			t.Error("not taken for unfinished with padding")
+		}
 		return
 	}
 	t.Fatal("no payload gives that checksum")
