@@ -193,3 +193,33 @@ func TestClampsMSSOfPorts(t *testing.T) {
 	}
 	s.balance()
 }
+
+// A copy that waits for its port is not changed by what the next one needs, however long the headers are.
+//
+//	p0, p1 (MSS 1000), p2 (MSS 500) ── switch
+func TestClampsEachCopy(t *testing.T) {
+	t.Parallel()
+	s := newSceneOf(t, PortNetdev, nil, 1, func(c *Config) { c.Workers = 1 })
+	s.set(VNIConfig{VNI: 42, Learning: true})
+	s.port("p0", 42)
+	s.configuredPort(PortConfig{Name: "p1", Untagged: 42, MSSClamp: 1000})
+	s.configuredPort(PortConfig{Name: "p2", Untagged: 42, MSSClamp: 500})
+	p := opening(true, station(1), broadcast, 1440)
+	p.Extensions = []encaptest.Extension{{Proto: encap.ProtoDestOpts, Body: append([]byte{0, 14, 1, 116}, make([]byte, 116)...)}}
+	s.Inject("p0", p.Frame())
+	s.rest()
+	for name, want := range map[string]int{"p1": 1000, "p2": 500} {
+		seen := s.seen(name)
+		if len(seen) != 1 {
+			t.Fatalf("%s got %d frames", name, len(seen))
+		}
+		if got := mssIn(seen[0]); got != want {
+			t.Errorf("%s: MSS %d, want %d", name, got, want)
+		}
+		var l encap.Layout
+		l.Parse(seen[0])
+		if sum := encap.Checksum(seen[0][l.L4:l.End], encap.PseudoIPv6(encap.IPv6(seen[0][l.L3:]), l.Proto, l.End-uint32(l.L4))); sum != 0 {
+			t.Errorf("%s: wrong TCP checksum", name)
+		}
+	}
+}

@@ -15,7 +15,7 @@ const (
 	// headLen in bytes: that much of every frame is copied by Add. It holds Ethernet
 	// with two tags, IPv4 or IPv6, and TCP with all options (142 bytes), and then
 	// some, so that who rewrites a header after Add does not change what was added.
-	headLen = 192
+	headLen = 256
 	// maxIovecs is the pieces of memory of all frames that wait. A superframe joined
 	// from 1450-byte datagrams has 48.
 	maxIovecs = 1024
