@@ -26,7 +26,7 @@ func (w *worker) guardSpoof(f *frame) Reason {
 		if !w.s.peers.dports.has(encap.UDP(f.bytes()[l.L4:]).DstPort()) {
 			return ReasonNone
 		}
-	case l.L4 == 0 && l.Flags&encap.LayoutIPv6 != 0 && l.Flags&hiddenHeaders != 0:
+	case (l.L4 == 0 || l.Proto == encap.ProtoUDP) && l.Flags&encap.LayoutIPv6 != 0 && l.Flags&hiddenHeaders != 0:
 		// Whether it is UDP cannot be known: the address decides.
 	default:
 		return ReasonNone

@@ -184,6 +184,28 @@ func TestSpoofGuardAddresses(t *testing.T) {
 	}
 }
 
+// The first fragment of a datagram, which ends before its UDP header, does not pass either: who puts it together sees what we do not.
+//
+//	p0, p1 ── switch ════ r0
+func TestSpoofGuardFragments(t *testing.T) {
+	t.Parallel()
+	s := newScene6(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, s.remotes[0].addr)
+	s.port("p0", 42)
+	s.port("p1", 42)
+	for _, part := range []int{0, 4} { // bytes of the UDP header in the fragment
+		p := nested(s.remotes[0].addr, func(p *encaptest.Packet) {
+			p.Extensions = []encaptest.Extension{
+				{Proto: encap.ProtoFragment, Body: []byte{0, 0, 0, 1, 0, 0, 0, 9}},
+				{Proto: encap.ProtoDestOpts, Body: []byte{0, 0, 1, 4, 0, 0, 0, 0}},
+			}
+		})
+		first := p.Frame()[:encap.EthernetLen+encap.IPv6Len+8+8+part]
+		encap.IPv6(first[encap.EthernetLen:]).SetPayloadLen(uint16(8 + 8 + part))
+		s.drops(1, VXLANSpoof, func() { s.Inject("p0", first) })
+	}
+}
+
 // The set of ports counts: a port that two peers listen on stays until both are gone.
 func TestPortSet(t *testing.T) {
 	var s portSet
