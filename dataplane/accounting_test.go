@@ -209,3 +209,30 @@ func randomDatagram(rng *rand.Rand, frame []byte) []byte {
 	}
 	return d
 }
+
+// A superframe that ports take and that cannot be cut for peers is lost to each of them, and counted there.
+//
+//	p0, p1 ── switch ════ r0, r1
+func TestUncutSuperframeIsCounted(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.port("p0", 42)
+	s.port("p1", 42)
+	f, off := encaptest.Packet{SrcMAC: station(1), DstMAC: station(9), Flags: encap.TCPAck, Payload: encaptest.Payload(60000, 1)}.Superframe(16)
+	s.seen("p1")
+	before := s.account()
+	s.InjectSuperframe("p0", encodeOffload(off), f)
+	s.rest()
+	a := s.account().since(before)
+	const segments = 3750
+	if len(a.Frames["p1"]) != 1 || a.VNIs[42].TxDropped != 2*segments {
+		t.Errorf("p1 got %d, VNI %+v", len(a.Frames["p1"]), a.VNIs[42])
+	}
+	for _, r := range s.remotes {
+		if got := a.Peers[netip.AddrPortFrom(r.addr, DefaultPort)].TxDropped; got != segments {
+			t.Errorf("peer %s: %d not sent, want %d", r.addr, got, segments)
+		}
+	}
+	s.balance()
+}

@@ -290,7 +290,7 @@ func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 	}
 	if f.off.NeedsChecksum() {
 		if err := w.finishChecksum(f); err != nil {
-			return BadOffload
+			return w.refusePeers(f, peers, BadOffload)
 		}
 	}
 	// The VXLAN header goes right in front of the frame, where the virtio-net header or a tag was.
@@ -324,7 +324,7 @@ func (w *worker) fits(f *frame, p *peer, size int) bool {
 // superframeToPeers cuts a superframe: headers into the worker's header arena, payload where it lies.
 func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class, hash uint32) Reason {
 	if err := w.cutter.Init(f.bytes(), &f.layout, f.off); err != nil {
-		return BadOffload
+		return w.refusePeers(f, peers, BadOffload)
 	}
 	if len(peers) == 1 && w.fitsWhole(peers[0]) {
 		w.superframeToPeer(f, peers[0], class, hash)
@@ -350,6 +350,16 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 	}
 	w.fates[f.fate].copies += uint32(len(peers))
 	return ReasonNone
+}
+
+// refusePeers counts the copies of a frame that cannot be cut or finished for any peer.
+func (w *worker) refusePeers(f *frame, peers []*peer, r Reason) Reason {
+	n := uint64(w.fates[f.fate].packets)
+	for _, p := range peers {
+		p.stats[w.id].txDropped.Add(n)
+		f.domain.stats[w.id].txDropped.Add(n)
+	}
+	return r
 }
 
 // fitsWhole says whether the path to a peer carries every segment of the superframe in w.cutter.
