@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"vtepd/encap"
 	"vtepd/fdb"
 )
 
@@ -369,4 +370,20 @@ func TestLeavingAVNI(t *testing.T) {
 		t.Errorf("to a MAC behind the port that left: %q, want %q", got, want)
 	}
 	s.drops(1, VLANNotAllowed, func() { s.Inject("p1", putTag(frameOf(near, broadcast), 0x8100, 3)) })
+}
+
+// A frame that asks not to be learned from keeps nobody else's from being.
+//
+//	p0 ── switch ════ r0
+func TestDontLearnIsForOneFrame(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, func(c *Config) { c.Workers = 1 })
+	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{GBP: true}}, s.addrs()...)
+	s.port("p0", 42)
+	w := s.parked()
+	plain := datagramOf(42, frameOf(station(5), station(6)))
+	w.drive(s, [][]wagon{{{datagram: inGroup(42, encap.Group(0).WithDontLearn(), frameOf(station(5), broadcast))}, {datagram: plain}}}, false)
+	if !s.known(42, station(5)) {
+		t.Error("not learned from the frame behind it")
+	}
 }

@@ -449,7 +449,6 @@ func (w *worker) guardStatic(f *frame) Reason {
 	if e, ok := w.s.fdb.Get(vni, mac, w.now); ok && e.State == fdb.Static && e.Dest != place && !w.staticAtSource(f, mac) {
 		return StaticMACElsewhere
 	}
-	c.learnMAC, c.learnVNI, c.learnPlace = mac, vni, place
 	return ReasonNone
 }
 
