@@ -45,6 +45,9 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if l == nil {
 		return w.refuse(f, p, PortGone)
 	}
+	if vid == 0 && p.misreads(f.bytes()) {
+		return w.refuse(f, p, VLANNotAllowed)
+	}
 	if f.domain.gbp && p.groupDrop.denies(f.group) {
 		return w.refuse(f, p, GBPDenied)
 	}
