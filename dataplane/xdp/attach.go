@@ -160,7 +160,7 @@ func (f *FastPath) wantGRO(ifindex int) {
 	a := f.attached[place{ifindex, hookXDP}]
 	changed, err := switchGRO(ifindex, true)
 	if err != nil {
-		f.log.Warn("no GRO on the underlay: inner segments are not joined", "ifindex", ifindex, "err", err)
+		f.log.Warn("no GRO on the underlay: inner segments are not joined", "ifindex", ifindex, "error", err)
 	}
 	if f.pins == nil {
 		a.gro = a.gro || changed
@@ -168,7 +168,7 @@ func (f *FastPath) wantGRO(ifindex int) {
 	}
 	if changed {
 		if err := f.pins.mark(ifindex); err != nil {
-			f.log.Warn("a successor will not know that GRO was off", "ifindex", ifindex, "err", err)
+			f.log.Warn("a successor will not know that GRO was off", "ifindex", ifindex, "error", err)
 		}
 	}
 	a.gro = a.gro || changed || f.pins.marked(ifindex)
@@ -268,7 +268,7 @@ func (f *FastPath) takeOver(p place) (link.Link, bool) {
 	l, err := link.LoadPinnedLink(path, nil)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			f.log.Warn("former link is of no use", "pin", path, "err", err)
+			f.log.Warn("former link is of no use", "pin", path, "error", err)
 			f.pins.unlink(path)
 		}
 		return nil, false
@@ -284,9 +284,9 @@ func (f *FastPath) takeOver(p place) (link.Link, bool) {
 	} else if err = l.Update(f.program(p.hook)); err == nil {
 		return l, true
 	}
-	f.log.Warn("former link is of no use", "pin", path, "err", err)
+	f.log.Warn("former link is of no use", "pin", path, "error", err)
 	if err := errors.Join(destroy(l)); err != nil {
-		f.log.Warn("former link does not go", "pin", path, "err", err)
+		f.log.Warn("former link does not go", "pin", path, "error", err)
 	}
 	return nil, false
 }
@@ -339,7 +339,7 @@ func (f *FastPath) detach(p place) error {
 	err := destroy(a.link)
 	if a.gro {
 		if _, groErr := switchGRO(p.ifindex, false); groErr != nil {
-			f.log.Warn("GRO stays on", "ifindex", p.ifindex, "err", groErr)
+			f.log.Warn("GRO stays on", "ifindex", p.ifindex, "error", groErr)
 		}
 		if f.pins != nil {
 			err = errors.Join(err, f.pins.unmark(p.ifindex))

@@ -27,7 +27,7 @@ func (f *FastPath) Former() *State {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(f.pins.maps(), name), &ebpf.LoadPinOptions{ReadOnly: true})
 		if err != nil {
 			if !errors.Is(err, os.ErrNotExist) {
-				f.log.Warn("former state is not readable", "err", err)
+				f.log.Warn("former state is not readable", "error", err)
 			}
 			return nil
 		}
@@ -35,7 +35,7 @@ func (f *FastPath) Former() *State {
 	}
 	s, err := readState(maps)
 	if err != nil {
-		f.log.Warn("former state is not readable", "err", err)
+		f.log.Warn("former state is not readable", "error", err)
 		return nil
 	}
 	return s
