@@ -115,6 +115,7 @@ func TestRefusals(t *testing.T) {
 		{"PATCH", "/v1/ports/tap0", `{"native":10}`, 422, "native", "port tap0: native goes with trunk only"},
 		{"DELETE", "/v1/ports/tap9", "", 404, "port", "port tap9 does not exist"},
 		{"POST", "/v1/peers", `{"peer":"192.0.2.2"}`, 400, "vni", "vni is missing"},
+		{"POST", "/v1/peers", `{"peer":"ff02::1","vni":42}`, 422, "group", "group ff02::1 is all hosts"},
 		{"POST", "/v1/peers", `{"vni":42}`, 400, "peer", "peer is missing"},
 		{"POST", "/v1/peers", `{"peer":"192.0.2.1","vni":42}`, 422, "peers", "peer 192.0.2.1 is this host itself"},
 		{"DELETE", "/v1/peers/192.0.2.99", "", 404, "peers", "peer 192.0.2.99 is in no VNI"},

@@ -67,7 +67,10 @@ func filter(a *args) api.FDBFilter {
 	}
 }
 
-// fdbTable prints entries. The UDP port of peers is shown when it tells something: with details, or when peers differ in it.
+// vxlanPort is the UDP port that IANA gave to VXLAN (RFC 7348 section 8).
+const vxlanPort = 4789
+
+// fdbTable prints entries. The UDP port of peers is shown when it tells something: with details, when peers differ in it, or when it is not VXLAN's.
 func (a *App) fdbTable(entries []api.FDBEntry) {
 	dports := map[uint16]bool{}
 	for _, e := range entries {
@@ -75,7 +78,7 @@ func (a *App) fdbTable(entries []api.FDBEntry) {
 			dports[e.DPort] = true
 		}
 	}
-	withPort := a.details && len(dports) > 0 || len(dports) > 1
+	withPort := a.details && len(dports) > 0 || len(dports) > 1 || len(dports) == 1 && !dports[vxlanPort]
 	t := table{header: []string{"MAC", ">VNI", "WHERE", "STATE", ">AGE", ">MOVES"}}
 	if withPort {
 		t.header = []string{"MAC", ">VNI", "WHERE", ">DPORT", "STATE", ">AGE", ">MOVES"}

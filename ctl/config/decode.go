@@ -371,7 +371,7 @@ func (d *decoder) statics(n ast.Node, flood *[]floodEntry) error {
 		}
 		var k model.StaticKey
 		var dst netip.Addr
-		var dport uint16
+		var dport, ownPort uint16
 		s := model.Static{State: fdb.Static}
 		macNode, vniNode := find(pairs, "mac"), find(pairs, "vni")
 		if macNode != nil && vniNode != nil {
@@ -391,7 +391,7 @@ func (d *decoder) statics(n ast.Node, flood *[]floodEntry) error {
 					dport = v.Port()
 				}
 			}),
-			scalar(d, "dport", model.ParsePort, func(v uint16) { dport = v }),
+			scalar(d, "dport", model.ParsePort, func(v uint16) { ownPort = v }),
 			scalar(d, "port", model.ParsePortName, func(v string) { s.Port = v }),
 			scalar(d, "state", parseStaticState, func(v fdb.State) { s.State = v }),
 		}); err != nil {
@@ -406,9 +406,14 @@ func (d *decoder) statics(n ast.Node, flood *[]floodEntry) error {
 			return d.errorf(n, "static entry %s leads nowhere: write dst: IP for a peer, or port: NAME", k.MAC)
 		case dst.IsValid() && s.Port != "":
 			return d.errorf(n, "static entry %s has both dst and port: keep one of them", k.MAC)
-		case dport != 0 && !dst.IsValid():
+		case ownPort != 0 && !dst.IsValid():
 			return d.errorf(find(pairs, "dport"), "dport without dst: remove it, or write dst: IP")
+		case ownPort != 0 && dport != 0 && ownPort != dport:
+			return d.errorf(find(pairs, "dport"), "dport %d contradicts the %d of dst: keep one of them", ownPort, dport)
+		case k.MAC.IsZero() && find(pairs, "state") != nil:
+			return d.errorf(find(pairs, "state"), "the all-zero MAC is the flood list, whose members have no state: remove it")
 		}
+		dport = max(dport, ownPort)
 		if dst.IsValid() {
 			s.Dst = d.model.Endpoint(netip.AddrPortFrom(dst, dport))
 		}

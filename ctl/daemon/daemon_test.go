@@ -210,6 +210,7 @@ func TestBad(t *testing.T) {
 		"--local 192.0.2.1 --vni 1 --tap a --address 10.0.0.1":                `--address: "10.0.0.1" has no prefix length: write 10.0.0.1/32, or the length of its subnet`,
 		"--local 192.0.2.1 --vni 1 --tap a --tap b --address 198.51.100.1/24": "--address cannot tell which of 2 TAPs it is for: use a file, or vtepctl port set NAME address IP/LEN",
 		"--local 192.0.2.1 --vni 1 --peer 2001:db8::1":                        "peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local",
+		"--local 192.0.2.1 --vni 42 --vni 43":                                 `invalid argument "43" for "--vni" flag: given twice: see vtepd --help`,
 		"--local 192.0.2.1 --offload on":                                      `--offload: "on" is not one of off, auto`,
 		"--local 192.0.2.1 --fastpath yes":                                    `--fastpath: "yes" is not one of off, auto, on`,
 		"--local 192.0.2.1 --ageing 300":                                      `--ageing: "300" has no unit: write 300s for seconds`,

@@ -84,6 +84,7 @@ func parseFlags(args []string) (*settings, error) {
 	f.StringVar(&s.logFormat, "log-format", "text", "")
 	q := quickFlags{}
 	q.define(f)
+	onceEach(f)
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			s.help = true
@@ -135,6 +136,29 @@ func parseFlags(args []string) (*settings, error) {
 	var err error
 	s.quick, err = q.model()
 	return s, err
+}
+
+// once refuses an option that is given a second time.
+type once struct {
+	pflag.Value
+	given bool
+}
+
+func (o *once) Set(text string) error {
+	if o.given {
+		return errors.New("given twice")
+	}
+	o.given = true
+	return o.Value.Set(text)
+}
+
+// onceEach lets every option be given once, but for those that gather a list.
+func onceEach(f *pflag.FlagSet) {
+	f.VisitAll(func(option *pflag.Flag) {
+		if _, list := option.Value.(pflag.SliceValue); !list {
+			option.Value = &once{Value: option.Value}
+		}
+	})
 }
 
 // quickFlags are the options of a start without a file.

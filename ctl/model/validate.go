@@ -167,8 +167,8 @@ func (v *validation) remote(path, word string, p netip.AddrPort) {
 func (v *validation) multicast(path string, g netip.AddrPort) {
 	a, local := g.Addr(), v.m.Global.Local
 	switch {
-	case !a.IsMulticast():
-		v.add(Invalid(path, "group %s is no multicast address: write one, such as 239.1.1.1 or ff05::100", a))
+	case notJoined(a) != "":
+		v.add(Invalid(path, "group %s %s", a, notJoined(a)))
 	case !v.m.Global.reaches(a):
 		v.add(Invalid(path, "group %s is %s, but local %s is %s: add an address of that family to local", a, family(a), local, family(local)))
 	}

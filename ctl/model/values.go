@@ -261,17 +261,26 @@ func ParsePeer(s string) (netip.AddrPort, error) {
 // ParseMulticast reads the address of a multicast group, with or without a UDP port. Port 0 stands for none.
 func ParseMulticast(s string) (netip.AddrPort, error) {
 	g, err := ParsePeer(s)
-	switch a := g.Addr(); {
-	case err != nil:
+	if err != nil {
 		return netip.AddrPort{}, err
-	case !a.IsMulticast():
-		return netip.AddrPort{}, fmt.Errorf("%s is no multicast group: write one, such as 239.1.1.1 or ff05::100", quote(s))
-	case a.IsInterfaceLocalMulticast():
-		return netip.AddrPort{}, fmt.Errorf("%s never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100", quote(s))
-	case a == netip.AddrFrom4([4]byte{224, 0, 0, 1}) || a == netip.MustParseAddr("ff02::1"):
-		return netip.AddrPort{}, fmt.Errorf("%s is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100", quote(s))
+	}
+	if problem := notJoined(g.Addr()); problem != "" {
+		return netip.AddrPort{}, fmt.Errorf("%s %s", quote(s), problem)
 	}
 	return g, nil
+}
+
+// notJoined says why an address is no multicast group to join, and what to write; "": it is one.
+func notJoined(a netip.Addr) string {
+	switch {
+	case !a.IsMulticast():
+		return "is no multicast group: write one, such as 239.1.1.1 or ff05::100"
+	case a.IsInterfaceLocalMulticast():
+		return "never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100"
+	case a == netip.AddrFrom4([4]byte{224, 0, 0, 1}) || a == netip.MustParseAddr("ff02::1"):
+		return "is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100"
+	}
+	return ""
 }
 
 // ParsePrefix reads a prefix without host bits; a bare address is a prefix of one.
@@ -385,6 +394,8 @@ func ParsePortName(s string) (string, error) {
 		return "", fmt.Errorf("%s has %d bytes: an interface name has at most %d", quote(s), len(s), maxIfname)
 	case s == "." || s == "..":
 		return "", fmt.Errorf("%s is not a name for an interface", quote(s))
+	case s == "all" || s == "default":
+		return "", fmt.Errorf("%s is not a name for an interface: it stands for all of them in /proc/sys/net", quote(s))
 	}
 	for _, r := range s {
 		if r <= ' ' || r >= 0x7f || r == '/' || r == ':' || r == '%' {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -38,6 +39,14 @@ func OpenNetNS(name string) (int, error) {
 		return -1, fmt.Errorf("netns %q: %w: not a network namespace: see `ip netns`", name, ErrOption)
 	}
 	return fd, nil
+}
+
+// NetNSWord is how a namespace is called for people: its name where OpenNetNS would find it by that, or its path.
+func NetNSWord(name string) string {
+	if rest, ok := strings.CutPrefix(filepath.Clean(name), NetNSDir+"/"); ok && !strings.Contains(rest, "/") {
+		return rest
+	}
+	return name
 }
 
 // HandleIn opens rtnetlink in a namespace; -1 is the present one.

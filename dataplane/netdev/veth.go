@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -330,7 +329,7 @@ func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.At
 		attr.MAC = peer.Attrs().HardwareAddr
 		attr.Peer = peer.Attrs().Name
 		if p.netns != "" {
-			attr.NetNS = filepath.Base(p.netns)
+			attr.NetNS = device.NetNSWord(p.netns)
 		}
 		return nil
 	})
