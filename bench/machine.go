@@ -15,7 +15,7 @@ var errProcStat = errors.New("/proc/stat")
 // ticksPerSecond is USER_HZ, the unit of /proc/stat, the same on every Linux architecture Go runs on.
 const ticksPerSecond = 100
 
-// congestionKey is the setting of a namespace that says so. A new namespace has that of the first one.
+// congestionKey, under /proc/sys, names the TCP congestion control of a network namespace. A new namespace has that of the first one (tcp_sk_init).
 const congestionKey = "net/ipv4/tcp_congestion_control"
 
 // Machine names where figures come from.

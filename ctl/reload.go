@@ -64,7 +64,7 @@ func fixed(was, is *model.Global) error {
 		{"flow-label", word(was.FlowLabels, "flow", "port"), word(is.FlowLabels, "flow", "port")},
 		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},
-		{"offload", onOff(was.Offload), onOff(is.Offload)},
+		{"offload", autoOff(was.Offload), autoOff(is.Offload)},
 		{"workers", was.Workers, is.Workers},
 		{"max-macs", orDefault(was.Settings.MaxMACs), orDefault(is.Settings.MaxMACs)},
 		{"udp6-zero-checksum", receiving(was), receiving(is)},
@@ -76,7 +76,7 @@ func fixed(was, is *model.Global) error {
 	return nil
 }
 
-func onOff(on bool) string {
+func autoOff(on bool) string {
 	if on {
 		return "auto"
 	}

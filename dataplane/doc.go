@@ -1,14 +1,14 @@
 // Package dataplane is the switch: ports, VNIs and peers, the workers that move frames between them, the counters and the drop ledger.
 //
 // It knows nothing of configuration files, JSON, commands or HTTP: control speaks to it in the structs of config.go and report.go.
-// How the wire looks is encap's business, where a MAC lives is fdb's, and the system calls on TAPs and UDP sockets are in the tap and
-// underlay packages below this one.
+// How the wire looks is encap's business, where a MAC lives is fdb's, and the system calls are in tap, netdev, underlay, device and
+// xdp below this one.
 //
 // # The path of a frame
 //
-//	worker.go    reads a batch from one source (a TAP queue or the underlay socket)
+//	worker.go    reads a batch from one source (a TAP queue, a packet socket or an underlay socket)
 //	pipeline.go  decides frame by frame: which VNI, guards, learn, look up
-//	egress.go    hands copies to TAPs and to the transmitter, and flushes what the batch gathered
+//	egress.go    hands copies to ports (posts.go gathers those for packet sockets) and to the transmitter (train.go those that follow one another)
 //	fate.go      settles the batch: each frame forwarded, or dropped with one Reason
 //
 // A new guard is a stage in pipeline.go with its own Reason in drops.go. A new kind of port is a type of source in worker.go and of

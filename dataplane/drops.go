@@ -4,7 +4,7 @@ package dataplane
 // The words are stable: scripts rely on them, and docs/drops.md explains each.
 type Reason uint8
 
-// The reasons, in the order of the stages that give them.
+// The reasons, grouped by where they arise. The order in which they are looked for is that of portStages and wireStages.
 const (
 	// ReasonNone is the zero value: not dropped.
 	ReasonNone Reason = iota
@@ -34,7 +34,7 @@ const (
 	ShortFrame
 	// BadOffload: the virtio-net header does not describe the frame.
 	BadOffload
-	// LinkLocalMulticast: destination 01:80:C2:00:00:00-0F, which no bridge forwards (802.1D table 7-10).
+	// LinkLocalMulticast: destination 01:80:C2:00:00:00-0F, which no bridge forwards (802.1Q-2018 table 8-1).
 	LinkLocalMulticast
 	// VLANNotAllowed: the tag, or its absence, names no VNI on this port.
 	VLANNotAllowed

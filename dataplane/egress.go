@@ -131,7 +131,7 @@ func (l *link) takes(o encap.Offload) bool {
 	return false
 }
 
-// writeWork is what a write to a TAP counts for in worker.work: it enters the kernel's stack, which takes as long as sending a few datagrams.
+// writeWork is what a write to a port's device counts for in worker.work: it enters the kernel's stack, which takes as long as sending a few datagrams.
 const writeWork = 4
 
 // writeFrame writes the frame or superframe to the worker's queue of a port's device, with a tag (TCI) in front unless that is 0.
@@ -264,7 +264,7 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 	if err != nil {
 		reason := portReason(err)
 		p.stats[w.id].txDropped.Add(packets)
-		if d := w.domain(w.fates[s.Tags[0]].vni); d != nil {
+		if d := w.domain(vni); d != nil {
 			d.stats[w.id].txDropped.Add(packets)
 		}
 		for _, tag := range s.Tags {
@@ -273,7 +273,7 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 		return
 	}
 	w.portTx.add(&p.stats[w.id], packets, bytes)
-	if d := w.domain(w.fates[s.Tags[0]].vni); d != nil {
+	if d := w.domain(vni); d != nil {
 		w.vniTx.add(&d.stats[w.id], packets, bytes)
 	}
 }

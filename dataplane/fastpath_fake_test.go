@@ -72,14 +72,12 @@ func (f *fakePrograms) Close() error {
 	f.locked(func() { f.closed = true; clear(f.attached) })
 	return nil
 }
-func (f *fakePrograms) Abandon() error                { f.locked(func() { f.closed = true }); return nil }
-func (f *fakePrograms) Former() *xdp.State            { return f.former }
-func (f *fakePrograms) FormerFilter(int) int          { return f.formerFilter }
-func (f *fakePrograms) Commit() error                 { f.locked(func() { f.commits++ }); return nil }
-func (f *fakePrograms) SocketFilter() int             { return -1 }
-func (f *fakePrograms) Attachments() []xdp.Attachment { return nil }
-func (f *fakePrograms) Now() uint32                   { f.mu.Lock(); defer f.mu.Unlock(); return f.clock }
-func (f *fakePrograms) Totals() xdp.Totals            { return xdp.Totals{} }
+func (f *fakePrograms) Former() *xdp.State   { return f.former }
+func (f *fakePrograms) FormerFilter(int) int { return f.formerFilter }
+func (f *fakePrograms) Commit() error        { f.locked(func() { f.commits++ }); return nil }
+func (f *fakePrograms) SocketFilter() int    { return -1 }
+func (f *fakePrograms) Now() uint32          { f.mu.Lock(); defer f.mu.Unlock(); return f.clock }
+func (f *fakePrograms) Totals() xdp.Totals   { return xdp.Totals{} }
 
 func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook) error {
 	f.mu.Lock()

@@ -494,7 +494,7 @@ func (m *mirror) sourcesCome() {
 // With several ports listened on there is none: a learned source is known by the port that it sends to, which the programs do not look at.
 func (m *mirror) noteSource(e fdb.Entry) {
 	if !e.Dest.IsPeer() || len(m.s.config.Ports()) > 1 {
-		return // with several ports to send to, an address alone does not say which peer such a source is
+		return
 	}
 	md := m.domains[e.VNI]
 	if md != nil && md.d.policy == Strict && len(md.d.allow) == 0 {

@@ -9,7 +9,6 @@ import (
 // programs is what the fast path needs of the eBPF programs and their maps; *xdp.FastPath is that. One goroutine calls it, but for events.
 type programs interface {
 	Close() error
-	Abandon() error
 
 	Former() *xdp.State
 	FormerFilter(ifindex int) int
@@ -19,7 +18,6 @@ type programs interface {
 	AttachUnderlay(ifindex int) (xdp.Decap, error)
 	DetachUnderlay(ifindex int) error
 	SocketFilter() int
-	Attachments() []xdp.Attachment
 
 	PutPort(xdp.Port) error
 	DelPort(index uint32) error

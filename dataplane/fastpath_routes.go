@@ -21,7 +21,7 @@ type route struct {
 	reason  string     // why the programs cannot go that way; empty: they can
 }
 
-// underlayLink is what the fast path wants to know of an interface of the underlay.
+// linkInfo is what the fast path wants to know of an interface of the underlay.
 type linkInfo struct {
 	name     string
 	mtu      int

@@ -203,8 +203,7 @@ func (s *Switch) FDBFlush(f FDBFilter) (int, error) {
 	if !f.Static && !f.Dynamic {
 		f.Dynamic = true
 	}
-	// What a filter of the outside selects is few next to what generations are for; entries are taken one by one, so that each is
-	// counted and a static one lets go of its peer.
+	// Entries are deleted one by one, and no group is flushed, so that each is counted and a static one lets go of its peer: a filter from outside selects few.
 	var doomed []fdb.Entry
 	s.fdb.Walk(s.now(), func(e fdb.Entry) bool {
 		if s.selects(e, f) {

@@ -322,7 +322,7 @@ func TestSourcePorts(t *testing.T) {
 			s.rest()
 		}
 		for _, o := range w.outers() {
-			if o.source < encap.MinSourcePort {
+			if o.source < underlay.FirstSource {
 				t.Errorf("source port %d", o.source)
 			}
 			var l encap.Layout

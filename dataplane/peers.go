@@ -18,7 +18,8 @@ const peerBuckets = MaxPeers / 4
 // policy Learn, spoofed sources could have the operator's own peers refused.
 const maxLearnedPeers = MaxPeers / 4 * 3
 
-// peer is a remote VTEP: one underlay address and UDP port. Everything but the links is written once.
+// peer is a remote VTEP: one underlay address and UDP port. index, addr, dest, stats, family and group are written once; path but for its limit is
+// paths.mu's, next the registry's.
 type peer struct {
 	index  uint32
 	addr   netip.AddrPort

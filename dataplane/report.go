@@ -35,7 +35,7 @@ type PortInfo struct {
 	Reason string
 	// KernelDrops counts frames from the interface that the kernel dropped because the port's queue was full.
 	KernelDrops uint64
-	// Queues is the number of TAP queues; Offload says what was negotiated, and OffloadReason why not the rest.
+	// Queues is the number of queues of the device; Offload says what was negotiated, and OffloadReason why not the rest.
 	Queues        int
 	Offload       []string
 	OffloadReason string
@@ -130,7 +130,7 @@ type Status struct {
 	// UnderlayInterface and UnderlayMTU are those that carry Local; empty and 0 when it is nowhere now.
 	UnderlayInterface string
 	UnderlayMTU       int
-	// Offload lists the capabilities of underlay and TAPs.
+	// Offload lists the capabilities of the underlay and of ports.
 	Offload []Capability
 	// ReceiveBuffer is what the kernel granted each underlay socket, in bytes.
 	ReceiveBuffer int
@@ -178,9 +178,8 @@ type FDBFilter struct {
 // Event is one change, as `vtepctl monitor` streams it.
 type Event struct {
 	Time time.Time
-	// Object is "fdb", "port", "peer" or "vni"; Action is "add", "del", "change", "move", "expire", "evict", "flush", "up", "down", "missing", "error" (the underlay answered a datagram
-	// with an ICMP error), or "lost" when the
-	// subscriber was too slow and Count events are missing.
+	// Object is "fdb", "port", "peer" or "vni"; Action is "add", "del", "change", "move", "expire", "evict", "flush", "up", "down", "missing", "pmtu" (Reason says
+	// from what to what), "error" (the underlay answered Count datagrams with an ICMP error), or "lost" (the subscriber was too slow: Count events are missing).
 	Object, Action string
 	FDB            *FDBEntry // Object fdb
 	From           string    // Action move: where it was (port name or peer)

@@ -55,14 +55,3 @@ func FlowHash(frame []byte, l *Layout, seed uint64) uint32 {
 	}
 	return uint32(mix(mix(a^k0, b^k1), hashKey2) >> 32)
 }
-
-// The range of outer source ports that RFC 7348 5 recommends: the dynamic ports.
-const (
-	MinSourcePort = 49152
-	MaxSourcePort = 65535
-)
-
-// SourcePort maps a flow hash to an outer UDP source port between MinSourcePort
-// and MaxSourcePort. It uses the upper 14 bits of the hash, which leaves the lower
-// ones to choose a queue or a socket independently.
-func SourcePort(hash uint32) uint16 { return MinSourcePort + uint16(hash>>18) }

@@ -87,11 +87,7 @@ func TestSourcePortSpread(t *testing.T) {
 			var counts [16384]float64
 			for i := range 65536 {
 				vary(i)
-				p := encap.SourcePort(encap.FlowHash(f, &l, 0x1234))
-				if p < encap.MinSourcePort {
-					t.Fatalf("port %d", p)
-				}
-				counts[p-encap.MinSourcePort]++
+				counts[encap.FlowHash(f, &l, 0x1234)>>18]++
 			}
 			chi := 0.0
 			for _, n := range counts {
@@ -101,8 +97,5 @@ func TestSourcePortSpread(t *testing.T) {
 				t.Errorf("v6 %v, %s: chi-squared %.0f", v6, name, chi)
 			}
 		}
-	}
-	if encap.SourcePort(0) != encap.MinSourcePort || encap.SourcePort(math.MaxUint32) != encap.MaxSourcePort {
-		t.Error("range")
 	}
 }

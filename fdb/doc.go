@@ -20,11 +20,12 @@
 //
 // # Who may call what
 //
-// Every method may be called from any goroutine at any time. Lookup, Get and
-// Walk never take the lock and never write. Learn takes the lock only for an
+// Every method may be called from any goroutine at any time. Lookup, Get, Walk
+// and Touch never take the lock; of these only Touch writes, by one
+// compare-and-swap. Learn takes the lock only for an
 // address that is new, moved, expired or flushed; for a known one it writes
 // only when the tick has turned since its last frame, by one compare-and-swap.
-// All other methods take the lock, those that do much work in slices.
+// All other methods take it, those that do much work in slices.
 //
 // # Bounds
 //

@@ -43,7 +43,7 @@ func (t *Table) regroup(ref uint32, v *vniState, d Dest, state State, now Tick) 
 	g := t.groupFor(v, d, state)
 	fresh := makeVal(v.id, g.id, now)
 	for {
-		// Learn may refresh seen meanwhile, never anything else.
+		// Learn and Touch may refresh seen meanwhile, nobody anything else.
 		if val := r.val.Load(); r.val.CompareAndSwap(val, fresh) {
 			break
 		}

@@ -23,7 +23,7 @@ import "sync/atomic"
 //
 // A group of zero marks a free record. key, val and ver are read without the
 // lock; link is not. All are written with the lock held, except that Learn
-// writes seen and u of val without it.
+// and Touch write seen and u of val without it.
 type record struct {
 	key  atomic.Uint64
 	val  atomic.Uint64

@@ -423,7 +423,7 @@ type Event struct {
 	Time time.Time `json:"time"`
 	// Object is fdb, port, peer or vni.
 	Object string `json:"object"`
-	// Action is add, del, change, move, expire, evict, flush, up, down or missing; lost says that Count events were not delivered because the reader was
+	// Action is add, del, change, move, expire, evict, flush, up, down, missing, pmtu or error; lost says that Count events were not delivered because the reader was
 	// too slow. A flush is about a VNI, a port or a peer, and Count entries.
 	Action string `json:"action"`
 	MAC    string `json:"mac,omitempty"`

@@ -64,12 +64,7 @@ func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	return get[api.Status](ctx, c, "/v1/status", nil)
 }
 
-// Settings are what concerns the whole switch and may change while it runs.
-func (c *Client) Settings(ctx context.Context) (api.Settings, error) {
-	return get[api.Settings](ctx, c, "/v1/settings", nil)
-}
-
-// SetSettings changes them; what is empty stays.
+// SetSettings changes what concerns the whole switch and may change while it runs; what is empty stays.
 func (c *Client) SetSettings(ctx context.Context, s api.Settings) error {
 	return c.send(ctx, http.MethodPatch, "/v1/settings", nil, s, nil)
 }

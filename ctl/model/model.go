@@ -280,6 +280,7 @@ func (m *Model) HasVNI(vni uint32) bool {
 	return false
 }
 
+// DeclaredSet is Declared as a set.
 func (m *Model) DeclaredSet() map[uint32]struct{} {
 	set := make(map[uint32]struct{}, len(m.VNIs)+len(m.VLANs))
 	for n := range m.VNIs {

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -353,9 +352,4 @@ func PeerText(p netip.AddrPort, dstport uint16) string {
 		return p.Addr().String()
 	}
 	return p.String()
-}
-
-// ComparePeers orders peers by address, then port.
-func ComparePeers(a, b netip.AddrPort) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Port(), b.Port()))
 }

@@ -25,8 +25,8 @@ const (
 	// with two tags, and one byte that tells a frame that just fits from one that
 	// does not.
 	slotSize = frameAt + 22 + 65536 + 1
-	// slotStride is slotSize in whole cache lines, and three more modulo a page:
-	// otherwise the headers of all slots would fall into the same sets of a
+	// slotStride is slotSize in whole pages, and three cache lines more: with whole
+	// pages alone the headers of all slots would fall into the same sets of a
 	// first-level cache.
 	slotStride = (slotSize+4095)&^4095 + 3*64
 )

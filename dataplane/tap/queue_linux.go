@@ -16,9 +16,9 @@ const (
 	// headroom, 64 KiB of IP packet, and an Ethernet header with two VLAN tags.
 	// One byte more tells a frame that just fits from one that does not.
 	BufferSize = Headroom + 22 + 65536 + 1
-	// MaxParts is the most that one Write takes. A superframe joined from 1450-byte
-	// datagrams has 1 part of headers and 47 of payload; from 500-byte ones, 131.
-	MaxParts = 144
+	// MaxParts is the most that one Write takes: those of a joined superframe, and one
+	// more for a tag put in front.
+	MaxParts = encap.MaxParts + 1
 
 	// linearLen in bytes: how much of a long frame without unfinished checksum
 	// the kernel is asked to keep in the linear part of its buffer. Left to

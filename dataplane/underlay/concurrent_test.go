@@ -32,7 +32,7 @@ func TestWorkers(t *testing.T) {
 	tx.Flush(func(tag uint32, err error) { t.Errorf("%d: %v", tag, err) })
 	home := map[uint16]int{}
 	got, busy := 0, 0
-	for i := range b.Receivers() {
+	for i := range b.cfg.Receivers {
 		messages, err := b.Receiver(i).Recv(MaxMessages)
 		must(t, err)
 		if len(messages) > 0 {

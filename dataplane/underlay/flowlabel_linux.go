@@ -74,8 +74,9 @@ func putFlowLabel(b []byte, label uint32) int {
 }
 
 // probeFlowLabel sends one byte to a transmit socket of this host, whose filter
-// drops it; it does not get beyond the loopback device. Before Linux 5.3 the kernel took leased labels only, and still does while
-// any program of the network namespace has an exclusive lease.
+// drops it; it does not get beyond the loopback device. Before Linux 5.3 the
+// kernel took leased labels only, and still does while any program of the network
+// namespace has an exclusive lease.
 func probeFlowLabel(fd int, local netip.Addr, port uint16, label uint32) error {
 	var control [cmsgSlot]byte
 	putFlowLabel(control[:], label)

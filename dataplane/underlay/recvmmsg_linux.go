@@ -150,7 +150,8 @@ func (r *Receiver) Port() uint16 { return r.port }
 // Recv takes at most limit messages (no more than MaxMessages) with one
 // recvmmsg(2) and never waits. Fewer than limit came exactly when the socket is
 // drained; none is not an error. The messages and their data are valid until
-// the next Recv of this Receiver or of one that shares its memory. An error means that the socket is of no more use.
+// the next Recv of this Receiver or of one that shares its memory. An error means
+// that the socket is of no more use.
 //
 // Errors pending on the socket (ICMP) are counted and stepped over: they belong
 // to something sent earlier, and datagrams may wait behind them.

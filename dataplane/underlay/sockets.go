@@ -45,7 +45,7 @@ type Sockets struct {
 // Degradation tells that something was switched off for good while running. It
 // is an event to log, not an error: everything goes on, more slowly.
 type Degradation struct {
-	What   string         // "gso" or "gso-segments"
+	What   string         // "gso", "gso-segments" or "flow-label"
 	Dest   netip.AddrPort // where the message that brought it to light was going
 	Errno  unix.Errno
 	Reason string // one sentence for the operator
@@ -178,9 +178,6 @@ func (s *Sockets) Local() netip.AddrPort { return netip.AddrPortFrom(s.cfg.Local
 
 // SourcePorts lists the ports of the transmit pool.
 func (s *Sockets) SourcePorts() []uint16 { return append([]uint16(nil), s.checked.ports...) }
-
-// Receivers is the number of receive sockets for each port.
-func (s *Sockets) Receivers() int { return s.cfg.Receivers }
 
 // Receiver is the i-th receive socket of Config.Port, for the i-th worker.
 func (s *Sockets) Receiver(i int) *Receiver { return s.receivers[i] }

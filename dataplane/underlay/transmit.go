@@ -224,10 +224,9 @@ func (t *Transmitter) findLane(d *Dest, key uint32) *Lane {
 
 // Flush sends the batch. When it returns, every datagram has been given to the
 // kernel or was reported through failed, once, with its tag and an error that is
-// or wraps a unix.Errno;
-// nothing is borrowed any more. failed may be nil and must not use the
-// Transmitter. Pass a func kept in a variable: a fresh closure or method value
-// at each call would allocate.
+// or wraps a unix.Errno; nothing is borrowed any more. failed may be nil and must
+// not use the Transmitter. Pass a func kept in a variable: a fresh closure or
+// method value at each call would allocate.
 func (t *Transmitter) Flush(failed func(tag uint32, err error)) {
 	if t.laneCount == 0 {
 		return

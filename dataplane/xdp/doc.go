@@ -28,8 +28,8 @@
 //
 // # One writer
 //
-// User space alone writes the maps. The programs refresh [Entry.Seen], add to counters, and tell of new sources
-// ([LearnEvent]).
+// User space alone says where frames go. The programs refresh [Entry.Seen], note when a peer was heard, keep ways and judgements of their own, add to
+// counters, and tell of new sources ([LearnEvent]).
 //
 // # Flow cache
 //

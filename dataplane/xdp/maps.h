@@ -152,7 +152,7 @@ struct counters {
 	__u64 tx_bytes;
 };
 
-/* What becomes of a frame. The first three are carried; the others go to user space, for the reason named. */
+/* What becomes of a frame. The first three are carried, RACE is dropped; the others go to user space, for the reason named. */
 enum verdict {
 	TO_PEER,
 	FROM_PEER,
