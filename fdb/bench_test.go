@@ -174,12 +174,16 @@ func BenchmarkLearn(b *testing.B) {
 				}
 			}
 		})
+		moves := make([]uint16, n)
 		b.Run(fmt.Sprintf("move/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for i := range b.N {
 				k := int(o[i&(len(o)-1)])
 				vni, mac := benchKey(k)
-				t.Learn(vni, mac, PeerDest(uint32((k+i)%benchPeers)), benchNow)
+				moves[k]++
+				if v := t.Learn(vni, mac, PeerDest(uint32((k+int(moves[k]))%benchPeers)), benchNow); v != Moved {
+					b.Fatal(v)
+				}
 			}
 		})
 		// The table is full: every new address evicts another one.
