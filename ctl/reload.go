@@ -2,7 +2,6 @@ package ctl
 
 import (
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -116,10 +115,10 @@ func receiving(g *model.Global) string {
 func merge(base, target, running *model.Model) *model.Model {
 	next := running.Clone()
 	next.Global.Settings = mergeSettings(base.Global.Settings, target.Global.Settings, running.Global.Settings)
-	next.Global.FastPath = pick(base.Global.FastPath, target.Global.FastPath, running.Global.FastPath)
+	next.Global.FastPath = model.Pick(base.Global.FastPath, target.Global.FastPath, running.Global.FastPath)
 	// The interface is only where local was taken from; the address itself has been held against the running one.
 	next.Global.Interface = target.Global.Interface
-	mergeMap(base.VLANs, target.VLANs, next.VLANs, pick[uint32])
+	mergeMap(base.VLANs, target.VLANs, next.VLANs, model.Pick[uint32])
 	mergeMap(base.VNIs, target.VNIs, next.VNIs, mergeVNI)
 	mergeMap(base.Ports, target.Ports, next.Ports, mergePort)
 	mergeStatics(&base.Statics, &target.Statics, &next.Statics)
@@ -169,47 +168,11 @@ func mergeStatics(base, target, running *model.StaticSet) {
 	}
 }
 
-// pick is target where it differs from base, and running otherwise.
-func pick[T any](base, target, running T) T {
-	if reflect.DeepEqual(base, target) {
-		return running
-	}
-	return target
-}
-
-// mergeList is running without what left base, and with what came in target, at its end.
-func mergeList[T comparable](base, target, running []T) []T {
-	next := slices.DeleteFunc(slices.Clone(running), func(v T) bool { return slices.Contains(base, v) && !slices.Contains(target, v) })
-	for _, v := range target {
-		if !slices.Contains(base, v) && !slices.Contains(next, v) {
-			next = append(next, v)
-		}
-	}
-	return next
-}
-
 func mergeSettings(b, t, r model.Settings) model.Settings {
-	return model.Settings{
-		Ageing:         pick(b.Ageing, t.Ageing, r.Ageing),
-		Learning:       pick(b.Learning, t.Learning, r.Learning),
-		Policy:         pick(b.Policy, t.Policy, r.Policy),
-		MaxMACs:        pick(b.MaxMACs, t.MaxMACs, r.MaxMACs),
-		Allow:          mergeList(b.Allow, t.Allow, r.Allow),
-		TTL:            pick(b.TTL, t.TTL, r.TTL),
-		Flood:          pick(b.Flood, t.Flood, r.Flood),
-		GroupTTL:       pick(b.GroupTTL, t.GroupTTL, r.GroupTTL),
-		DSCP:           pick(b.DSCP, t.DSCP, r.DSCP),
-		ECN:            pick(b.ECN, t.ECN, r.ECN),
-		UDPChecksum:    pick(b.UDPChecksum, t.UDPChecksum, r.UDPChecksum),
-		UDP6Zero:       pick(b.UDP6Zero, t.UDP6Zero, r.UDP6Zero),
-		StrictReserved: pick(b.StrictReserved, t.StrictReserved, r.StrictReserved),
-		KeepInnerVLAN:  pick(b.KeepInnerVLAN, t.KeepInnerVLAN, r.KeepInnerVLAN),
-		MSSClamp:       pick(b.MSSClamp, t.MSSClamp, r.MSSClamp),
-		SpoofGuard:     pick(b.SpoofGuard, t.SpoofGuard, r.SpoofGuard),
-		GBP:            pick(b.GBP, t.GBP, r.GBP),
-		GPE:            pick(b.GPE, t.GPE, r.GPE),
-		GroupDrop:      pick(b.GroupDrop, t.GroupDrop, r.GroupDrop),
+	for _, set := range model.SettingTable {
+		set.Merge(&r, &b, &t)
 	}
+	return r
 }
 
 func mergeVNI(b, t, r *model.VNI) *model.VNI {
@@ -217,8 +180,8 @@ func mergeVNI(b, t, r *model.VNI) *model.VNI {
 		b = &model.VNI{}
 	}
 	return &model.VNI{
-		Peers:    mergeList[netip.AddrPort](b.Peers, t.Peers, r.Peers),
-		Group:    pick(b.Group, t.Group, r.Group),
+		Peers:    model.MergeList(b.Peers, t.Peers, r.Peers),
+		Group:    model.Pick(b.Group, t.Group, r.Group),
 		Settings: mergeSettings(b.Settings, t.Settings, r.Settings),
 	}
 }
@@ -230,19 +193,19 @@ func mergePort(b, t, r *model.Port) *model.Port {
 		return t
 	}
 	next := *r
-	next.Type = pick(b.Type, t.Type, r.Type)
+	next.Type = model.Pick(b.Type, t.Type, r.Type)
 	if b.VNI != t.VNI || b.Access != t.Access || b.Native != t.Native || !slices.Equal(b.Trunk, t.Trunk) {
 		next.VNI, next.Access, next.Native, next.Trunk = t.VNI, t.Access, t.Native, t.Trunk
 	}
-	next.MTU = pick(b.MTU, t.MTU, r.MTU)
-	next.NetNS = pick(b.NetNS, t.NetNS, r.NetNS)
-	next.IfName = pick(b.IfName, t.IfName, r.IfName)
-	next.MAC = pick(b.MAC, t.MAC, r.MAC)
-	next.Addresses = mergeList(b.Addresses, t.Addresses, r.Addresses)
-	next.MaxMACs = pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
-	next.MSSClamp = pick(b.MSSClamp, t.MSSClamp, r.MSSClamp)
-	next.Group = pick(b.Group, t.Group, r.Group)
-	next.GroupDrop = pick(b.GroupDrop, t.GroupDrop, r.GroupDrop)
+	next.MTU = model.Pick(b.MTU, t.MTU, r.MTU)
+	next.NetNS = model.Pick(b.NetNS, t.NetNS, r.NetNS)
+	next.IfName = model.Pick(b.IfName, t.IfName, r.IfName)
+	next.MAC = model.Pick(b.MAC, t.MAC, r.MAC)
+	next.Addresses = model.MergeList(b.Addresses, t.Addresses, r.Addresses)
+	next.MaxMACs = model.Pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
+	next.MSSClamp = model.Pick(b.MSSClamp, t.MSSClamp, r.MSSClamp)
+	next.Group = model.Pick(b.Group, t.Group, r.Group)
+	next.GroupDrop = model.Pick(b.GroupDrop, t.GroupDrop, r.GroupDrop)
 	return &next
 }
 

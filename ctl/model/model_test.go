@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -191,6 +192,35 @@ func BenchmarkValidate10000VNIs(b *testing.B) {
 	for b.Loop() {
 		if err := m.Check(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Every setting is in the table: one that is not could not be written, and a reload would not change it.
+func TestSettingTableIsComplete(t *testing.T) {
+	fields := reflect.TypeFor[Settings]()
+	reached := make([]bool, fields.NumField())
+	for _, set := range SettingTable {
+		var none, one, into Settings
+		values := []string{"1", "300s", "auto", "on", "learn", "linux", "rx", "strict", "keep", "none", "192.0.2.0/24"}
+		i := slices.IndexFunc(values, func(v string) bool { return set.Parse(&one, v) == nil })
+		if i < 0 {
+			t.Fatalf("%s takes none of %v", set.Name, values)
+		}
+		set.Merge(&into, &none, &one)
+		if !reflect.DeepEqual(into, one) {
+			t.Errorf("%s: merged %+v, want %+v", set.Name, into, one)
+		}
+		for n := range reached {
+			reached[n] = reached[n] || !reflect.ValueOf(one).Field(n).IsZero()
+		}
+		if set.Clear(&one); !reflect.DeepEqual(one, none) {
+			t.Errorf("%s: cleared to %+v", set.Name, one)
+		}
+	}
+	for n, ok := range reached {
+		if !ok {
+			t.Errorf("no word sets %s", fields.Field(n).Name)
 		}
 	}
 }

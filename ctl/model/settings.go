@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type Setting struct {
 	Parse func(s *Settings, text string) error
 	// Clear goes back to the level above.
 	Clear func(s *Settings)
+	// Merge applies the difference between base and target to into: where they agree, into stands.
+	Merge func(into, base, target *Settings)
 }
 
 // SettingTable lists the settings in the order of help texts.
@@ -43,6 +46,7 @@ var SettingTable = []Setting{
 			return err
 		},
 		Clear: func(s *Settings) { s.Allow = nil },
+		Merge: func(into, base, target *Settings) { into.Allow = MergeList(base.Allow, target.Allow, into.Allow) },
 	},
 	setting("max-macs", "N", "bound of the dynamic entries", ParseMaxMACs,
 		func(s *Settings) *Opt[int] { return &s.MaxMACs }),
@@ -87,7 +91,27 @@ func setting[T any](name, values, help string, parse func(string) (T, error), fi
 			return err
 		},
 		Clear: func(s *Settings) { *field(s) = Opt[T]{} },
+		Merge: func(into, base, target *Settings) { *field(into) = Pick(*field(base), *field(target), *field(into)) },
 	}
+}
+
+// Pick is target where it differs from base, and running otherwise.
+func Pick[T any](base, target, running T) T {
+	if reflect.DeepEqual(base, target) {
+		return running
+	}
+	return target
+}
+
+// MergeList is running without what left base, and with what came in target, at its end.
+func MergeList[T comparable](base, target, running []T) []T {
+	next := slices.DeleteFunc(slices.Clone(running), func(v T) bool { return slices.Contains(base, v) && !slices.Contains(target, v) })
+	for _, v := range target {
+		if !slices.Contains(base, v) && !slices.Contains(next, v) {
+			next = append(next, v)
+		}
+	}
+	return next
 }
 
 // SettingByName finds a setting; nil when there is none.
