@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vtepd/dataplane/device"
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
@@ -97,41 +98,20 @@ func newFastPath(s *Switch) *fastPath {
 
 // start begins the goroutine, in the network namespace of the calling thread: interfaces are named by index there.
 func (f *fastPath) start(ctx context.Context) error {
-	ns, err := unix.Open(ownNetNS, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	ns, err := device.OpenNetNS(device.OwnNetNS)
 	if err != nil {
-		return fmt.Errorf("fast path: %s: %w", ownNetNS, err)
+		return fmt.Errorf("fast path: %w", err)
 	}
 	entered := make(chan error, 1)
 	f.s.running.Go(func() { f.run(ctx, ns, entered) })
 	return <-entered
 }
 
-// ownNetNS is the namespace of the calling thread.
-const ownNetNS = "/proc/thread-self/ns/net"
-
-// enterNetNS puts the calling thread, which must be locked, into a namespace. It asks for no privilege where the thread is there already.
-func enterNetNS(ns int) error {
-	var here, there unix.Stat_t
-	if err := unix.Stat(ownNetNS, &here); err != nil {
-		return fmt.Errorf("fast path: %s: %w", ownNetNS, err)
-	}
-	if err := unix.Fstat(ns, &there); err != nil {
-		return fmt.Errorf("fast path: namespace: %w", err)
-	}
-	if here.Dev == there.Dev && here.Ino == there.Ino {
-		return nil
-	}
-	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("fast path: setns: %w", err)
-	}
-	return nil
-}
-
 // run is the goroutine: it follows until the switch closes, and then takes everything back.
 func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 	// Never unlocked: the thread is in a namespace of its own and ends with the goroutine.
 	runtime.LockOSThread()
-	err := enterNetNS(ns)
+	err := device.Enter(ns)
 	unix.Close(ns)
 	entered <- err
 	defer close(f.ended)

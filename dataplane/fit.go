@@ -4,9 +4,6 @@ import (
 	"vtepd/encap"
 )
 
-// overheads are what the underlay adds to an inner packet, in bytes, by address family.
-var overheads = [families]int{overhead4, overhead6}
-
 // standardMTU is Ethernet's, in bytes; assumed of an underlay that is not there yet.
 const standardMTU = 1500
 

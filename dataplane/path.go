@@ -14,12 +14,6 @@ import (
 	"vtepd/encap"
 )
 
-// What the underlay adds in front of an inner frame, in bytes: VXLAN 8, UDP 8, and IPv4 20 or IPv6 40 (RFC 7348 section 5).
-const (
-	encap4 = overhead4 - encap.EthernetLen
-	encap6 = overhead6 - encap.EthernetLen
-)
-
 // path is what is known of the way to a peer.
 type path struct {
 	// limit is the size of the largest inner frame that it carries, in bytes, Ethernet header included; 0: not known. Workers read it with one load.
@@ -47,14 +41,6 @@ func (p *path) current() int {
 		return p.heard
 	}
 	return p.mtu
-}
-
-// encapOverhead is what the underlay adds in front of an inner frame on the way to an address, in bytes.
-func encapOverhead(to netip.Addr) int {
-	if to.Is6() {
-		return encap6
-	}
-	return encap4
 }
 
 // paths knows how large the datagrams to each peer may be. The kernel is the authority: it hears the routers' ICMP errors, checks them against its

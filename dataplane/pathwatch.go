@@ -164,8 +164,7 @@ func (s *Switch) pathsChanged(changes []pathChange) {
 		s.fast.peersChanged()
 	}
 	for _, c := range changes {
-		over := encapOverhead(c.peer.addr.Addr()) + 14
-		log := s.log.With("peer", c.peer.addr.Addr(), "from", c.from, "to", c.to, "inside", c.to-over)
+		log := s.log.With("peer", c.peer.addr.Addr(), "from", c.from, "to", c.to, "inside", c.to-overheads[c.peer.family])
 		reason := fmt.Sprintf("%d bytes, was %d", c.to, c.from)
 		if c.router.IsValid() {
 			log = log.With("router", c.router)

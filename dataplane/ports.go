@@ -14,13 +14,6 @@ import (
 	"vtepd/fdb"
 )
 
-// Header sizes that the underlay adds in front of the inner Ethernet payload, in bytes: inner Ethernet 14, VXLAN 8, UDP 8, and IPv4 20 or
-// IPv6 40 (RFC 7348 section 5).
-const (
-	overhead4 = 50
-	overhead6 = 70
-)
-
 // minMTU and maxMTU bound a port's MTU: IPv4's minimum (RFC 791) and what a TAP device takes.
 const (
 	minMTU = 68

@@ -1,10 +1,7 @@
 package dataplane
 
 import (
-	"math/bits"
 	"net/netip"
-	"slices"
-	"sync/atomic"
 
 	"vtepd/encap"
 )
@@ -58,42 +55,4 @@ func (r *registry) knows(a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// portSet is a set of UDP ports that workers look into without a lock. A port is in it as long as it was added more often than removed.
-type portSet struct {
-	bits  [1 << 16 / 64]atomic.Uint64
-	times map[uint16]int // guarded by whoever adds and removes
-}
-
-func (s *portSet) has(port uint16) bool {
-	return s.bits[port>>6].Load()&(1<<(port&63)) != 0
-}
-
-// other returns a port of the set that is not among those given, 0 when there is none.
-func (s *portSet) other(given []uint16) uint16 {
-	for i := range s.bits {
-		for b := s.bits[i].Load(); b != 0; b &= b - 1 {
-			port := uint16(i<<6 + bits.TrailingZeros64(b))
-			if !slices.Contains(given, port) {
-				return port
-			}
-		}
-	}
-	return 0
-}
-
-func (s *portSet) add(port uint16) {
-	if s.times == nil {
-		s.times = make(map[uint16]int)
-	}
-	s.times[port]++
-	s.bits[port>>6].Or(1 << (port & 63))
-}
-
-func (s *portSet) remove(port uint16) {
-	if s.times[port]--; s.times[port] == 0 {
-		delete(s.times, port)
-		s.bits[port>>6].And(^uint64(1 << (port & 63)))
-	}
 }

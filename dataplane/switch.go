@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,22 +111,33 @@ type portRecord struct {
 }
 
 // New opens the underlay and starts the workers. The switch has no VNI and no port yet.
-func New(c Config) (*Switch, error) {
+func New(c Config) (_ *Switch, err error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
+	var opened []func() // what closes what is open, until the switch can be closed
+	defer func() {
+		if err != nil {
+			for _, f := range slices.Backward(opened) {
+				f()
+			}
+		}
+	}()
 	sockets, err := openUnderlays(&c)
 	if err != nil {
 		return nil, err
 	}
+	opened = append(opened, sockets.Close)
 	paths, err := newPaths(c.Locals())
 	if err != nil {
 		c.Log.Warn("no word of the underlay's routes: path MTUs are learned by sending", "reason", err)
 	}
+	opened = append(opened, paths.close)
 	told, err := subscribe()
 	if err != nil {
 		c.Log.Warn("no announcements of the underlay's routes, asking instead", "every", pathPoll, "reason", err)
 	}
+	opened = append(opened, told.close)
 	s := &Switch{
 		config:  c,
 		log:     c.Log,
@@ -151,11 +163,9 @@ func New(c Config) (*Switch, error) {
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
 	if s.home, err = device.OpenNetNS(device.OwnNetNS); err != nil {
-		sockets.Close()
-		paths.close()
-		told.close()
 		return nil, err
 	}
+	opened = append(opened, func() { unix.Close(s.home) })
 
 	// Workers hold a processor each while they run; control must find one too.
 	if n := c.Workers + 2; runtime.GOMAXPROCS(0) < n {
@@ -164,17 +174,21 @@ func New(c Config) (*Switch, error) {
 	for i := range c.Workers {
 		w, err := newWorker(s, i)
 		if err != nil {
-			for _, w := range s.workers {
-				w.close()
-			}
-			sockets.Close()
-			paths.close()
-			told.close()
-			unix.Close(s.home)
 			return nil, fmt.Errorf("worker %d: %w", i, err)
 		}
+		opened = append(opened, w.close)
 		s.workers = append(s.workers, w)
 	}
+	opened = nil
+	if err := s.launch(told); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// launch starts what runs until the switch is closed.
+func (s *Switch) launch(told *announcements) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	for _, w := range s.workers {
@@ -184,18 +198,13 @@ func New(c Config) (*Switch, error) {
 	s.running.Go(func() { s.watchLinks(ctx) })
 	s.running.Go(func() { s.watchPaths(ctx, told) })
 	s.running.Go(func() { s.takeAnswers(ctx) })
-	for _, u := range sockets.open() {
+	for _, u := range s.sockets.open() {
 		s.running.Go(func() { s.watchErrors(ctx, u) })
 	}
-	err = s.fast.start(ctx)
-	if err == nil {
-		err = s.fast.set(c.FastPath)
+	if err := s.fast.start(ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return s.fast.set(s.config.FastPath)
 }
 
 func (c *Config) complete() error {

@@ -1,4 +1,4 @@
-// Vtepctl looks at and changes a running vtepd; see vtepctl help.
+// Command vtepctl looks at and changes a running vtepd; see vtepctl help. It knows nothing of words and requests: those are package cli's.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Vtepd is a VXLAN tunnel endpoint and learning switch in user space; see vtepd --help.
+// Command vtepd is a VXLAN tunnel endpoint and learning switch in user space; see vtepd --help. It knows nothing of options, files and signals: those are
+// package daemon's.
 package main
 
 import (

@@ -18,6 +18,22 @@ const (
 	controlRoom = 4*cmsgSlot + pktinfoSlot
 )
 
+// datagram is one entry of the batch: two borrowed slices.
+type datagram struct {
+	header, payload       *byte
+	headerLen, payloadLen uint32
+	tag                   uint32
+	next                  int32 // the following one of the lane, -1: last
+}
+
+func (d *datagram) size() int { return int(d.headerLen + d.payloadLen) }
+
+// point makes the datagram borrow two slices.
+func (d *datagram) point(header, payload []byte) {
+	d.header, d.headerLen = unsafe.SliceData(header), uint32(len(header))
+	d.payload, d.payloadLen = unsafe.SliceData(payload), uint32(len(payload))
+}
+
 // assembly is the room in which lanes become messages. The kernel reads it in
 // place; nothing in it moves or is allocated again.
 type assembly struct {

@@ -1,8 +1,6 @@
 package underlay
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -73,16 +71,6 @@ type Transmitter struct {
 	sendmmsg func(fd int, messages []mmsghdr) (sent int, errno unix.Errno)
 	count    txCounters
 }
-
-// datagram is one entry of the batch: two borrowed slices.
-type datagram struct {
-	header, payload       *byte
-	headerLen, payloadLen uint32
-	tag                   uint32
-	next                  int32 // the following one of the lane, -1: last
-}
-
-func (d *datagram) size() int { return int(d.headerLen + d.payloadLen) }
 
 // Lane is a list of datagrams that share all that a message can hold only once:
 // destination, class and socket. It is good until the next Flush.
@@ -166,8 +154,7 @@ func (t *Transmitter) Add(l *Lane, header, payload []byte, tag uint32) bool {
 	i := t.n
 	t.n++
 	g := &t.datagrams[i]
-	g.header, g.headerLen = unsafe.SliceData(header), uint32(len(header))
-	g.payload, g.payloadLen = unsafe.SliceData(payload), uint32(len(payload))
+	g.point(header, payload)
 	g.tag = tag
 	g.next = -1
 	if l.first < 0 {
