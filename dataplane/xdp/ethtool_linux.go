@@ -162,6 +162,12 @@ func whatJoins(ifindex int, raised bool) ([]joiner, string) {
 			return nil, fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.name)
 		}
 	}
+	if driver == "veth" && off {
+		return []joiner{byCell}, ""
+	}
+	if driver == "veth" {
+		return []joiner{byCell}, fmt.Sprintf("xdp: %s hands over checksums that its other end left unfinished, and XDP would leave them so", e.name)
+	}
 	if off {
 		return []joiner{byCell, byXDP}, ""
 	}

@@ -351,12 +351,10 @@ inline_always int to_device(struct __sk_buff *skb, const struct port *p, __u32 t
 		return -1;
 	if (p->kind == KIND_TAP)
 		return bpf_redirect(p->ifindex, BPF_F_INGRESS);
-	if (ingress && p->kind == KIND_VETH) {
-		/* The frame does not pass eth_type_trans on the other side, which would look whom it is for. */
-		__u32 type = same_mac(dst, p->peer_mac) ? PACKET_HOST : PACKET_OTHERHOST;
-
-		if (skb->pkt_type != type)
-			bpf_skb_change_type(skb, type);
+	/* The short way is for frames to the workload itself: the other side does not look there whom they are for (eth_type_trans), and takes all as its own. */
+	if (ingress && p->kind == KIND_VETH && same_mac(dst, p->peer_mac)) {
+		if (skb->pkt_type != PACKET_HOST)
+			bpf_skb_change_type(skb, PACKET_HOST);
 		return bpf_redirect_peer(p->ifindex, 0);
 	}
 	return bpf_redirect(p->ifindex, 0);

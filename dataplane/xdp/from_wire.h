@@ -63,6 +63,7 @@ struct letter {
 	int ecn; /* that the inner header has to get, or -1 */
 	__u8 outer_tos;
 	bool no_checksum6;
+	bool checksum; /* the outer header has one */
 	struct wire_way own; /* where none are kept */
 };
 
@@ -106,6 +107,7 @@ inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, stru
 		l->source.word[3] = w.source;
 		l->outer_tos = w.tos;
 		l->no_checksum6 = false;
+		l->checksum = w.udp_check;
 		l->off = sizeof(w) - 2;
 		flags_vni[0] = w.vxlan[0];
 		flags_vni[1] = w.vxlan[1];
@@ -128,6 +130,7 @@ inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, stru
 		l->source = w.source;
 		l->outer_tos = w.class[0] << 4 | w.class[1] >> 4;
 		l->no_checksum6 = !w.udp_check;
+		l->checksum = w.udp_check;
 		l->off = sizeof(w) - 2;
 		flags_vni[0] = w.vxlan[0];
 		flags_vni[1] = w.vxlan[1];
@@ -377,6 +380,23 @@ inline_always bool worth_joining(const struct letter *l)
 	return ns - l->way->bulk < BULK_OVER;
 }
 
+/* Whether a superframe is no one's, but several datagrams that UDP GSO or GRO joined, whose first says that it is as long as all of them: the others may
+ * be of other VNIs and stations. Their VXLAN headers lie where a superframe's second segment begins; those of all who keep to RFC 7348, and to its group
+ * policy and generic protocol extensions, are told by the flags and the reserved last byte. Without checksum nothing is joined (udp_gro_receive_segment,
+ * udp_send_skb). A superframe whose payload looks like that passes user space.
+ */
+inline_always bool joined_datagrams(struct __sk_buff *skb, const struct letter *l, __u32 gso_size)
+{
+	enum { GROUP = 0x80, VNI_VALID = 0x08, PROTOCOL = 0x04, OAM = 0x01 };
+	__u8 header[VXLAN_LEN];
+
+	if (!l->checksum)
+		return false;
+	if (bpf_skb_load_bytes(skb, l->off - VXLAN_LEN + gso_size, header, sizeof(header)))
+		return true;
+	return header[0] & VNI_VALID && !(header[0] & ~(GROUP | VNI_VALID | PROTOCOL | OAM)) && !header[7];
+}
+
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
@@ -388,7 +408,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly; and its UDP kind cannot be told to a
 	 * receiver that does not take superframes.
 	 */
-	if (v == FROM_PEER && gso_size && (l.way->to.kind == KIND_NETDEV || l.in.proto != PROTO_TCP))
+	if (v == FROM_PEER && gso_size && (l.way->to.kind == KIND_NETDEV || l.in.proto != PROTO_TCP || joined_datagrams(skb, &l, gso_size)))
 		v = ODD_SUPERFRAME;
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)
