@@ -13,7 +13,7 @@ func (m *mirror) collect() {
 		}
 	}
 	for _, mp := range m.peers {
-		if mp != nil && mp.on {
+		if mp != nil { // one that nothing is sent to may send
 			m.collectPeer(mp)
 		}
 	}

@@ -37,6 +37,9 @@ type mirror struct {
 
 	// recheck has the next round look at every port, peer or interface of the underlay again.
 	recheckPorts, recheckPeers, recheckUnderlays bool
+	// foreign is Switch.foreignPort as the VNIs have been judged by, ipsec whether policies of a family keep its sources out.
+	foreign uint16
+	ipsec   [families]bool
 	// derive holds sources to be admitted because an entry points to them.
 	derive map[sourceKey]uint32
 	// rederive has the whole forwarding table looked through for sources.
@@ -241,6 +244,7 @@ func (m *mirror) placePort(mp *mirroredPort) {
 	want.Serial = mp.serial
 	if err := m.e.PutPort(want); err != nil {
 		m.hearing.dismiss(mp.serial)
+		mp.on = true // in part: what is there of it has to go
 		m.withdrawPort(mp)
 		mp.reason = err.Error()
 		return
@@ -312,25 +316,35 @@ func (m *mirror) peersLeave(version uint64, peers []*peer) {
 				}
 			}
 		}
+		m.forgetPeer(mp)
 		m.hearing.dismiss(mp.serial)
 	}
 }
 
+// withdrawPeer has nothing sent to a peer any more. What it sends is still taken, and counted.
 func (m *mirror) withdrawPeer(mp *mirroredPeer) {
 	if !mp.on {
 		return
 	}
-	err := m.e.DelPeer(mp.p.index)
-	m.collectPeer(mp)
-	if err = errors.Join(err, m.e.ForgetPeer(mp.p.index)); err != nil {
+	if err := m.e.DelPeer(mp.p.index); err != nil {
 		m.log.Warn("fast path: taking a peer out", "peer", mp.p.addr, "error", err)
 	}
-	mp.on, mp.last = false, xdp.Counters{}
+	mp.on = false
+}
+
+// forgetPeer settles the counters of a peer that is gone, so that the next one of its index begins at zero.
+func (m *mirror) forgetPeer(mp *mirroredPeer) {
+	m.collectPeer(mp)
+	if err := m.e.ForgetPeer(mp.p.index); err != nil {
+		m.log.Warn("fast path: taking a peer out", "peer", mp.p.addr, "error", err)
+	}
+	mp.last = xdp.Counters{}
 }
 
 // peersCome looks up the way to peers that are new, or all when routes have changed.
 func (m *mirror) peersCome(peers []*peer) {
-	if m.recheckPeers {
+	all := m.recheckPeers
+	if all {
 		m.recheckPeers = false
 		peers = m.s.peers.all()
 	}
@@ -344,8 +358,8 @@ func (m *mirror) peersCome(peers []*peer) {
 			mp = &mirroredPeer{p: p, serial: m.serial}
 			m.peers[p.index] = mp
 			m.hearing.admit(mp.serial, speaker{peer: p})
-		} else if mp.p != p {
-			continue // a newer one than those of this round: it comes with the next
+		} else if mp.p != p || !all {
+			continue // a newer one than those of this round, which comes with the next, or one that is known
 		}
 		m.placePeer(mp)
 	}
@@ -431,6 +445,24 @@ func (m *mirror) domainsCome(snap *snapshot) {
 		m.placeDomain(md)
 		m.placeSources(md)
 	})
+	m.judgeAgain()
+}
+
+// judgeAgain looks at all VNIs when something has changed that none of them says.
+func (m *mirror) judgeAgain() {
+	if foreign := m.s.foreignPort(); foreign != m.foreign {
+		m.foreign = foreign
+		for _, md := range m.domains {
+			m.placeDomain(md)
+		}
+	}
+	ipsec := [families]bool{m.routes.hasPolicies(netip.IPv4Unspecified()), m.routes.hasPolicies(netip.IPv6Unspecified())}
+	if ipsec != m.ipsec {
+		m.ipsec, m.rederive = ipsec, true
+		for _, md := range m.domains {
+			m.placeSources(md)
+		}
+	}
 }
 
 // placeDomain puts a VNI on the fast path, or takes it off.
@@ -459,7 +491,7 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 		if md.d.members[a] != nil {
 			continue
 		}
-		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) {
+		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.routes.hasPolicies(a) {
 			m.dropSource(md, md.d.vni, a)
 		}
 	}
@@ -505,7 +537,12 @@ func (m *mirror) noteSource(e fdb.Entry) {
 	}
 }
 
+// putSource has datagrams from an address taken, unless the host's IPsec policies have to be asked about them first.
 func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
+	if m.routes.hasPolicies(a) {
+		m.dropSource(md, md.d.vni, a)
+		return
+	}
 	if old, ok := md.sources[a]; ok && old == p.index {
 		return
 	}
@@ -557,6 +594,7 @@ func (m *mirror) stop() {
 	for _, mp := range m.peers {
 		if mp != nil {
 			m.withdrawPeer(mp)
+			m.forgetPeer(mp)
 		}
 	}
 	for _, md := range m.domains {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,7 @@ type routes struct {
 	sub     *nl.NetlinkSocket
 	links   map[int]linkInfo // as known since forget
 	ipsec   map[int]bool     // by address family: there are policies
+	rules   map[int]bool     // by address family: some rules look at more than addresses
 	closed  atomic.Bool
 	took    atomic.Int64 // ns of the last look at all peers
 }
@@ -65,7 +67,7 @@ func newRoutes(log *slog.Logger) (*routes, error) {
 			return nil, fmt.Errorf("fast path: netlink: %w", err)
 		}
 	}
-	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), ipsec: make(map[int]bool)}
+	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), ipsec: make(map[int]bool), rules: make(map[int]bool)}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
 		return r, nil
@@ -106,12 +108,16 @@ func (r *routes) close() {
 func (r *routes) forget() {
 	clear(r.links)
 	clear(r.ipsec)
+	clear(r.rules)
 }
 
 // find looks up the way to a peer for datagrams from local.
 func (r *routes) find(peer, local netip.Addr) route {
 	if r.hasPolicies(peer) {
 		return route{reason: "the host has IPsec policies, which the fast path would pass by"}
+	}
+	if r.hasRules(peer) {
+		return route{reason: "the host has routing rules by protocol, port or TOS, which the fast path would pass by"}
 	}
 	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
 	if err != nil || len(list) == 0 {
@@ -148,12 +154,28 @@ func (r *routes) find(peer, local netip.Addr) route {
 	return out
 }
 
+func netlinkFamily(a netip.Addr) int {
+	if a.Is4() {
+		return netlink.FAMILY_V4
+	}
+	return netlink.FAMILY_V6
+}
+
+// hasRules says whether routing rules of the family ask for more of a packet than RouteGet is told: its protocol, ports or TOS.
+func (r *routes) hasRules(peer netip.Addr) bool {
+	family := netlinkFamily(peer)
+	has, known := r.rules[family]
+	if !known {
+		list, err := r.h.RuleList(family)
+		has = err == nil && slices.ContainsFunc(list, func(k netlink.Rule) bool { return k.IPProto != 0 || k.Sport != nil || k.Dport != nil || k.Tos != 0 })
+		r.rules[family] = has
+	}
+	return has
+}
+
 // hasPolicies says whether the host transforms packets of the family (IPsec): what the programs send would leave untransformed.
 func (r *routes) hasPolicies(peer netip.Addr) bool {
-	family := netlink.FAMILY_V6
-	if peer.Is4() {
-		family = netlink.FAMILY_V4
-	}
+	family := netlinkFamily(peer)
 	has, known := r.ipsec[family]
 	if !known {
 		list, err := r.h.XfrmPolicyList(family)

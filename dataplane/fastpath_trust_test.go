@@ -1,0 +1,207 @@
+package dataplane
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
+	"vtepd/encap"
+	"vtepd/encap/encaptest"
+)
+
+// Datagrams that the kernel joined (UDP GSO of the sender) reach the programs as one superframe. The first says by its IP length that it is all of them:
+// the others are for other VNIs all the same.
+//
+//	p0 (VNI 42), q0 (VNI 43) ── switch ════ r0: a frame to p0 that claims to be longer, and one to q0
+func TestFastPathForgedSuperframe(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []PortType{PortTAP, PortVeth} {
+		t.Run(string(kind), func(t *testing.T) {
+			s := newSceneOf(t, kind, nil, 1, func(c *Config) { c.FastPath = FastPathOn })
+			for vni, port := range map[uint32]string{42: "p0", 43: "q0"} {
+				s.set(VNIConfig{VNI: vni, Learning: true, MSSClamp: MSSOff}, s.addrs()...)
+				s.port(port, vni)
+			}
+			s.Inject("p0", frameOf(station(1), broadcast))
+			s.Inject("q0", frameOf(station(2), broadcast))
+			s.remotes[0].send(42, frameOf(station(11), broadcast))
+			s.remotes[0].send(43, frameOf(station(12), broadcast))
+			s.forget()
+			s.settleFrame()
+
+			secret := bytes.Repeat([]byte("of VNI 43 "), 12)
+			victim := encaptest.Packet{SrcMAC: station(12), DstMAC: station(2), Proto: encap.ProtoUDP, SrcPort: 1000, DstPort: 2000, Payload: secret}.Frame()
+			forged := encaptest.Packet{SrcMAC: station(11), DstMAC: station(1), Flags: encap.TCPAck, SrcPort: 1000, DstPort: 2000,
+				Payload: make([]byte, len(victim)-encap.EthernetLen-encap.IPv4MinLen-20)}.Frame()
+			second := datagramOf(43, victim)
+			ip := encap.IPv4(forged[encap.EthernetLen:])
+			ip.SetTotalLen(uint16(len(forged) - encap.EthernetLen + len(second)))
+			ip.SetChecksum(0)
+			ip.SetChecksum(encap.Checksum(ip[:encap.IPv4MinLen], 0))
+			first := datagramOf(42, forged)
+
+			err := s.wire.Do(func() error {
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+				if err != nil {
+					return err
+				}
+				defer unix.Close(fd)
+				if err := unix.Bind(fd, &unix.SockaddrInet4{Port: 55555, Addr: s.remotes[0].addr.As4()}); err != nil {
+					return err
+				}
+				if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, len(first)); err != nil {
+					return err
+				}
+				for range 10 {
+					if err := unix.Sendto(fd, append(bytes.Clone(first), second...), 0, &unix.SockaddrInet4{Port: DefaultPort, Addr: s.config.Local.As4()}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.rest()
+			for _, f := range s.seen("p0") {
+				if bytes.Contains(f, secret[:10]) {
+					t.Fatalf("a frame of VNI 43 came out in VNI 42: % x", f[:80])
+				}
+			}
+			if got := len(s.seen("q0")); got != 10 {
+				t.Errorf("%d of 10 frames arrived in VNI 43", got)
+			}
+		})
+	}
+}
+
+// A peer on a UDP port that the programs do not guard takes every guarded VNI off the fast path, whichever VNI it came with.
+//
+//	p0, p1 (VNI 42, guarded) ── switch ════ r0 (VNI 42), r1 (VNI 43, port 8472)
+func TestFastPathSpoofGuardOfAllPeers(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2, func(c *Config) { c.FastPath = FastPathOn })
+	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true, MSSClamp: MSSOff}, s.addrs(0)...)
+	s.port("p0", 42)
+	s.port("p1", 42)
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.Inject("p1", frameOf(station(2), broadcast))
+	s.forget()
+	foreign := netip.AddrPortFrom(s.remotes[1].addr, 8472)
+	s.do(func() error { return s.SetVNI(VNIConfig{VNI: 43, Learning: true, Peers: []netip.AddrPort{foreign}}) })
+	spoofed := nested(foreign.Addr(), func(p *encaptest.Packet) { p.DstMAC, p.DstPort = station(2), foreign.Port() }).Frame()
+	s.drops(5, VXLANSpoof, func() { s.Inject("p0", times(5, spoofed)...) })
+	s.do(func() error { return s.SetVNI(VNIConfig{VNI: 43, Learning: true}) })
+	eventually(t, "VNI 42 is on the fast path again", func() bool {
+		for _, v := range s.VNIs() {
+			if v.Config.VNI == 42 {
+				return v.FastPath
+			}
+		}
+		return false
+	})
+}
+
+// What a peer sends is counted for it while nothing can be sent to it, and not for the next one of its index.
+//
+//	p0 ── switch ════ r0 (no way to it), then r1
+func TestFastPathCountsSilencedPeer(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2, func(c *Config) { c.FastPath = FastPathOn })
+	s.set(VNIConfig{VNI: 42, Learning: true, MSSClamp: MSSOff}, s.addrs(0)...)
+	s.port("p0", 42)
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.remotes[0].send(42, frameOf(station(4), broadcast))
+	s.forget()
+	s.settleFrame()
+	s.Host.Must("ip", "route", "add", "blackhole", s.remotes[0].addr.String())
+	time.Sleep(fastPathPoll)
+	received := func(r *remote) uint64 { return s.account().Peers[netip.AddrPortFrom(r.addr, DefaultPort)].RxPackets }
+	before := received(s.remotes[0])
+	s.remotes[0].send(42, times(100, frameOf(station(4), station(1)))...)
+	s.rest()
+	if got := received(s.remotes[0]) - before; got != 100 {
+		t.Errorf("%d frames counted, want 100", got)
+	}
+	s.set(VNIConfig{VNI: 42, Learning: true, MSSClamp: MSSOff}, s.addrs(1)...)
+	if got := received(s.remotes[1]); got != 0 {
+		t.Errorf("the next peer begins with %d frames", got)
+	}
+}
+
+// Peers whose way depends on more than addresses are not sent to.
+func TestFastPathRoutesByPolicy(t *testing.T) {
+	l := lab.New(t)
+	h := l.Host("a")
+	l.Link(h, l.Host("b"), lab.LinkOptions{})
+	peer := map[string]netip.Addr{"-4": netip.MustParseAddr("192.0.2.2"), "-6": netip.MustParseAddr("2001:db8::2")}
+	for _, c := range []struct{ name, add, reason string }{
+		{"rule by port", "rule add ipproto udp dport 4789 lookup 100", "routing rules"},
+		{"rule by TOS", "rule add tos 0x10 lookup 100", "routing rules"},
+	} {
+		for family, to := range peer {
+			t.Run(fmt.Sprintf("%s %s", c.name, family), func(t *testing.T) {
+				err := h.Do(func() error {
+					r, err := newRoutes(slog.New(slog.DiscardHandler))
+					if err != nil {
+						return err
+					}
+					defer r.close()
+					if got := r.find(to, netip.Addr{}); strings.Contains(got.reason, c.reason) {
+						t.Fatalf("refused before: %s", got.reason)
+					}
+					h.Must("ip", append([]string{family}, strings.Fields(c.add)...)...)
+					r.forget()
+					if got := r.find(to, netip.Addr{}); !strings.Contains(got.reason, c.reason) {
+						t.Errorf("reason %q", got.reason)
+					}
+					h.Must("ip", append([]string{family}, strings.Fields(strings.Replace(c.add, " add", " del", 1))...)...)
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// Where IPsec is required of what comes in, datagrams in the clear are taken by nobody.
+//
+//	p0 ── switch ════ r0
+func TestFastPathLeavesIPsecToTheKernel(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, func(c *Config) { c.FastPath = FastPathOn })
+	s.set(VNIConfig{VNI: 42, Learning: true, MSSClamp: MSSOff}, s.addrs()...)
+	s.port("p0", 42)
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.remotes[0].send(42, frameOf(station(4), broadcast))
+	s.forget()
+	s.settleFrame()
+	policy := []string{"dir", "in", "src", s.remotes[0].addr.String(), "dst", s.config.Local.String()}
+	command := append(append([]string{"xfrm", "policy", "add"}, policy...), "tmpl", "proto", "esp", "mode", "transport", "level", "required")
+	if out, err := s.Host.Command("ip", command...); err != nil {
+		t.Skipf("no IPsec policies in this kernel: %s", out)
+	}
+	time.Sleep(2 * fastPathPoll) // policies are not announced
+	s.remotes[0].send(42, times(5, frameOf(station(4), station(1)))...)
+	time.Sleep(100 * time.Millisecond)
+	if got := len(s.seen("p0")); got != 0 {
+		t.Errorf("%d frames in the clear came out", got)
+	}
+	s.Host.Must("ip", append([]string{"xfrm", "policy", "del"}, policy...)...)
+	time.Sleep(2 * fastPathPoll)
+	before := s.Status().FastPath.Decap
+	s.remotes[0].send(42, times(5, frameOf(station(4), station(1)))...)
+	s.rest()
+	if got := s.Status().FastPath.Decap - before; got != 5 {
+		t.Errorf("%d of 5 frames on the fast path after the policy has gone", got)
+	}
+}
