@@ -76,7 +76,7 @@ func (b *batch) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 			return entryExists(b.model, k, dataplane.FDBEntry{State: before.State, Port: before.Port, Dst: before.Dst})
 		}
 		// A static entry that the switch still has was deleted by this batch.
-		if old, err := b.c.sw.FDBGet(e.VNI, e.MAC); err == nil && old.State == fdb.Dynamic {
+		if old, err := b.c.sw.FDBPeek(e.VNI, e.MAC); err == nil && old.State == fdb.Dynamic {
 			return entryExists(b.model, k, old)
 		}
 		b.exclusive[k] = !b.c.model.Statics.Has(k)
@@ -99,7 +99,7 @@ func (b *batch) delEntry(vni uint32, mac fdb.MAC, dst netip.AddrPort) error {
 	k := model.StaticKey{VNI: vni, MAC: mac}
 	s, ok := b.model.Statics.Get(k)
 	if !ok {
-		if e, err := b.c.sw.FDBGet(vni, mac); err == nil && e.State == fdb.Dynamic {
+		if e, err := b.c.sw.FDBPeek(vni, mac); err == nil && e.State == fdb.Dynamic {
 			return model.Invalid("fdb/0/mac", "%s in VNI %d is dynamic, and a dynamic entry is no part of a batch: delete it with a command of its own", mac, vni)
 		}
 		return noEntry(vni, mac)
@@ -153,6 +153,7 @@ func (c *Controller) batch(n int, do func(i int, ed editor) error) error {
 	defer c.mu.Unlock()
 	b := &batch{c: c, model: c.model, exclusive: map[model.StaticKey]bool{}}
 	for i := range n {
+		c.progress.Add(1)
 		before := len(b.steps)
 		if err := do(i, b); err != nil {
 			return &batchError{i + 1, err}

@@ -501,3 +501,25 @@ func TestNoRoom(t *testing.T) {
 		}
 	}
 }
+
+// A change that goes on is no reason to be taken for stuck; one that stands still is.
+func TestPing(t *testing.T) {
+	c, _ := start(t, baseFile)
+	c.mu.Lock()
+	done := make(chan error)
+	go func() { done <- c.Ping(200 * time.Millisecond) }()
+	for range 20 {
+		c.progress.Add(1)
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("a change that goes on: %v", err)
+	}
+	if err := c.Ping(20 * time.Millisecond); err == nil {
+		t.Error("a change that stands still is nothing")
+	}
+	c.mu.Unlock()
+	if err := c.Ping(time.Minute); err != nil {
+		t.Error(err)
+	}
+}

@@ -278,7 +278,7 @@ func (p *planner) staticsCome() {
 		var displaced *dataplane.FDBEntry
 		p.staticOp("put", k,
 			func() error {
-				if e, err := p.sw.FDBGet(k.VNI, k.MAC); err == nil && e.State == fdb.Dynamic {
+				if e, err := p.sw.FDBPeek(k.VNI, k.MAC); err == nil && e.State == fdb.Dynamic {
 					displaced = &e
 				}
 				return p.sw.FDBPut(staticEntry(k, next), mode)
@@ -301,13 +301,15 @@ func staticEntry(k model.StaticKey, s model.Static) dataplane.FDBEntry {
 
 // run does the operations in order. When one fails, those before it are undone in reverse, and the error is returned; what could not be undone is
 // joined to it.
-func run(ops []Op) error {
+func (c *Controller) run(ops []Op) error {
 	for i, op := range ops {
+		c.progress.Add(1)
 		err := op.do()
 		if err == nil {
 			continue
 		}
 		for _, done := range slices.Backward(ops[:i]) {
+			c.progress.Add(1)
 			if uerr := done.undo(); uerr != nil {
 				err = fmt.Errorf("%w; and %s could not be undone: %w", err, done.Text, uerr)
 			}

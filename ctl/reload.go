@@ -25,7 +25,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	}
 	p := planner{sw: c.sw, old: c.model, new: next, changes: next.Since(c.model)}
 	ops := p.plan()
-	if err := run(ops); err != nil {
+	if err := c.run(ops); err != nil {
 		return nil, err
 	}
 	c.model, c.file = next, file

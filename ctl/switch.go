@@ -21,6 +21,7 @@ type Switch interface {
 	FDBPut(e dataplane.FDBEntry, mode fdb.PutMode) error
 	FDBDel(vni uint32, mac fdb.MAC, dst netip.AddrPort) error
 	FDBGet(vni uint32, mac fdb.MAC) (dataplane.FDBEntry, error)
+	FDBPeek(vni uint32, mac fdb.MAC) (dataplane.FDBEntry, error)
 	FDBDump(f dataplane.FDBFilter) []dataplane.FDBEntry
 	FDBFlush(f dataplane.FDBFilter) (int, error)
 	FDBHistory(vni uint32, mac fdb.MAC) []dataplane.Move

@@ -131,6 +131,11 @@ func (s *Switch) FDBGet(vni uint32, mac fdb.MAC) (FDBEntry, error) {
 		return FDBEntry{}, fmt.Errorf("vni %d: %w", vni, ErrNotFound)
 	}
 	s.fast.freshAges()
+	return s.FDBPeek(vni, mac)
+}
+
+// FDBPeek is FDBGet without asking the programs of the fast path first: an age may be some seconds old, and a station that they have just heard of is missing.
+func (s *Switch) FDBPeek(vni uint32, mac fdb.MAC) (FDBEntry, error) {
 	e, ok := s.fdb.Get(vni, mac, s.now())
 	if !ok {
 		return FDBEntry{}, fmt.Errorf("mac %s vni %d: %w", mac, vni, ErrNotFound)

@@ -41,7 +41,10 @@ func (c *Client) Commit(ctx context.Context) error {
 	}
 	requests := c.batch.requests
 	c.batch.requests = nil
-	sender := &Client{socket: c.socket, http: c.http}
+	patient := c.http.Transport.(*http.Transport).Clone()
+	patient.ResponseHeaderTimeout = batchTimeout
+	sender := &Client{socket: c.socket, http: &http.Client{Transport: patient}}
+	defer sender.Close()
 	return sender.send(ctx, http.MethodPost, "/v1/batch", nil, requests, nil)
 }
 

@@ -27,8 +27,12 @@ const DefaultSocket = "/run/vtepd/vtepd.sock"
 // ErrUnavailable: nothing answers at the socket.
 var ErrUnavailable = errors.New("no vtepd")
 
-// answerTimeout bounds the wait for an answer to begin.
-const answerTimeout = time.Minute
+// Bounds of the wait for an answer to begin.
+const (
+	answerTimeout = time.Minute
+	// batchTimeout is a little more than what vtepd takes for a batch at most.
+	batchTimeout = 150 * time.Second
+)
 
 // maxErrorBody bounds what is read of an answer that refuses.
 const maxErrorBody = 1 << 16

@@ -327,6 +327,11 @@ func (s *Switch) FDBDel(vni uint32, mac fdb.MAC, dst netip.AddrPort) error {
 	return nil
 }
 
+// FDBPeek is FDBGet.
+func (s *Switch) FDBPeek(vni uint32, mac fdb.MAC) (dataplane.FDBEntry, error) {
+	return s.FDBGet(vni, mac)
+}
+
 // FDBGet finds an entry.
 func (s *Switch) FDBGet(vni uint32, mac fdb.MAC) (dataplane.FDBEntry, error) {
 	s.mu.Lock()
