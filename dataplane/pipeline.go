@@ -174,7 +174,7 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 	if r := guardLength(f); r != ReasonNone {
 		return r
 	}
-	if r := w.guardInnerTag(f); r != ReasonNone {
+	if r := guardInnerTag(f); r != ReasonNone {
 		return r
 	}
 	if r := propagateECN(f, tos); r != ReasonNone {
@@ -327,12 +327,12 @@ func (w *worker) classify(f *frame) Reason {
 		vid := tci & vidMask
 		switch {
 		case t == encap.EtherTypeVLAN && vid == 0: // priority tag: the frame counts as untagged
-			w.popTag(f, tci)
+			f.popTag(tci)
 		case t == encap.EtherTypeVLAN && p.vids != nil && p.vids[vid] != 0:
 			vni = p.vids[vid]
-			w.popTag(f, tci)
+			f.popTag(tci)
 		case t == encap.EtherTypeVLAN && vid == p.nativeVID && p.trunk():
-			w.popTag(f, tci)
+			f.popTag(tci)
 		default: // a tag that means nothing to this port; a VNI that keeps tags takes it as it is
 			if d := w.domain(vni); d == nil || !d.keepTags || p.trunk() {
 				return VLANNotAllowed
@@ -366,19 +366,8 @@ func (p *port) misreads(b []byte) bool {
 	return p.vids[binary.BigEndian.Uint16(b[encap.EthernetLen:])&vidMask] != 0
 }
 
-// popTag takes the outermost tag off and keeps its priority. It was the wire's and is no part of the frame: the counters leave it out.
-func (w *worker) popTag(f *frame, tci uint16) {
-	fate := &w.fates[f.fate]
-	tags := encap.VLANTagLen * fate.packets
-	fate.bytes -= tags
-	if f.port != nil {
-		w.portRx.add(&f.port.stats[w.id], 0, -uint64(tags))
-	} else { // from the wire, where frames enter their VNI first
-		w.vniRx.add(&f.domain.stats[w.id], 0, -uint64(tags))
-		if f.peer != nil {
-			w.peerRx.add(&f.peer.stats[w.id], 0, -uint64(tags))
-		}
-	}
+// popTag takes the outermost tag off and keeps its priority.
+func (f *frame) popTag(tci uint16) {
 	encap.PopTag(f.bytes())
 	f.start += encap.VLANTagLen
 	f.priority = tci & priorityMask
@@ -388,7 +377,7 @@ func (w *worker) popTag(f *frame, tci uint16) {
 
 // guardInnerTag discards tagged frames from the wire unless the VNI keeps tags (RFC 7348 section 6.1). VID 0 is no VLAN: such a tag
 // is taken off.
-func (w *worker) guardInnerTag(f *frame) Reason {
+func guardInnerTag(f *frame) Reason {
 	b := f.bytes()
 	if f.domain.keepTags || !isTag(encap.Ethernet(b).EtherType()) {
 		return ReasonNone
@@ -400,7 +389,7 @@ func (w *worker) guardInnerTag(f *frame) Reason {
 	if tci&vidMask != 0 || encap.Ethernet(b).EtherType() != encap.EtherTypeVLAN {
 		return InnerVLANTag
 	}
-	w.popTag(f, tci)
+	f.popTag(tci)
 	if isTag(encap.Ethernet(f.bytes()).EtherType()) {
 		return InnerVLANTag
 	}

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -218,40 +217,6 @@ func (s *scene) tagCase(t *testing.T, from, tags, want string, drop Reason) {
 	}
 	if got := s.tagged(frame); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
-	}
-}
-
-// Counters have frames without the tag of a port's wire.
-//
-//	the scene of vlans
-func TestTagsAreNotCounted(t *testing.T) {
-	t.Parallel()
-	s := vlans(t, false, nil)
-	s.pinned(10010, "acc10", station(2))
-	s.pinned(10010, "other", station(3))
-	for _, c := range []struct {
-		from, to, tags string
-		dst            uint64
-	}{
-		{"acc10", "other", "-", station(3)}, {"trunk", "other", "c:0:10", station(3)}, {"trunk", "acc10", "c:0:10", station(2)}, {"acc10", "other", "c:3:0", station(3)},
-		{"vni 10010", "acc10", "c:3:0", station(2)}, {"vni 10010", "other", "-", station(3)},
-	} {
-		f := frameOf(station(1), c.dst)
-		before := s.account()
-		if c.from == "vni 10010" {
-			s.remotes[0].send(10010, withTags(f, c.tags))
-		} else {
-			s.Inject(c.from, withTags(f, c.tags))
-		}
-		s.rest()
-		a := s.account().since(before)
-		rx := a.Ports[c.from].RxBytes
-		if c.from == "vni 10010" {
-			rx = a.Peers[netip.AddrPortFrom(s.remotes[0].addr, DefaultPort)].RxBytes
-		}
-		if n := uint64(len(f)); rx != n || a.Ports[c.to].TxBytes != n || a.VNIs[10010].RxBytes != n || a.VNIs[10010].TxBytes != n {
-			t.Errorf("%s with tag %s to %s: received %d bytes, sent %d, VNI %d and %d; want %d", c.from, c.tags, c.to, rx, a.Ports[c.to].TxBytes, a.VNIs[10010].RxBytes, a.VNIs[10010].TxBytes, n)
-		}
 	}
 }
 
