@@ -108,7 +108,7 @@ type Decap struct {
 // AttachUnderlay puts the programs for datagrams on a device. With Options.Decap Auto they have inner segments joined where that pays: by XDP before the
 // device's own GRO, or in a cell. XDP costs least, but on a virtual device it would copy each frame and end superframes: while such a device's
 // segmentation offload is on there is nothing to join, and while it is off a cell does it. Only where a virtual device's own GRO is on, which would join
-// datagrams before tcx sees them, XDP goes before it. A device that others stand on (VLAN, macvlan ...) never gets XDP, which cannot tell what
+// datagrams before tcx sees them, XDP goes before it; never on a veth, where it would leave outer checksums unfinished that the inner frame knows nothing of. A device that others stand on (VLAN, macvlan ...) never gets XDP, which cannot tell what
 // is theirs. Where the one is refused, the other is tried.
 //
 // Called again it judges the device anew, follows a change of its MAC, and changes between the ways without a gap.
