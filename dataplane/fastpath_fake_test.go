@@ -42,6 +42,7 @@ type fakePrograms struct {
 	// formerFilter is a descriptor, -1: none. refusePort is the answer of AttachPort.
 	formerFilter int
 	refusePort   error
+	attaching    func() // called by AttachPort, with the lock held
 	// serials of sources, and of every port and source that ever was: nothing may be named twice.
 	serials map[sourceKey]uint32
 	named   map[uint32]string
@@ -82,6 +83,9 @@ func (f *fakePrograms) Totals() xdp.Totals   { return xdp.Totals{} }
 func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.attaching != nil {
+		f.attaching()
+	}
 	if f.refusePort == nil {
 		f.attached[ifindex] = at
 	}

@@ -186,6 +186,7 @@ func (m *mirror) portsCome(snap *snapshot) {
 	if snap == m.snap && !m.recheckPorts {
 		return
 	}
+	var come []*mirroredPort
 	for i, q := range snap.ports {
 		if q == nil {
 			continue
@@ -199,9 +200,36 @@ func (m *mirror) portsCome(snap *snapshot) {
 			continue
 		}
 		mp.p = q
+		m.foretellPort(mp)
+		come = append(come, mp)
+	}
+	for _, mp := range come {
 		m.placePort(mp)
 	}
 	m.recheckPorts = false
+}
+
+// foretellPort has the maps know a port that the programs of a former process serve, before ours come to it or to any other: what those carry up to then,
+// from it and to it, ours carry from then on.
+func (m *mirror) foretellPort(mp *mirroredPort) {
+	want, _, reason := m.portOnFastPath(mp.p)
+	if reason != "" || mp.on || !mp.underFormer() {
+		return
+	}
+	m.admitPort(mp)
+	want.Serial = mp.serial
+	if err := m.e.PutPort(want); err != nil {
+		m.hearing.dismiss(mp.serial)
+		return // placePort says why
+	}
+	mp.put, mp.on = want, true
+}
+
+// admitPort gives a port the number by which the programs tell of it.
+func (m *mirror) admitPort(mp *mirroredPort) {
+	m.serial++
+	mp.serial = m.serial
+	m.hearing.admit(mp.serial, speaker{port: mp.p})
 }
 
 // placePort puts a port on the fast path, or takes it off, as its state says.
@@ -218,12 +246,6 @@ func (m *mirror) placePort(mp *mirroredPort) {
 		}
 		return
 	}
-	if mp.underFormer() {
-		// The maps know the port before its program comes: what the former's carries up to then, ours carries from then on.
-		if err := m.e.PutPort(want); err == nil {
-			mp.put, mp.on = want, true
-		}
-	}
 	if mp.at == 0 {
 		if err := m.attachPort(mp, want.Ifindex, hook); err != nil {
 			m.withdrawPort(mp)
@@ -237,9 +259,7 @@ func (m *mirror) placePort(mp *mirroredPort) {
 		return
 	}
 	if !mp.on {
-		m.serial++
-		mp.serial = m.serial
-		m.hearing.admit(mp.serial, speaker{port: mp.p})
+		m.admitPort(mp)
 	}
 	want.Serial = mp.serial
 	if err := m.e.PutPort(want); err != nil {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -65,4 +66,41 @@ func TestPortUnderFormer(t *testing.T) {
 	if !dev.Shut() {
 		t.Error("no sink after the takeover without a fast path")
 	}
+}
+
+// TestTakeOverForetellsPorts: the maps know every port that a former process served before a program of ours comes to the first, or what goes from there to
+// another would be dropped; and they know it by the number that its stations are learned under.
+func TestTakeOverForetellsPorts(t *testing.T) {
+	lab.NeedRoot(t)
+	nothing, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+	if err != nil {
+		t.Skipf("no socket filter: %v", err)
+	}
+	defer nothing.Close()
+	f := newFakePrograms(t)
+	f.former, f.formerFilter = &xdp.State{}, nothing.FD()
+	var known []int // ports in the maps whenever a program came to one
+	f.attaching = func() { known = append(known, len(f.ports)) }
+	s := newScene(t, 1, func(c *Config) {
+		c.FastPath = FastPathOn
+		c.openPrograms = func(xdp.Options) (programs, error) { return f, nil }
+	})
+	s.set(VNIConfig{VNI: 10, Learning: true}, s.addrs(1)...)
+	for _, name := range []string{"near0", "near1", "near2"} {
+		s.Host.Must("ip", "link", "add", name, "type", "veth", "peer", "name", "far-"+name)
+		s.Host.Must("ip", "link", "set", "far-"+name, "up")
+		s.do(func() error { return s.AddPort(PortConfig{Name: name, Type: PortNetdev, Untagged: 10}) })
+	}
+	s.do(s.TakeOver)
+	s.fast.catchUp()
+	f.locked(func() {
+		for i, p := range f.ports {
+			if p.Serial == 0 {
+				t.Errorf("port %d has no number", i)
+			}
+		}
+		if !slices.Equal(known, []int{3, 3, 3}) {
+			t.Errorf("ports in the maps when a program came to each: %v, want all three each time", known)
+		}
+	})
 }
