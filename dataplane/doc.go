@@ -7,8 +7,8 @@
 // # The path of a frame
 //
 //	worker.go    reads a batch from one source (a TAP queue, a packet socket or an underlay socket)
-//	pipeline.go  decides frame by frame: which VNI, guards, learn, look up
-//	egress.go    hands copies to ports (posts.go gathers those for packet sockets) and to the transmitter (train.go those that follow one another)
+//	pipeline.go  decides frame by frame: which VNI, guards, learn, look up (train.go once for the datagrams of a message that are alike)
+//	egress.go    hands copies to ports (posts.go gathers those for packet sockets) and to the transmitter, and flushes what the batch gathered
 //	fate.go      settles the batch: each frame forwarded, or dropped with one Reason
 //
 // A new guard is a stage in pipeline.go with its own Reason in drops.go. A new kind of port is a type of source in worker.go and of
