@@ -476,7 +476,7 @@ func (m *mirror) judgeAgain() {
 			m.placeDomain(md)
 		}
 	}
-	ipsec := [families]bool{m.routes.hasPolicies(netip.IPv4Unspecified()), m.routes.hasPolicies(netip.IPv6Unspecified())}
+	ipsec := [families]bool{m.routes.policies(netip.IPv4Unspecified()) != "", m.routes.policies(netip.IPv6Unspecified()) != ""}
 	if ipsec != m.ipsec {
 		m.ipsec, m.rederive = ipsec, true
 		for _, md := range m.domains {
@@ -511,7 +511,7 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 		if md.d.members[a] != nil {
 			continue
 		}
-		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.routes.hasPolicies(a) {
+		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.routes.policies(a) != "" {
 			m.dropSource(md, md.d.vni, a)
 		}
 	}
@@ -559,7 +559,7 @@ func (m *mirror) noteSource(e fdb.Entry) {
 
 // putSource has datagrams from an address taken, unless the host's IPsec policies have to be asked about them first.
 func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
-	if m.routes.hasPolicies(a) {
+	if m.routes.policies(a) != "" {
 		m.dropSource(md, md.d.vni, a)
 		return
 	}

@@ -53,8 +53,8 @@ type routes struct {
 	changed chan struct{}
 	sub     *nl.NetlinkSocket
 	links   map[int]linkInfo // as known since forget
-	ipsec   map[int]bool     // by address family: there are policies
-	rules   map[int]bool     // by address family: some rules look at more than addresses
+	ipsec   map[int]string   // by address family: why IPsec has to be asked about packets; "": it has not
+	rules   map[int]string   // by address family: why RouteGet does not say the way; "": it does
 	closed  atomic.Bool
 	took    atomic.Int64 // ns of the last look at all peers
 }
@@ -67,7 +67,7 @@ func newRoutes(log *slog.Logger) (*routes, error) {
 			return nil, fmt.Errorf("fast path: netlink: %w", err)
 		}
 	}
-	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), ipsec: make(map[int]bool), rules: make(map[int]bool)}
+	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), ipsec: make(map[int]string), rules: make(map[int]string)}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
 		return r, nil
@@ -113,11 +113,11 @@ func (r *routes) forget() {
 
 // find looks up the way to a peer for datagrams from local.
 func (r *routes) find(peer, local netip.Addr) route {
-	if r.hasPolicies(peer) {
-		return route{reason: "the host has IPsec policies, which the fast path would pass by"}
+	if why := r.policies(peer); why != "" {
+		return route{reason: why}
 	}
-	if r.hasRules(peer) {
-		return route{reason: "the host has routing rules by protocol, port or TOS, which the fast path would pass by"}
+	if why := r.rulesBeyond(peer); why != "" {
+		return route{reason: why}
 	}
 	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
 	if err != nil || len(list) == 0 {
@@ -161,28 +161,62 @@ func netlinkFamily(a netip.Addr) int {
 	return netlink.FAMILY_V6
 }
 
-// hasRules says whether routing rules of the family ask for more of a packet than RouteGet is told: its protocol, ports or TOS.
-func (r *routes) hasRules(peer netip.Addr) bool {
+// rulesBeyond says why RouteGet does not know the way of a datagram: routing rules of the family ask for more of it than they are told, its protocol, ports
+// or TOS. "": it does.
+func (r *routes) rulesBeyond(peer netip.Addr) string {
 	family := netlinkFamily(peer)
-	has, known := r.rules[family]
+	why, known := r.rules[family]
 	if !known {
-		list, err := r.h.RuleList(family)
-		has = err == nil && slices.ContainsFunc(list, func(k netlink.Rule) bool { return k.IPProto != 0 || k.Sport != nil || k.Dport != nil || k.Tos != 0 })
-		r.rules[family] = has
+		list, err := dump(func() ([]netlink.Rule, error) { return r.h.RuleList(family) })
+		switch {
+		case slices.ContainsFunc(list, func(k netlink.Rule) bool { return k.IPProto != 0 || k.Sport != nil || k.Dport != nil || k.Tos != 0 }):
+			why = "the host has routing rules by protocol, port or TOS, which the fast path would pass by"
+		case !noneOf(err):
+			why = fmt.Sprintf("the host may have routing rules that the fast path would pass by, and cannot be asked: %v", err)
+		}
+		r.rules[family] = why
 	}
-	return has
+	return why
 }
 
-// hasPolicies says whether the host transforms packets of the family (IPsec): what the programs send would leave untransformed.
-func (r *routes) hasPolicies(peer netip.Addr) bool {
+// policies says why packets of the family have to go through the host's IPsec: what the programs send would leave untransformed, and what they take would
+// come in unasked. "": they have not.
+func (r *routes) policies(peer netip.Addr) string {
 	family := netlinkFamily(peer)
-	has, known := r.ipsec[family]
+	why, known := r.ipsec[family]
 	if !known {
-		list, err := r.h.XfrmPolicyList(family)
-		has = err == nil && len(list) > 0
-		r.ipsec[family] = has
+		list, err := dump(func() ([]netlink.XfrmPolicy, error) { return r.h.XfrmPolicyList(family) })
+		switch {
+		case len(list) > 0:
+			why = "the host has IPsec policies, which the fast path would pass by"
+		case !noneOf(err):
+			why = fmt.Sprintf("the host may have IPsec policies, which the fast path would pass by, and cannot be asked: %v", err)
+		}
+		r.ipsec[family] = why
 	}
-	return has
+	return why
+}
+
+// dumpTries bounds asking again for a list that changed while it was told (NLM_F_DUMP_INTR).
+const dumpTries = 3
+
+func dump[T any](ask func() ([]T, error)) (list []T, err error) {
+	for range dumpTries {
+		if list, err = ask(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
+}
+
+// noneOf says whether the answer to a dump is complete: a kernel without the thing asked for has none of it. Any other error may hide one.
+func noneOf(err error) bool {
+	for _, none := range []error{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
+		if errors.Is(err, none) {
+			return true
+		}
+	}
+	return err == nil
 }
 
 // link tells of an interface.
