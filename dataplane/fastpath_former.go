@@ -3,6 +3,8 @@ package dataplane
 import (
 	"errors"
 
+	"golang.org/x/sys/unix"
+
 	"vtepd/dataplane/xdp"
 )
 
@@ -43,7 +45,9 @@ func (m *mirror) shutPort(mp *mirroredPort) {
 	}
 	mp.shut = true // also where there can be no sink: once is enough
 	dev := mp.p.link.dev.(filteredDevice)
-	if err := errors.Join(dev.SetSink(true), dev.SetFilter(-1)); err != nil {
+	switch err := errors.Join(dev.SetSink(true), dev.SetFilter(-1)); {
+	case errors.Is(err, unix.ENODEV): // the interface was deleted, and what was attached to it with it
+	case err != nil:
 		m.log.Warn("fast path: taking a port from a former process", "port", mp.p.config.Name, "error", err)
 	}
 }
