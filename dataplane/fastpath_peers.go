@@ -1,0 +1,99 @@
+package dataplane
+
+import "vtepd/dataplane/xdp"
+
+// peersLeave takes out the peers that the registry knows no more, and what may be sent in their name.
+func (m *mirror) peersLeave(version uint64, peers []*peer) {
+	if version == m.peerVersion {
+		return
+	}
+	for i, mp := range m.peers {
+		if mp == nil || m.s.peers.at(uint32(i)) == mp.p {
+			continue
+		}
+		m.withdrawPeer(mp)
+		m.peers[i] = nil
+		for vni, md := range m.domains {
+			for a, index := range md.sources {
+				if index == uint32(i) {
+					m.dropSource(md, vni, a)
+				}
+			}
+		}
+		m.forgetPeer(mp)
+		m.hearing.dismiss(mp.serial)
+	}
+}
+
+// withdrawPeer has nothing sent to a peer any more. What it sends is still taken, and counted.
+func (m *mirror) withdrawPeer(mp *mirroredPeer) {
+	if !mp.on {
+		return
+	}
+	if err := m.e.DelPeer(mp.p.index); err != nil {
+		m.log.Warn("fast path: taking a peer out", "peer", mp.p.addr, "error", err)
+	}
+	mp.on = false
+}
+
+// forgetPeer settles the counters of a peer that is gone, so that the next one of its index begins at zero.
+func (m *mirror) forgetPeer(mp *mirroredPeer) {
+	m.collectPeer(mp)
+	if err := m.e.ForgetPeer(mp.p.index); err != nil {
+		m.log.Warn("fast path: taking a peer out", "peer", mp.p.addr, "error", err)
+	}
+	mp.last = xdp.Counters{}
+}
+
+// peersCome looks up the way to peers that are new, or all when routes have changed.
+func (m *mirror) peersCome(peers []*peer) {
+	all := m.recheckPeers
+	if all {
+		m.recheckPeers = false
+		peers = m.s.peers.all()
+	}
+	for _, p := range peers {
+		if p.group {
+			continue // floods, and is the place of no MAC
+		}
+		mp := m.peers[p.index]
+		if mp == nil {
+			m.serial++
+			mp = &mirroredPeer{p: p, serial: m.serial}
+			m.peers[p.index] = mp
+			m.hearing.admit(mp.serial, speaker{peer: p})
+		} else if mp.p != p || !all {
+			continue // a newer one than those of this round, which comes with the next, or one that is known
+		}
+		m.placePeer(mp)
+	}
+}
+
+// placePeer puts a peer on the fast path by the route that leads to it now.
+func (m *mirror) placePeer(mp *mirroredPeer) {
+	mp.route = m.routes.find(mp.p.addr.Addr(), m.s.config.localOf(familyOf(mp.p.addr.Addr())))
+	if mp.route.reason != "" {
+		m.withdrawPeer(mp)
+		mp.reason = mp.route.reason
+		return
+	}
+	want := xdp.Peer{
+		Index:    mp.p.index,
+		Addr:     mp.p.addr,
+		Ifindex:  mp.route.ifindex,
+		NextHop:  mp.route.nextHop,
+		MaxFrame: mp.route.mtu - encapOverhead(mp.p.addr.Addr()),
+	}
+	if n := mp.p.maxFrame(); n != 0 {
+		want.MaxFrame = min(want.MaxFrame, n) // ICMP may have taught what no route says
+	}
+	if mp.on && mp.put == want {
+		return
+	}
+	if err := m.e.PutPeer(want); err != nil {
+		m.withdrawPeer(mp)
+		mp.reason = err.Error()
+		return
+	}
+	mp.put, mp.on, mp.reason = want, true, ""
+}

@@ -1,0 +1,165 @@
+package dataplane
+
+import (
+	"errors"
+	"slices"
+
+	"vtepd/dataplane/xdp"
+)
+
+// owner tells incarnations of a port index apart.
+func (p *port) owner() *counters { return &p.stats[0] }
+
+// portsLeave takes out what is gone: the port, or the device behind it.
+func (m *mirror) portsLeave(snap *snapshot) {
+	if snap == m.snap {
+		return
+	}
+	for i, mp := range m.ports {
+		if mp == nil {
+			continue
+		}
+		q := snap.port(uint32(i))
+		if q == nil || q.owner() != mp.p.owner() || q.link != mp.p.link {
+			m.withdrawPort(mp)
+			m.ports[i] = nil
+		}
+	}
+}
+
+// portsCome looks at what is new or has changed.
+func (m *mirror) portsCome(snap *snapshot) {
+	if snap == m.snap && !m.recheckPorts {
+		return
+	}
+	var come []*mirroredPort
+	for i, q := range snap.ports {
+		if q == nil {
+			continue
+		}
+		mp := m.ports[i]
+		switch {
+		case mp == nil:
+			mp = &mirroredPort{}
+			m.ports[i] = mp
+		case mp.p == q && !m.recheckPorts:
+			continue
+		}
+		mp.p = q
+		m.foretellPort(mp)
+		come = append(come, mp)
+	}
+	for _, mp := range come {
+		m.placePort(mp)
+	}
+	m.recheckPorts = false
+}
+
+// foretellPort has the maps know a port that the programs of a former process serve, before ours come to it or to any other: what those carry up to then,
+// from it and to it, ours carry from then on.
+func (m *mirror) foretellPort(mp *mirroredPort) {
+	want, _, reason := m.portOnFastPath(mp.p)
+	if reason != "" || mp.on || !mp.underFormer() {
+		return
+	}
+	m.admitPort(mp)
+	want.Serial = mp.serial
+	if err := m.e.PutPort(want); err != nil {
+		m.hearing.dismiss(mp.serial)
+		return // placePort says why
+	}
+	mp.put, mp.on = want, true
+}
+
+// admitPort gives a port the number by which the programs tell of it.
+func (m *mirror) admitPort(mp *mirroredPort) {
+	m.serial++
+	mp.serial = m.serial
+	m.hearing.admit(mp.serial, speaker{port: mp.p})
+}
+
+// placePort puts a port on the fast path, or takes it off, as its state says.
+func (m *mirror) placePort(mp *mirroredPort) {
+	want, hook, reason := m.portOnFastPath(mp.p)
+	if reason == "" && mp.at != 0 && mp.at != want.Ifindex {
+		m.withdrawPort(mp) // the device was made anew, or moved
+	}
+	if reason != "" {
+		m.withdrawPort(mp)
+		mp.reason = reason
+		if !m.held {
+			m.shutPort(mp)
+		}
+		return
+	}
+	if mp.at == 0 {
+		if err := m.attachPort(mp, want.Ifindex, hook); err != nil {
+			m.withdrawPort(mp)
+			mp.reason = err.Error()
+			m.shutPort(mp)
+			return
+		}
+	}
+	mp.reason = ""
+	if mp.on && samePort(&mp.put, &want) {
+		return
+	}
+	if !mp.on {
+		m.admitPort(mp)
+	}
+	want.Serial = mp.serial
+	if err := m.e.PutPort(want); err != nil {
+		m.hearing.dismiss(mp.serial)
+		mp.on = true // in part: what is there of it has to go
+		m.withdrawPort(mp)
+		mp.reason = err.Error()
+		return
+	}
+	mp.put, mp.on, mp.reason = want, true, ""
+}
+
+func samePort(a, b *xdp.Port) bool {
+	x, y := *a, *b
+	x.Tagged, y.Tagged = nil, nil
+	return slices.Equal(a.Tagged, b.Tagged) && x.Index == y.Index && x.Ifindex == y.Ifindex && x.Kind == y.Kind && x.MaxFrame == y.MaxFrame &&
+		x.Untagged == y.Untagged && x.NativeVID == y.NativeVID && x.PeerMAC == y.PeerMAC && x.ToUser == y.ToUser
+}
+
+// attachPort attaches the program, which carries nothing before the maps know the port: no moment passes in which a frame is taken twice or not at all.
+func (m *mirror) attachPort(mp *mirroredPort, ifindex int, hook xdp.Hook) error {
+	if err := m.e.AttachPort(ifindex, hook); err != nil {
+		return err
+	}
+	mp.at, mp.hook = ifindex, hook
+	if err := m.filterPort(mp, true); err != nil {
+		m.detachPort(mp)
+		return err
+	}
+	return nil
+}
+
+// withdrawPort takes a port off the fast path. First the maps forget it, and user space gets every frame; then the program goes.
+func (m *mirror) withdrawPort(mp *mirroredPort) {
+	if mp.on {
+		err := m.e.DelPort(mp.p.index)
+		m.hearing.dismiss(mp.serial)
+		m.collectPort(mp)
+		if err = errors.Join(err, m.e.ForgetPort(mp.p.index)); err != nil {
+			m.log.Warn("fast path: taking a port out", "port", mp.p.config.Name, "error", err)
+		}
+		mp.on, mp.last = false, xdp.Counters{}
+	}
+	if mp.at != 0 {
+		m.detachPort(mp)
+	}
+}
+
+func (m *mirror) detachPort(mp *mirroredPort) {
+	if err := m.filterPort(mp, false); err != nil {
+		m.log.Debug("fast path: giving a port back", "port", mp.p.config.Name, "error", err) // gone already, mostly
+	}
+	if err := m.e.DetachPort(mp.at); err != nil {
+		m.log.Debug("fast path: detaching from a port", "port", mp.p.config.Name, "error", err)
+	}
+	mp.at = 0
+}
