@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
@@ -9,29 +8,10 @@ import (
 // TakeOver has the fast path go on from where a former process was killed: what that one knew is learned where it still holds, the programs that carry
 // with its maps are exchanged for ours in one step each, and what is left of it goes. Call it when the first configuration is complete. Without a former
 // process nothing happens. Without a fast path of our own the former one is taken down.
-//
-// Veth pairs that the former process made for ports which are no more are removed.
 func (s *Switch) TakeOver() error {
 	var err error
-	s.removeLeftPairs()
 	s.fast.do(func() { err = s.fast.takeOver() })
 	return err
-}
-
-// removeLeftPairs removes the pairs of a former process that no port is called like. That one cannot be removed is no reason not to start.
-func (s *Switch) removeLeftPairs() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := s.atHome(func() error {
-		removed, err := netdev.RemoveLeft(s.config.Instance, func(name string) bool { return s.ports[name] != nil })
-		for _, name := range removed {
-			s.log.Info("veth pair of a former process removed: no port has its name", "interface", name)
-		}
-		return err
-	})
-	if err != nil {
-		s.log.Warn("veth pairs of a former process stay", "error", err)
-	}
 }
 
 func (m *mirror) takeOver() error {

@@ -12,31 +12,46 @@ import (
 	"vtepd/dataplane/xdp"
 )
 
-// TestTakeOverRemovesPairs: the pair of a port that is no longer configured goes with the takeover; that of a port that is stays, and is taken up.
-func TestTakeOverRemovesPairs(t *testing.T) {
+// TestRemoveLeftPairs: the pairs that no veth port is for go before the ports come, which would find their way barred; one that fits stays, and is taken up.
+func TestRemoveLeftPairs(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	h := l.Host("a")
 	l.Link(h, l.Host("b"), lab.LinkOptions{})
 	w := l.Host("w")
-	for _, pair := range [][2]string{{"gone0", "gone1"}, {"kept0", "kept1"}, {"other0", "other1"}} {
+	for _, pair := range [][2]string{{"gone0", "gone1"}, {"kept0", "kept1"}, {"other0", "other1"}, {"moved0", "moved1"}, {"tap0", "tap1"}, {"called0", "called1"}} {
 		h.Must("ip", "link", "add", pair[0], "type", "veth", "peer", "name", pair[1])
 		h.Must("ip", "link", "set", pair[0], "alias", "made by vtepd at /run/test.sock")
 	}
 	h.Must("ip", "link", "set", "other0", "alias", "made by vtepd at /run/other.sock")
 	h.Must("ip", "link", "set", "kept1", "netns", w.Name())
+	h.Must("ip", "link", "set", "gone1", "netns", w.Name())
 	n := startNode(t, h, func(c *Config) { c.Instance = "/run/test.sock" })
 	n.vni(42)
-	n.do(func() error {
-		return n.AddPort(PortConfig{Name: "kept0", Type: PortVeth, NetNS: w.Name(), IfName: "kept1", Untagged: 42})
-	})
+	ports := []PortConfig{
+		{Name: "kept0", Type: PortVeth, NetNS: w.Name(), IfName: "kept1", Untagged: 42},
+		{Name: "came0", Type: PortVeth, NetNS: w.Name(), IfName: "gone1", Untagged: 42},
+		{Name: "moved0", Type: PortVeth, NetNS: w.Name(), IfName: "moved1", Untagged: 42},
+		{Name: "tap0", Type: PortTAP, Untagged: 42},
+		{Name: "called0", Type: PortVeth, IfName: "called2", Untagged: 42},
+	}
 	index := h.Index("kept0")
-	n.do(n.TakeOver)
-	if out, err := h.Command("ip", "link", "show", "gone0"); err == nil {
-		t.Errorf("still there: %s", out)
+	n.RemoveLeftPairs(ports)
+	for _, c := range ports {
+		n.do(func() error { return n.AddPort(c) })
+	}
+	for _, name := range []string{"gone0", "moved1", "tap1", "called1"} {
+		if out, err := h.Command("ip", "link", "show", name); err == nil {
+			t.Errorf("still there: %s", out)
+		}
 	}
 	if h.Index("kept0") != index || h.Index("other0") == 0 {
-		t.Error("a pair went that is another's or a port")
+		t.Error("a pair went that is another's or a port's")
 	}
+	for _, name := range []string{"kept1", "gone1", "moved1"} {
+		w.Must("ip", "link", "show", name)
+	}
+	h.Must("ip", "link", "show", "called2")
 }
 
 // TestPortUnderFormer: a port that begins under the program of a former process has no sink, and gets one when it does not come onto the fast path.

@@ -181,6 +181,9 @@ func (s *Switch) SetFastPath(mode dataplane.FastPathMode) error {
 	return nil
 }
 
+// RemoveLeftPairs finds nothing to remove: the ports of this switch are no interfaces.
+func (s *Switch) RemoveLeftPairs([]dataplane.PortConfig) {}
+
 // TakeOver notes that the first configuration is complete.
 func (s *Switch) TakeOver() error {
 	s.mu.Lock()

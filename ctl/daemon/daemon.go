@@ -34,6 +34,8 @@ const stopTimeout = 3 * time.Second
 // dataPlane is what the daemon needs of a switch beside what ctl does.
 type dataPlane interface {
 	ctl.Switch
+	// RemoveLeftPairs removes what a former process left that none of the ports takes up. It is called before the first port comes.
+	RemoveLeftPairs(ports []dataplane.PortConfig)
 	// TakeOver has the fast path go on from where a former process was killed. It is called when the first configuration is complete.
 	TakeOver() error
 	Close() error
@@ -187,6 +189,11 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 			err = internalError{fmt.Errorf("stop: %w", cerr)}
 		}
 	}()
+	ports := make([]dataplane.PortConfig, 0, len(m.Ports))
+	for name := range m.Ports {
+		ports = append(ports, m.PortConfig(name))
+	}
+	sw.RemoveLeftPairs(ports)
 	if d.control, err = ctl.New(sw, m, d.log); err != nil {
 		return err
 	}

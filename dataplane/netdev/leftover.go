@@ -30,9 +30,12 @@ func madeBy(alias string) (instance string, ok bool) {
 	return strings.CutPrefix(alias, pairAlias+" at ")
 }
 
-// RemoveLeft removes the veth pairs of the calling thread's namespace that a former process of the same instance made and left, save those that keep
-// names by their host end, and those that a process holds. It says which it removed. Without an instance nothing is known to be ours.
-func RemoveLeft(instance string, keep func(name string) bool) (removed []string, err error) {
+// RemoveLeft removes the veth pairs of the calling thread's namespace that a former process of the same instance made and left, save those that a process
+// holds, and those that one of wanted is for: with that name, the other end in that namespace and called so. It says which it removed. Without an instance
+// nothing is known to be ours.
+//
+// It is to be called before the pairs that are wanted are opened: the other end of an old one may stand where that of a new one goes.
+func RemoveLeft(instance string, wanted []VethOptions) (removed []string, err error) {
 	if instance == "" {
 		return nil, nil
 	}
@@ -40,10 +43,14 @@ func RemoveLeft(instance string, keep func(name string) bool) (removed []string,
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("netdev: list interfaces: %w", err)
 	}
+	byName := make(map[string]*VethOptions, len(wanted))
+	for i := range wanted {
+		byName[wanted[i].Name] = &wanted[i]
+	}
 	var errs []error
 	for _, l := range all {
 		a := l.Attrs()
-		if l.Type() != "veth" || a.Alias != pairMark(instance) || keep(a.Name) {
+		if l.Type() != "veth" || a.Alias != pairMark(instance) || byName[a.Name].fits(l) {
 			continue
 		}
 		held, err := device.Claim(a.Index)
@@ -61,4 +68,30 @@ func RemoveLeft(instance string, keep func(name string) bool) (removed []string,
 		removed = append(removed, a.Name)
 	}
 	return removed, errors.Join(errs...)
+}
+
+// fits says whether OpenVeth would take up a pair as it is. Where that cannot be told the pair stays, and OpenVeth says what is wrong.
+func (o *VethOptions) fits(host netlink.Link) bool {
+	if o == nil {
+		return false
+	}
+	want := *o
+	if want.normalise() != nil {
+		return true
+	}
+	target := -1
+	if want.NetNS != "" {
+		var err error
+		if target, err = device.OpenNetNS(want.NetNS); err != nil {
+			return true
+		}
+		defer unix.Close(target)
+	}
+	there, err := device.HandleIn(target)
+	if err != nil {
+		return true
+	}
+	defer there.Close()
+	peer, err := peerOf(there, host)
+	return err != nil || peer != nil && peer.Attrs().Name == want.IfName
 }

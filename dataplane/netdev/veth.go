@@ -71,7 +71,7 @@ func (o *VethOptions) normalise() error {
 }
 
 // OpenVeth makes the pair, or takes up one that an earlier vtepd of the same instance made under that name, whose peer end then keeps its addresses and
-// connections. On failure nothing remains of a pair that was made. The error is ErrBusy, and nothing has been touched, when a process has the pair.
+// connections. Where that one's peer end is elsewhere, or has another name, the pair is made anew. On failure nothing remains of a pair that was made. The error is ErrBusy, and nothing has been touched, when a process has the pair.
 func OpenVeth(o VethOptions) (*Device, error) {
 	d, err := openVeth(&o, false)
 	if err != nil {
@@ -158,7 +158,8 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	return d, nil
 }
 
-// findPair looks for what has the names. host alone is a pair of ours whose peer is not where it should be.
+// findPair looks for what has the names. host alone is a pair of ours whose peer is not where it should be, or not called so, to be made anew as for another
+// netns or ifname at run time: renaming would do for one pair, and not where two change names, nor before Linux 6.2 while the peer is up.
 func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.Link, err error) {
 	var missing netlink.LinkNotFoundError
 	host, err = here.LinkByName(o.Name)
@@ -178,7 +179,7 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 		case maker != "" && maker != o.Instance:
 			return nil, nil, fmt.Errorf("%w: the vtepd at %s made it: choose another name, or remove it (`ip link del %s`) when there is no vtepd any more", ErrUnfit, maker, o.Name)
 		}
-		if peer, err = peerOf(there, host); peer != nil {
+		if peer, err = peerOf(there, host); err != nil || peer != nil && peer.Attrs().Name == o.IfName {
 			return host, peer, err
 		}
 	}
@@ -194,6 +195,10 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 func peerOf(there *netlink.Handle, host netlink.Link) (netlink.Link, error) {
 	a := host.Attrs()
 	peer, err := there.LinkByIndex(a.ParentIndex)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
+		return nil, nil
+	}
 	if err != nil || peer.Type() != "veth" || peer.Attrs().ParentIndex != a.Index {
 		return nil, err
 	}

@@ -237,7 +237,7 @@ func TestVethOfAnother(t *testing.T) {
 	}
 }
 
-// A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere is made anew.
+// A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere, or has another name, is made anew.
 func TestVethAfterCrash(t *testing.T) {
 	s := newStage(t)
 	o := func(o *VethOptions) {
@@ -277,15 +277,16 @@ func TestVethAfterCrash(t *testing.T) {
 	if d, err = s.openVeth(o); err != nil {
 		t.Fatalf("renamed while nobody was there: %v", err)
 	}
-	if a, err := d.Attr(); err != nil || a.Peer != "fresh" {
+	if a, err := d.Attr(); err != nil || a.Peer != "inner" {
 		t.Errorf("%+v, %v", a, err)
 	}
+	shows(t, s.workload, "fresh", false)
 	crash(d)
-	s.workload.Must("ip", "link", "set", "fresh", "netns", s.host.Name())
+	s.workload.Must("ip", "link", "set", "inner", "netns", s.host.Name())
 	if d, err = s.openVeth(o); err != nil {
 		t.Fatalf("moved away while nobody was there: %v", err)
 	}
-	shows(t, s.host, "fresh", false)
+	shows(t, s.host, "inner", false)
 	shows(t, s.workload, "inner", true)
 	if err := d.Close(); err != nil {
 		t.Error(err)
@@ -353,7 +354,7 @@ func TestSetFilter(t *testing.T) {
 	}
 }
 
-// TestRemoveLeft: a pair goes when a former process of the same instance left it, and only then.
+// TestRemoveLeft: a pair goes when a former process of the same instance left it and no port is for it as it is, and only then.
 func TestRemoveLeft(t *testing.T) {
 	s := newStage(t)
 	const mine = "/run/mine.sock"
@@ -364,31 +365,56 @@ func TestRemoveLeft(t *testing.T) {
 	s.host.Must("ip", "link", "add", "foreign0", "type", "veth", "peer", "name", "foreign1")
 	s.host.Must("ip", "link", "add", "plain0", "type", "veth", "peer", "name", "plain1")
 	s.host.Must("ip", "link", "set", "plain0", "alias", "made by vtepd")
-	none := func(string) bool { return false }
-	removes := func(instance string, keep func(string) bool, want ...string) {
+	removes := func(what, instance string, wanted *VethOptions, want ...string) {
 		t.Helper()
+		var all []VethOptions
+		if wanted != nil {
+			all = []VethOptions{{Options: Options{Name: "other"}, IfName: "elsewhere"}, *wanted}
+		}
 		s.do(func() error {
-			got, err := RemoveLeft(instance, keep)
+			got, err := RemoveLeft(instance, all)
 			if !slices.Equal(got, want) {
-				t.Errorf("removed %q, want %q", got, want)
+				t.Errorf("%s: removed %q, want %q", what, got, want)
 			}
 			return err
 		})
 	}
-	removes(mine, none) // a process holds it
-	d.mu.Lock()
-	d.closed = true
-	err = d.letGo()
-	d.mu.Unlock()
-	if err != nil {
-		t.Fatal(err)
+	leave := func() {
+		t.Helper()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.closed = true
+		if err := d.letGo(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	removes("", none)
-	removes("/run/mine.soc", none)
-	removes(mine, func(name string) bool { return name == "web0" })
-	removes(mine, none, "web0")
-	shows(t, s.host, "web0", false)
-	shows(t, s.workload, "inner", false)
+	removes("held by a process", mine, nil)
+	leave()
+	removes("no instance", "", nil)
+	removes("another instance", "/run/mine.soc", nil)
+	port := VethOptions{Options: Options{Name: "web0"}, NetNS: s.workload.Name(), IfName: "inner"}
+	removes("wanted", mine, &port)
+	port.NetNS = s.workload.Path()
+	removes("wanted, by path", mine, &port)
+	port.NetNS = "nosuch"
+	removes("no such namespace", mine, &port)
+	for what, change := range map[string]func(*VethOptions){
+		"another name":               func(o *VethOptions) { o.Name = "web1" },
+		"another namespace":          func(o *VethOptions) { o.NetNS = "" },
+		"another ifname":             func(o *VethOptions) { o.IfName = "outer" },
+		"another ifname, by default": func(o *VethOptions) { o.IfName = "" },
+	} {
+		other := VethOptions{Options: Options{Name: "web0"}, NetNS: s.workload.Name(), IfName: "inner"}
+		change(&other)
+		removes(what, mine, &other, "web0")
+		shows(t, s.host, "web0", false)
+		shows(t, s.workload, "inner", false)
+		if d, err = s.openVeth(func(o *VethOptions) { o.Instance = mine }); err != nil {
+			t.Fatal(err)
+		}
+		leave()
+	}
+	removes("no port", mine, nil, "web0")
 	shows(t, s.host, "foreign0", true)
 	shows(t, s.host, "plain0", true)
 }
