@@ -37,6 +37,8 @@ func TestChangedAfterKill(t *testing.T) {
 	}
 	<-d.Done()
 	red.Must("ip", "link", "show", "eth0") // or this test proves nothing
+	// One that was killed over a new pair leaves this.
+	h.Must("ip", "link", "add", "vtepd-0000beef", "type", "veth", "peer", "name", "eth6", "netns", red.Name())
 	d.write(t, config(
 		veth("name1", red.Name(), "eth0"),
 		"- {name: kind0, type: tap, vni: 42}\n",
@@ -45,6 +47,7 @@ func TestChangedAfterKill(t *testing.T) {
 		veth("swap0", red.Name(), "eth5"),
 		veth("swap1", red.Name(), "eth4"),
 		veth("kept0", blue.Name(), "eth0"),
+		veth("next0", red.Name(), "eth6"),
 	))
 	d.run(t)
 	for _, p := range d.list(t, "port", "show") {
@@ -61,8 +64,8 @@ func TestChangedAfterKill(t *testing.T) {
 		at   *lab.Host
 		want string
 	}{
-		{h, "eth0 kept0 kind0 lo move0 name1 peer0 swap0 swap1 vtep0"},
-		{red, "eth0 eth4 eth5 eth9 lo"},
+		{h, "eth0 kept0 kind0 lo move0 name1 next0 peer0 swap0 swap1 vtep0"},
+		{red, "eth0 eth4 eth5 eth6 eth9 lo"},
 		{blue, "eth0 eth3 lo"},
 	} {
 		if got := sorted(c.at); got != c.want {

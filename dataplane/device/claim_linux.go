@@ -23,12 +23,18 @@ const forkTime = 100 * time.Millisecond
 // The name holds the index and not the name of the interface, which may change.
 //
 // A claim that was given up may be held for another moment, by a child of this process that has been forked and not yet replaced by its program.
-func Claim(ifindex int) (fd int, err error) {
+func Claim(ifindex int) (fd int, err error) { return claim(fmt.Sprintf("@vtepd/netdev/%d", ifindex)) }
+
+// ClaimPassing marks a passing name as in use before there is an interface that has it, whose index nobody knows yet. Whoever renames the interface gives the
+// claim up behind that: an interface that still has its passing name, once the name was to be claimed, is nobody's.
+func ClaimPassing(name string) (fd int, err error) { return claim("@vtepd/passing/" + name) }
+
+func claim(name string) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("claim: %w", err)
 	}
-	at := &unix.SockaddrUnix{Name: fmt.Sprintf("@vtepd/netdev/%d", ifindex)}
+	at := &unix.SockaddrUnix{Name: name}
 	var busy error
 	for end := time.Now().Add(forkTime); ; time.Sleep(forkTime / 100) {
 		if err = unix.Bind(fd, at); !errors.Is(err, unix.EADDRINUSE) {

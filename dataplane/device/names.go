@@ -35,6 +35,18 @@ func CheckName(name string) error {
 	return fmt.Errorf("%q: %w: %s", name, ErrOption, why)
 }
 
+// passingPrefix begins the passing name of an interface of our own making, eight hexadecimal digits end it.
+const passingPrefix = "vtepd-"
+
+// PassingName is what an interface is called until it is all that its own name promises. 14 bytes.
+func PassingName() string { return fmt.Sprintf("%s%08x", passingPrefix, rand.Uint32()) }
+
+// IsPassing says whether a name is one that PassingName may have given.
+func IsPassing(name string) bool {
+	digits, ok := strings.CutPrefix(name, passingPrefix)
+	return ok && len(digits) == 8 && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
 // RandomMAC is an address as the kernel gives to a device that was asked for none: of one station, locally administered (eth_random_addr).
 func RandomMAC() net.HardwareAddr {
 	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]

@@ -31,14 +31,11 @@ func madeBy(alias string) (instance string, ok bool) {
 }
 
 // RemoveLeft removes the veth pairs of the calling thread's namespace that a former process of the same instance made and left, save those that a process
-// holds, and those that one of wanted is for: with that name, the other end in that namespace and called so. It says which it removed. Without an instance
-// nothing is known to be ours.
+// holds, and those that one of wanted is for: with that name, the other end in that namespace and called so. Without an instance no pair that was finished is
+// known to be ours. It says which it removed.
 //
 // It is to be called before the pairs that are wanted are opened: the other end of an old one may stand where that of a new one goes.
 func RemoveLeft(instance string, wanted []VethOptions) (removed []string, err error) {
-	if instance == "" {
-		return nil, nil
-	}
 	all, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("netdev: list interfaces: %w", err)
@@ -49,25 +46,35 @@ func RemoveLeft(instance string, wanted []VethOptions) (removed []string, err er
 	}
 	var errs []error
 	for _, l := range all {
-		a := l.Attrs()
-		if l.Type() != "veth" || a.Alias != pairMark(instance) || byName[a.Name].fits(l) {
+		gone, a := false, l.Attrs()
+		switch {
+		case isPassing(l):
+			gone, err = removePassing(a.Name)
+		case instance != "" && l.Type() == "veth" && a.Alias == pairMark(instance) && !byName[a.Name].fits(l):
+			gone, err = removeClaimed(l)
+		default:
 			continue
-		}
-		held, err := device.Claim(a.Index)
-		if errors.Is(err, ErrBusy) {
-			continue
-		}
-		if err == nil {
-			err = netlink.LinkDel(l)
-			unix.Close(held)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("netdev: remove %q, which a former vtepd left: %w", a.Name, err))
-			continue
+		} else if gone {
+			removed = append(removed, a.Name)
 		}
-		removed = append(removed, a.Name)
 	}
 	return removed, errors.Join(errs...)
+}
+
+// removeClaimed removes an interface that no process holds.
+func removeClaimed(l netlink.Link) (bool, error) {
+	held, err := device.Claim(l.Attrs().Index)
+	if errors.Is(err, ErrBusy) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(held)
+	return true, netlink.LinkDel(l)
 }
 
 // fits says whether OpenVeth would take up a pair as it is. Where that cannot be told the pair stays, and OpenVeth says what is wrong.

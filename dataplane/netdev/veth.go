@@ -125,12 +125,17 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	}
 	p := &pair{netns: o.NetNS, made: peer == nil}
 	if peer == nil {
-		host, peer, err = makePair(here, there, host, target, o)
-		if held >= 0 {
-			unix.Close(held) // of the pair that was replaced
-			held = -1
+		if host != nil {
+			err = here.LinkDel(host)
+			if held >= 0 {
+				unix.Close(held)
+				held = -1
+			}
+			if err != nil {
+				return nil, fmt.Errorf("remove the pair of an earlier vtepd: %w", err)
+			}
 		}
-		if err != nil {
+		if host, peer, held, err = makePair(here, there, target, o); err != nil {
 			return nil, err
 		}
 	}
@@ -205,38 +210,59 @@ func peerOf(there *netlink.Handle, host netlink.Link) (netlink.Link, error) {
 	return peer, nil
 }
 
-// makePair makes both ends, the peer end right where it belongs. stale is the host end of an older pair of ours, to be replaced.
-func makePair(here, there *netlink.Handle, stale netlink.Link, target int, o *VethOptions) (host, peer netlink.Link, err error) {
-	if stale != nil {
-		if err := here.LinkDel(stale); err != nil {
-			return nil, nil, fmt.Errorf("remove the pair of an earlier vtepd: %w", err)
-		}
+// makePair makes both ends, the peer end right where it belongs, and claims the host end. That one has a passing name until it is marked and claimed: the
+// kernel takes no alias for an interface that is yet to be made (as of Linux 6.18), and a process that is killed in between must not leave an unmarked pair
+// in the place of the next one's.
+func makePair(here, there *netlink.Handle, target int, o *VethOptions) (host, peer netlink.Link, held int, err error) {
+	passing := device.PassingName()
+	making, err := device.ClaimPassing(passing)
+	if err != nil {
+		return nil, nil, -1, err
 	}
-	want := netlink.NewVeth(netlink.LinkAttrs{Name: o.Name, MTU: o.MTU, TxQLen: -1})
+	defer unix.Close(making)
+	want := netlink.NewVeth(netlink.LinkAttrs{Name: passing, MTU: o.MTU, TxQLen: -1})
 	want.PeerName, want.PeerHardwareAddr, want.PeerMTU = o.IfName, o.MAC, uint32(o.MTU)
 	if target >= 0 {
 		want.PeerNamespace = netlink.NsFd(target)
 	}
 	if err := here.LinkAdd(want); err != nil {
-		return nil, nil, fmt.Errorf("make the pair: %w", err)
+		return nil, nil, -1, fmt.Errorf("make the pair: %w", err)
 	}
+	host, peer, held, err = o.finish(here, there, passing)
+	if err != nil {
+		err = errors.Join(err, here.LinkDel(want))
+	}
+	return host, peer, held, err
+}
+
+// finish marks and claims the host end of a new pair and gives it its name.
+func (o *VethOptions) finish(here, there *netlink.Handle, passing string) (host, peer netlink.Link, held int, err error) {
+	held = -1
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, here.LinkDel(want))
+		if err != nil && held >= 0 {
+			unix.Close(held)
+			held = -1
 		}
 	}()
-	if host, err = here.LinkByName(o.Name); err != nil {
-		return nil, nil, err
+	if host, err = here.LinkByName(passing); err != nil {
+		return nil, nil, held, err
+	}
+	if peer, err = there.LinkByName(o.IfName); err != nil {
+		return nil, nil, held, err
 	}
 	if err = here.LinkSetAlias(host, pairMark(o.Instance)); err != nil {
-		return nil, nil, fmt.Errorf("mark the pair: %w", err)
+		return nil, nil, held, fmt.Errorf("mark the pair: %w", err)
 	}
 	// The host has no business on the workload's wire. Without IPv6 there is nothing to switch off.
 	_ = here.LinkSetIP6AddrGenMode(host, addrGenNone)
-	if peer, err = there.LinkByName(o.IfName); err != nil {
-		return nil, nil, err
+	if held, err = o.claim(host.Attrs().Index); err != nil {
+		return nil, nil, held, err
 	}
-	return host, peer, nil
+	if err = here.LinkSetName(host, o.Name); err != nil {
+		return nil, nil, held, fmt.Errorf("rename the pair from %q: %w", passing, err)
+	}
+	host.Attrs().Name = o.Name
+	return host, peer, held, nil
 }
 
 // addrGenNone is IN6_ADDR_GEN_MODE_NONE: no link-local address.

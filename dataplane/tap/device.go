@@ -3,7 +3,6 @@ package tap
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -116,7 +115,7 @@ func byName(o *Options, f func(h *netlink.Handle, found netlink.Link, home int) 
 func create(o Options, h *netlink.Handle, target int) (_ *Device, err error) {
 	passing := o.Name
 	if target >= 0 {
-		passing = fmt.Sprintf("vtepd-%08x", rand.Uint32())
+		passing = device.PassingName()
 	}
 	d := &Device{name: o.Name, claim: -1}
 	defer func() {
