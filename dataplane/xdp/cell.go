@@ -171,7 +171,7 @@ func openCell(o *Options) (_ *cell, err error) {
 			h.Close()
 		}
 	}()
-	if l, gone := h.LinkByName(in); gone == nil && l.Attrs().Alias != alias {
+	if l, gone := h.LinkByName(in); gone == nil && !o.ownsCell(h, l) {
 		return nil, fmt.Errorf("%s: %w", in, errNotOurs)
 	} else if gone != nil {
 		// A queue for each CPU: they do not wait for each other, and a flow that stays on one stays in order.
@@ -215,11 +215,31 @@ func openCell(o *Options) (_ *cell, err error) {
 	return c, nil
 }
 
+// ownsCell says whether an interface is the first end of our pair. The kernel takes no alias for an interface that is yet to be made (as of Linux 6.18), so a
+// process that is killed over it leaves a pair without: both names in it are ours alone, and nobody has set an end up or marked it.
+func (o *Options) ownsCell(h *netlink.Handle, in netlink.Link) bool {
+	if in.Attrs().Alias == cellMark+o.Name {
+		return true
+	}
+	out, err := h.LinkByIndex(in.Attrs().ParentIndex)
+	if err != nil || out.Attrs().ParentIndex != in.Attrs().Index {
+		return false
+	}
+	for _, l := range []netlink.Link{in, out} {
+		if a := l.Attrs(); l.Type() != "veth" || a.Alias != "" || a.Flags&net.FlagUp != 0 {
+			return false
+		}
+	}
+	_, name := o.cellNames()
+	return out.Attrs().Name == name
+}
+
 // removeCell removes the pair that a process of that name left, if there is one.
 func removeCell(owner string) error {
-	in, _ := (&Options{Name: owner}).cellNames()
+	o := &Options{Name: owner}
+	in, _ := o.cellNames()
 	l, err := netlink.LinkByName(in)
-	if err != nil || l.Attrs().Alias != cellMark+owner {
+	if err != nil || !o.ownsCell(&netlink.Handle{}, l) {
 		return nil // none of ours
 	}
 	if err := netlink.LinkDel(l); err != nil {

@@ -291,6 +291,50 @@ func TestCellRefused(t *testing.T) {
 	}
 }
 
+// TestCellUnfinished: a pair that a process was killed over, before it was marked, is taken up, or taken away by a successor that needs none.
+func TestCellUnfinished(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	needFastPath(t)
+	ha, hb := l.Host("a"), l.Host("b")
+	link := l.Link(ha, hb, lab.LinkOptions{})
+	link.OffloadsOff()
+	a := &side{t: t, lab: l, host: ha, wire: link.A, next: portIndex}
+	o := Options{Name: t.Name()}
+	in, out := o.cellNames()
+	half := func() [2]int {
+		t.Helper()
+		ha.Must("ip", "link", "add", in, "type", "veth", "peer", "name", out)
+		return a.ends(o)
+	}
+	half()
+	a.do(func() error { return removeCell(o.Name) })
+	if left := a.ends(o); left != [2]int{} {
+		t.Errorf("interfaces %v are left", left)
+	}
+	for _, touched := range []string{"up", "alias mine"} {
+		made := half()
+		ha.Must("ip", append([]string{"link", "set", out}, strings.Fields(touched)...)...)
+		a.do(func() error { return removeCell(o.Name) })
+		if now := a.ends(o); now != made {
+			t.Errorf("one with %s, which is another's, was removed: %v, were %v", touched, now, made)
+		}
+		ha.Must("ip", "link", "del", in)
+	}
+	made := half()
+	a.start(&side{host: hb}, false, func(options *Options, _ *Domain) { options.Name = o.Name })
+	if d := a.decap(); d.Mode != "tcx+gro" || d.Reason != "" {
+		t.Errorf("%+v", d)
+	}
+	if now := a.ends(o); now != made {
+		t.Errorf("interfaces %v, those that were left are %v", now, made)
+	}
+	a.do(a.f.Close)
+	if left := a.ends(o); left != [2]int{} {
+		t.Errorf("interfaces %v are left by Close", left)
+	}
+}
+
 // TestCellTakenAway: when somebody removes the pair, or sets an end down, looking at the underlay again mends it.
 func TestCellTakenAway(t *testing.T) {
 	t.Parallel()
