@@ -53,6 +53,38 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestStopTwiceAtOnce: timeout(1) sends SIGTERM to vtepd, and another to the group that it is in. That is one stop, and an orderly one.
+func TestStopTwiceAtOnce(t *testing.T) {
+	l, h, other, _ := pair(t)
+	blue := l.Host("blue")
+	config := overlay(h.Underlay4(), other.Underlay4(), h.OverlayPrefixes(), fmt.Sprintf("- {name: web0, type: veth, vni: 42, netns: %s}\n", blue.Name()))
+	d := prepare(t, l, h, config)
+	awaitCarrier(t, h, "eth0")
+	before := traces(t, d, blue)
+	d.run(t)
+	// Who listens holds the stop up for a tenth of a second: the second signal comes while it is under way.
+	if _, err := h.Start(vtepctlPath, "--socket", d.socket, "monitor"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if err := d.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "vtepd says that it stops", func() bool { return strings.Contains(d.Output(), "msg=stopping") })
+	_ = d.Signal(syscall.SIGTERM) // on a machine that is too busy it comes too late, and says nothing
+	select {
+	case <-d.Done():
+	case <-time.After(startTimeout):
+		t.Fatal("vtepd does not end")
+	}
+	if err := d.Wait(); err != nil {
+		t.Errorf("vtepd ended with %v", err)
+	}
+	if d := cmp.Diff(before, traces(t, d, blue)); d != "" {
+		t.Errorf("left behind (-before +after):\n%s", d)
+	}
+}
+
 // awaitCarrier waits until the kernel has told that a link is up and given it its link-local address: on a busy machine that takes a while.
 func awaitCarrier(t *testing.T, h *lab.Host, name string) {
 	t.Helper()

@@ -31,6 +31,10 @@ const (
 // stopTimeout bounds how long a stop waits for requests under way.
 const stopTimeout = 3 * time.Second
 
+// oneStop is how long further signals count as the one that asked for the stop: `timeout` sends one to its child and another to the child's group, and a
+// service manager and a terminal may both have their say.
+const oneStop = time.Second
+
 // dataPlane is what the daemon needs of a switch beside what ctl does.
 type dataPlane interface {
 	ctl.Switch
@@ -52,7 +56,7 @@ type Process struct {
 	// reloads brings SIGHUP, stops SIGTERM and SIGINT; tests send their own. They are apart because a channel that is full loses signals: of many
 	// reloads one is enough, but a stop must not be lost among them.
 	reloads, stops chan os.Signal
-	// exit ends the process at once, on the second signal.
+	// exit ends the process at once, when a stop is asked for again.
 	exit func(code int)
 }
 
@@ -296,8 +300,12 @@ func (d *running) keepLocal(file *config.File) error {
 
 // forceOnSecondSignal ends the process when a stop is asked for again while it is under way.
 func (d *running) forceOnSecondSignal(socket *controlSocket) {
+	asked := time.Now()
 	go func() {
 		sig := <-d.stops
+		for time.Since(asked) < oneStop {
+			sig = <-d.stops
+		}
 		d.log.Warn("stopping at once", "reason", "second "+sig.String())
 		os.Remove(socket.path)
 		d.exit(ExitInternal)

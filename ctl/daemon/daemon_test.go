@@ -62,6 +62,12 @@ type run struct {
 
 func launch(t *testing.T, newErr error, args ...string) *run {
 	t.Helper()
+	return launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) { return sw, newErr }, args...)
+}
+
+// launchOver is launch with another data plane over the switch.
+func launchOver(t *testing.T, over func(*ctltest.Switch) (dataPlane, error), args ...string) *run {
+	t.Helper()
 	r := &run{out: &syncBuffer{}, err: &syncBuffer{}, code: make(chan int, 1)}
 	var mu sync.Mutex
 	r.Process = &Process{
@@ -70,7 +76,7 @@ func launch(t *testing.T, newErr error, args ...string) *run {
 			mu.Lock()
 			defer mu.Unlock()
 			r.sw = ctltest.New(c)
-			return r.sw, newErr
+			return over(r.sw)
 		},
 	}
 	go func() { r.code <- r.Run(args) }()
@@ -181,6 +187,44 @@ func TestLifecycle(t *testing.T) {
 	if err := r.sw.DelPort("tap0"); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("the switch was not closed: %v", err)
 	}
+}
+
+// slowSwitch does not end before it may.
+type slowSwitch struct {
+	*ctltest.Switch
+	may chan struct{}
+}
+
+func (s slowSwitch) Close() error {
+	<-s.may
+	return s.Switch.Close()
+}
+
+// TestStopAgain: signals that come together ask for one stop; one that comes later forces the end of a stop that takes too long.
+func TestStopAgain(t *testing.T) {
+	dir := shortDir(t)
+	conf := filepath.Join(dir, "c.yaml")
+	if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	may := make(chan struct{})
+	r := launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) { return slowSwitch{sw, may}, nil }, "--config", conf, "--socket", filepath.Join(dir, "s"))
+	r.logged(t, "msg=started")
+	r.stops <- syscall.SIGTERM
+	r.stops <- syscall.SIGTERM
+	r.logged(t, "msg=stopping ")
+	time.Sleep(oneStop)
+	select {
+	case code := <-r.code:
+		t.Fatalf("two signals at once: exit %d: %s", code, r.err)
+	default:
+	}
+	r.stops <- os.Interrupt
+	if code := r.wait(t); code != ExitInternal || !strings.Contains(r.err.String(), `"second interrupt"`) {
+		t.Errorf("a later signal: exit %d: %s", code, r.err)
+	}
+	close(may)
+	r.wait(t)
 }
 
 // TestBad: what is wrong is said in one line, with exit code 1, and nothing is left behind.
