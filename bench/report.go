@@ -69,6 +69,7 @@ func (r Report) Markdown() string {
 	t := r.Plan.Times
 	fmt.Fprintf(&b, "vtepd %s. Medians over rounds: %d; a TCP stream runs for %v, with %s as its congestion control, a UDP load for %v, round trips of a kind for %v. In brackets the ratio to the system that it is held against.\n",
 		r.Version, r.Plan.Rounds, t.TCP, r.congestion(), t.UDP, t.Trips)
+	b.WriteString("During round trips vtepd asks for CPUs that are quick to wake up ([performance.md](performance.md#requests-and-responses)); for the other systems nobody does.\n")
 	b.WriteString(r.missing())
 	b.WriteString(r.targets())
 	for _, mode := range r.Plan.Modes {

@@ -336,6 +336,7 @@ func TestReload(t *testing.T) {
 		{name: "socket", replaces: []string{"\nvlans", "\nsocket: /x\nvlans"}, err: "socket changed from /run/vtepd/vtepd.sock to /x, which"},
 		{name: "workers", replaces: []string{"\nvlans", "\nworkers: 9\nvlans"}, err: "workers changed from 0 to 9, which"},
 		{name: "offload", replaces: []string{"\nvlans", "\noffload: off\nvlans"}, err: "offload changed from auto to off, which"},
+		{name: "cpu-latency", replaces: []string{"\nvlans", "\ncpu-latency: off\nvlans"}, err: "cpu-latency changed from auto to off, which"},
 		{name: "fastpath", replaces: []string{"\nvlans", "\nfastpath: off\nvlans"}, ops: []string{"fastpath off"}},
 		{name: "fastpath set at run time, the file says nothing new", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error { m.Global.FastPath = model.FastPathOn; return nil },

@@ -176,6 +176,7 @@ func (c *Controller) status() api.Status {
 		SourcePorts:       fmt.Sprintf("%d-%d", s.SourcePorts[0], s.SourcePorts[1]),
 		Workers:           s.Workers,
 		FastPath:          fastPath(s.FastPath),
+		CPULatency:        api.CPULatency{Held: s.CPULatency.Held, BoundUS: float64(s.CPULatency.Bound) / float64(time.Microsecond), Polls: s.CPULatency.Polls, Reason: s.CPULatency.Reason},
 		Offload:           make([]api.Capability, 0, len(s.Offload)),
 		UnderlayInterface: s.UnderlayInterface,
 		UnderlayMTU:       s.UnderlayMTU,

@@ -64,6 +64,7 @@ func fixed(was, is *model.Global) error {
 		{"group-interface", orNone(was.GroupInterface), orNone(is.GroupInterface)},
 		{"socket", was.Socket, is.Socket},
 		{"offload", autoOff(was.Offload), autoOff(is.Offload)},
+		{"cpu-latency", was.CPULatency, is.CPULatency},
 		{"workers", was.Workers, is.Workers},
 		{"max-macs", orDefault(was.Settings.MaxMACs), orDefault(is.Settings.MaxMACs)},
 		{"udp6-zero-checksum", receiving(was), receiving(is)},

@@ -64,6 +64,8 @@ type Config struct {
 	GroupInterface string
 	// FastPath says whether eBPF programs may carry known traffic past user space. With FastPathOn, New fails where they cannot.
 	FastPath FastPathMode
+	// CPULatency says whether CPUs are held quick to wake up while there are requests and responses.
+	CPULatency CPULatencyMode
 	// PinDir is a directory on a bpffs where the programs are pinned, so that they carry on while the process is killed and started again; it is made when
 	// missing. Empty: they go with the process, and PinReason may say why.
 	PinDir, PinReason string

@@ -148,6 +148,7 @@ type Status struct {
 	VNIs       int
 	Peers      int
 	FastPath   FastPathInfo
+	CPULatency CPULatencyInfo
 }
 
 // FDBEntry is one forwarding entry in the words of the outside. Exactly one of Dst and Port is set. The all-zero MAC with Flood set is a

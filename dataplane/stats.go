@@ -129,6 +129,7 @@ func (s *Switch) Status() Status {
 		FDB:               s.fdb.Stats(),
 		Peers:             int(s.peers.count.Load()),
 		FastPath:          s.fast.report(),
+		CPULatency:        *s.latency.Load(),
 	}
 	for _, w := range s.workers {
 		st.TooBigAnswered += w.answers.sent.Load()

@@ -75,6 +75,8 @@ type Switch struct {
 	stop       context.CancelFunc
 	running    sync.WaitGroup
 
+	latency atomic.Pointer[CPULatencyInfo]
+
 	bulk bulk
 }
 
@@ -159,6 +161,7 @@ func New(c Config) (_ *Switch, err error) {
 	s.sayFewSources()
 	s.sayNoLabels()
 	s.tick.Store(bornAt)
+	s.latency.Store(&CPULatencyInfo{})
 	s.fast = newFastPath(s)
 	s.fdb = fdb.New(fdb.Config{MaxDynamic: c.MaxMACs, Notify: s.fdbEvent})
 	s.current.Store(&snapshot{generation: firstGeneration})
@@ -204,7 +207,11 @@ func (s *Switch) launch(told *announcements) error {
 	if err := s.fast.start(ctx); err != nil {
 		return err
 	}
-	return s.fast.set(s.config.FastPath)
+	if err := s.fast.set(s.config.FastPath); err != nil {
+		return err
+	}
+	s.running.Go(func() { s.watchLatency(ctx) })
+	return nil
 }
 
 func (c *Config) complete() error {

@@ -328,6 +328,7 @@ type Status struct {
 	SourcePorts       string       `json:"source_ports"`
 	Workers           int          `json:"workers"`
 	FastPath          FastPath     `json:"fastpath"`
+	CPULatency        CPULatency   `json:"cpu_latency"`
 	Offload           []Capability `json:"offload"`
 	UnderlayInterface string       `json:"underlay_interface"`
 	UnderlayMTU       int          `json:"underlay_mtu"`
@@ -377,6 +378,16 @@ type FastPath struct {
 	Heard       uint64       `json:"heard"`
 	Outdated    uint64       `json:"outdated"`
 	Attachments []Attachment `json:"attachments"`
+}
+
+// CPULatency is what is asked of the CPUs for requests and responses.
+type CPULatency struct {
+	// Held: there are some at present, and CPUs are to wake up within BoundUS microseconds. With Polls they do not sleep at all.
+	Held    bool    `json:"held"`
+	BoundUS float64 `json:"bound_us"`
+	Polls   bool    `json:"polls,omitempty"`
+	// Reason says why they never are.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Attachment is an interface that a program of the fast path is attached to.

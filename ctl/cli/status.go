@@ -60,6 +60,7 @@ func (a *App) statusPage(s api.Status) {
 		t.row("", fmt.Sprintf("%d datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
 	}
 	fastPathRows(&t, &s.FastPath, a.details)
+	cpuLatencyRow(&t, &s.CPULatency, a.details)
 	label := "offload"
 	width := 0
 	for _, o := range s.Offload {
@@ -116,6 +117,18 @@ func fastPathRows(t *table, f *api.FastPath, details bool) {
 	}
 	if f.NoFlowCache != "" {
 		t.row("", "no flow cache"+reason(f.NoFlowCache))
+	}
+}
+
+// cpuLatencyRow appears while something is done, and on request.
+func cpuLatencyRow(t *table, l *api.CPULatency, details bool) {
+	switch {
+	case l.Held && l.Polls:
+		t.row("CPUs", "do not sleep: there are requests and responses")
+	case l.Held:
+		t.row("CPUs", fmt.Sprintf("wake up within %g us: there are requests and responses", l.BoundUS))
+	case details:
+		t.row("CPUs", "sleep as they like"+reason(l.Reason))
 	}
 }
 

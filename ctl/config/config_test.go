@@ -49,6 +49,7 @@ dstport: 8472
 socket: /run/x/../x.sock
 fastpath: off
 offload: off
+cpu-latency: off
 workers: 3
 ageing: 5m
 learning: false
@@ -117,7 +118,7 @@ static:
 	some := model.Some[bool]
 	want := &model.Model{
 		Global: model.Global{
-			Local: netip.MustParseAddr("192.0.2.1"), DstPort: 8472, Socket: "/run/x.sock", FastPath: model.FastPathOff, Workers: 3,
+			Local: netip.MustParseAddr("192.0.2.1"), DstPort: 8472, Socket: "/run/x.sock", FastPath: model.FastPathOff, CPULatency: model.CPULatencyOff, Workers: 3,
 			Settings: model.Settings{
 				Ageing: model.Some(5 * time.Minute), Learning: some(false), Policy: model.Some(dataplane.Learn), MaxMACs: model.Some(1000),
 				Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.77/32")},
@@ -317,6 +318,7 @@ func TestErrors(t *testing.T) {
 		{"long socket", local + "socket: /" + strings.Repeat("x", 107) + "\n", `2:9: socket: "/` + strings.Repeat("x", 60) + `..." has 108 bytes: the path of a unix socket has at most 107`},
 		{"fastpath", local + "fastpath: of\n", `2:11: fastpath: "of" is not one of off, auto, on (did you mean "off"?)`},
 		{"offload", local + "offload: on\n", `2:10: offload: "on" is not one of off, auto`},
+		{"cpu-latency", local + "cpu-latency: 5\n", `2:14: cpu-latency: "5" is not one of off, auto, on`},
 		{"workers", local + "workers: -1\n", `2:10: workers: "-1" is not a number of workers: expected a number from 0 to 256`},
 		{"no unit", local + "ageing: 300\n", `2:9: ageing: "300" has no unit: write 300s for seconds`},
 		{"negative ageing", local + "ageing: -3s\n", `2:9: ageing: "-3s" is negative: expected 0 (never) or more`},
@@ -481,7 +483,7 @@ func TestShipped(t *testing.T) {
 		t.Error(err)
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
-	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {

@@ -45,6 +45,7 @@ func (d *decoder) document(data []byte) error {
 		scalar(d, "socket", ParseSocket, func(v string) { g.Socket = v }),
 		scalar(d, "fastpath", model.ParseFastPath, func(v model.FastPath) { g.FastPath = v }),
 		scalar(d, "offload", ParseOffload, func(v offload) { g.Offload = bool(v) }),
+		scalar(d, "cpu-latency", model.ParseCPULatency, func(v model.CPULatency) { g.CPULatency = v }),
 		scalar(d, "workers", model.ParseWorkers, func(v int) { g.Workers = v }),
 	}
 	fields = append(fields, d.settings(&g.Settings, "")...)

@@ -542,6 +542,7 @@ func (s *Switch) Status() dataplane.Status {
 		FDB:   fdb.Stats{Learned: 7, Moved: 1, Expired: 2, Evicted: 3, Refused: 4},
 		Ports: ports, VNIs: vnis, Peers: peers,
 		TooBigAnswered: 2, TooBigSilenced: 1, MSSClamped: 4,
+		CPULatency: dataplane.CPULatencyInfo{Held: true, Bound: 2 * time.Microsecond},
 	}
 	st.FastPath.Mode = s.Config.FastPath
 	if st.FastPath.Active, st.FastPath.Reason = s.fastPath(""); st.FastPath.Active {

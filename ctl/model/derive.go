@@ -23,6 +23,7 @@ func (m *Model) SwitchConfig() dataplane.Config {
 		MaxMACs:            m.Global.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs),
 		UDP6ZeroChecksumRx: m.Global.Settings.UDP6Zero.V.Rx,
 		FastPath:           m.Global.FastPath.Mode(),
+		CPULatency:         m.Global.CPULatency.Mode(),
 	}
 }
 

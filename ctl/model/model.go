@@ -41,6 +41,27 @@ func (f FastPath) Mode() dataplane.FastPathMode {
 	return dataplane.FastPathAuto
 }
 
+// CPULatency says whether CPUs are held quick to wake up for requests and responses.
+type CPULatency string
+
+// The values of cpu-latency.
+const (
+	CPULatencyOff  CPULatency = "off"
+	CPULatencyAuto CPULatency = "auto"
+	CPULatencyOn   CPULatency = "on"
+)
+
+// Mode is the value in the data plane's words.
+func (l CPULatency) Mode() dataplane.CPULatencyMode {
+	switch l {
+	case CPULatencyOff:
+		return dataplane.CPULatencyOff
+	case CPULatencyOn:
+		return dataplane.CPULatencyOn
+	}
+	return dataplane.CPULatencyAuto
+}
+
 // Model is a desired state. Maps and what they hold are never changed in place once a Model has been handed on: edit a Clone, and replace values
 // instead of writing into them.
 type Model struct {
@@ -71,6 +92,8 @@ type Global struct {
 	Socket         string
 	FastPath       FastPath
 	Offload        bool
+	// CPULatency says whether CPUs are held quick to wake up for requests and responses.
+	CPULatency CPULatency
 	// Workers is the number of worker threads, 0 is one a CPU.
 	Workers int
 	// Settings are the defaults of every VNI. MaxMACs bounds the whole switch here, and receiving without UDP checksum over IPv6 is decided here alone.
@@ -188,10 +211,11 @@ func (o Opt[T]) or(other Opt[T]) Opt[T] {
 func New() *Model {
 	return &Model{
 		Global: Global{
-			DstPort:  dataplane.DefaultPort,
-			Socket:   DefaultSocket,
-			FastPath: FastPathAuto,
-			Offload:  true,
+			DstPort:    dataplane.DefaultPort,
+			Socket:     DefaultSocket,
+			FastPath:   FastPathAuto,
+			CPULatency: CPULatencyAuto,
+			Offload:    true,
 		},
 		VLANs: map[uint16]uint32{},
 		VNIs:  map[uint32]*VNI{},

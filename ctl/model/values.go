@@ -436,6 +436,12 @@ func ParseFastPath(s string) (FastPath, error) {
 	return FastPath(w), err
 }
 
+// ParseCPULatency reads off, auto or on.
+func ParseCPULatency(s string) (CPULatency, error) {
+	w, err := ParseWord(s, "off", "auto", "on")
+	return CPULatency(w), err
+}
+
 // quote shortens what it quotes: input comes from anywhere.
 func quote(s string) string {
 	if len(s) > 64 {
