@@ -210,7 +210,7 @@ func (p *planner) portsAnew() {
 				if err := checkNetNS(next); err != nil {
 					return err
 				}
-				return atPort(name, p.sw.CheckPort(next))
+				return atPort(name, p.sw.CheckPort(next, name))
 			},
 			func() error { return nil })
 		for _, k := range p.staticsAt(name) {

@@ -13,7 +13,7 @@ import (
 type Switch interface {
 	SetVNI(c dataplane.VNIConfig) error
 	DelVNI(vni uint32) error
-	CheckPort(c dataplane.PortConfig) error
+	CheckPort(c dataplane.PortConfig, leaving ...string) error
 	AddPort(c dataplane.PortConfig) error
 	SetPort(c dataplane.PortConfig) error
 	DelPort(name string) error

@@ -100,42 +100,24 @@ func (l *link) openPackets(dev *netdev.Device, err error, workers int) error {
 	return nil
 }
 
-// checkDevice says why openLink would refuse, as far as that can be told without making anything. What is made of the port of that name now does not
-// stand in the way.
-func (s *Switch) checkDevice(c *PortConfig) error {
+// checkDevice says why openLink would refuse, as far as that can be told without making anything. What is made of the ports that leave does not stand in
+// the way. Needs mu.
+func (s *Switch) checkDevice(c *PortConfig, leaving []string) error {
 	return s.atHome(func() error {
 		switch c.Type {
 		case PortNetdev:
-			return netdev.Check(s.netdevOptions(c))
+			o := s.netdevOptions(c)
+			o.Going = s.going(leaving, "")
+			return netdev.Check(o)
 		case PortVeth:
 			o := s.vethOptions(c)
-			o.Going = s.goingFor(c, "")
+			o.Going, o.GoingThere = s.going(leaving, ""), s.going(leaving, c.NetNS)
 			return netdev.CheckVeth(o)
 		}
 		o := s.tapOptions(c)
-		o.Going = s.goingFor(c, c.NetNS)
+		o.Going = s.going(leaving, c.NetNS)
 		return tap.Check(o)
 	})
-}
-
-// goingFor is the index of the interface in a namespace ("": our own) that goes before a port of that name is made anew as c says; 0: none.
-func (s *Switch) goingFor(c *PortConfig, netns string) int {
-	r := s.ports[c.Name]
-	if r == nil || r.published.link == nil {
-		return 0
-	}
-	at, was := "", &r.published.config
-	switch {
-	case was.Type == PortNetdev, was.Type == c.Type:
-		return 0 // it stays, or the check knows its own kind
-	case was.Type == PortTAP:
-		at = was.NetNS
-	}
-	a, err := r.published.link.dev.Attr()
-	if err != nil || at != netns {
-		return 0
-	}
-	return a.Ifindex
 }
 
 // checkKind refuses what a kind of port does not have, and fills in what it has by default.

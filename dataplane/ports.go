@@ -369,9 +369,9 @@ func (s *Switch) unpublishPort(p *port) {
 	s.publish(next)
 }
 
-// CheckPort says why AddPort would refuse to make the device of a port, as far as that can be told without making it. Whether the switch has a port of
-// that name does not matter: it is for who would make a port anew.
-func (s *Switch) CheckPort(c PortConfig) error {
+// CheckPort says why AddPort would refuse to make the device of a port once others have left, as far as that can be told without making it. Whether the
+// switch has a port of that name does not matter: it is for who would make a port anew, which leaves then itself.
+func (s *Switch) CheckPort(c PortConfig, leaving ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -381,7 +381,7 @@ func (s *Switch) CheckPort(c PortConfig) error {
 	if err := s.checkPort(&c); err != nil {
 		return err
 	}
-	if err := s.checkDevice(&c); err != nil {
+	if err := s.checkDevice(&c, leaving); err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"vtepd/bench/lab"
 )
 
@@ -50,18 +52,76 @@ func TestCheckPort(t *testing.T) {
 		{Name: "p0", Type: PortVeth, IfName: "p0-inner", Untagged: 42},
 		{Name: "p0", Type: PortNetdev, Untagged: 42},
 	} {
-		n.do(func() error { return n.CheckPort(c) })
+		n.do(func() error { return n.CheckPort(c, "p0") })
 	}
 	n.do(func() error {
 		return n.AddPort(PortConfig{Name: "v0", Type: PortVeth, NetNS: workload.Name(), Untagged: 42})
 	})
-	n.do(func() error { return n.CheckPort(PortConfig{Name: "v0", Type: PortTAP, Untagged: 42}) })
+	n.do(func() error { return n.CheckPort(PortConfig{Name: "v0", Type: PortTAP, Untagged: 42}, "v0") })
 	n.do(func() error { return n.DelPort("v0") })
 	if now := h.Must("ip", "-o", "link", "show", "p0"); now != there {
 		t.Errorf("p0 was\n%sand is\n%s", there, now)
 	}
 	if len(n.Ports()) != 1 {
 		t.Error("checking made a port")
+	}
+}
+
+// What a veth port's other end may be called is told before the pair is taken apart; names of ports that leave as well are free.
+//
+//	a0 ══ eth0 (red)    b0 ══ eth0 (blue)    t0 (a TAP in green)
+func TestCheckVethPort(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h, red, blue, green := l.Host("sw"), l.Host("red"), l.Host("blue"), l.Host("green")
+	l.Link(h, l.Host("wire"), lab.LinkOptions{})
+	n := startNode(t, h, nil)
+	n.vni(42)
+	veth := func(name string, ns *lab.Host, ifname string) PortConfig {
+		return PortConfig{Name: name, Type: PortVeth, NetNS: ns.Name(), IfName: ifname, Untagged: 42}
+	}
+	here := func(name, ifname string) PortConfig {
+		return PortConfig{Name: name, Type: PortVeth, IfName: ifname, Untagged: 42}
+	}
+	tap := func(name string, ns *lab.Host) PortConfig {
+		return PortConfig{Name: name, Type: PortTAP, NetNS: ns.Name(), Untagged: 42}
+	}
+	for _, c := range []PortConfig{veth("a0", red, ""), veth("b0", blue, ""), tap("t0", green)} {
+		n.do(func() error { return n.AddPort(c) })
+	}
+	before := n.Ports()
+	for _, c := range []struct {
+		what    string
+		port    PortConfig
+		leaving []string
+		want    error
+	}{
+		{"the loopback's name", veth("a0", red, "lo"), []string{"a0"}, ErrUnfit},
+		{"another name", veth("a0", red, "net0"), []string{"a0"}, nil},
+		{"its own name", veth("a0", red, "eth0"), []string{"a0"}, nil},
+		{"the namespace by its path", PortConfig{Name: "c0", Type: PortVeth, NetNS: red.Path(), Untagged: 42}, []string{"a0"}, nil},
+		{"our own namespace by its path", PortConfig{Name: "c0", Type: PortVeth, NetNS: h.Path(), IfName: "b0", Untagged: 42}, []string{"b0"}, nil},
+		{"taken by a port that stays", veth("a0", blue, ""), []string{"a0"}, ErrUnfit},
+		{"taken by a port that leaves", veth("a0", blue, ""), []string{"a0", "b0"}, nil},
+		{"new, taken by a port that stays", veth("c0", red, "eth0"), nil, ErrUnfit},
+		{"new, taken by a port that leaves", veth("c0", red, "eth0"), []string{"a0"}, nil},
+		{"taken by a TAP that stays", veth("a0", green, "t0"), []string{"a0"}, ErrUnfit},
+		{"taken by a TAP that leaves", veth("a0", green, "t0"), []string{"a0", "t0"}, nil},
+		{"a TAP, taken by a pair that stays", tap("eth0", blue), nil, ErrNotTAP},
+		{"a TAP, taken by a pair that leaves", tap("eth0", blue), []string{"b0"}, nil},
+		{"the other end of a host end that stays", here("c0", "b0"), nil, ErrUnfit},
+		{"the other end of a host end that leaves", here("c0", "b0"), []string{"b0"}, nil},
+		{"the underlay's name", here("c0", "eth0"), []string{"a0", "b0", "t0"}, ErrUnfit},
+	} {
+		n.do(func() error {
+			if err := n.CheckPort(c.port, c.leaving...); !errors.Is(err, c.want) {
+				t.Errorf("%s: error %v, want %v", c.what, err, c.want)
+			}
+			return nil
+		})
+	}
+	if diff := cmp.Diff(before, n.Ports()); diff != "" {
+		t.Errorf("checking changed the ports:\n%s", diff)
 	}
 }
 

@@ -208,7 +208,7 @@ func (s *Switch) fastPath(except string) (on bool, reason string) {
 }
 
 // CheckPort refuses what Fail says of "check port NAME"; it is no operation.
-func (s *Switch) CheckPort(c dataplane.PortConfig) error {
+func (s *Switch) CheckPort(c dataplane.PortConfig, _ ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -31,6 +31,8 @@ type Attr struct {
 	// Peer is the name of the other end of a veth pair, where NetNS and MAC are
 	// that end's too; "" on devices that have only one.
 	Peer string
+	// PeerIndex is the ifindex of that end in its namespace; 0: there is none.
+	PeerIndex int
 }
 
 // Caps says what was negotiated with the kernel.

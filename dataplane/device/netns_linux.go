@@ -49,6 +49,25 @@ func NetNSWord(name string) string {
 	return name
 }
 
+// NetNSKey is equal for all names of one namespace, and "" for that of the calling thread. A name that nothing has is a namespace of its own.
+func NetNSKey(name string) string {
+	if name == "" {
+		return ""
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(NetNSDir, name)
+	}
+	var own, st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return filepath.Clean(path)
+	}
+	if unix.Stat(OwnNetNS, &own) == nil && own.Ino == st.Ino && own.Dev == st.Dev {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
 // HandleIn opens rtnetlink in a namespace; -1 is the present one.
 func HandleIn(ns int) (*netlink.Handle, error) {
 	h, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -60,6 +61,8 @@ func Check(o Options) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("netdev: look for %q: %w", o.Name, err)
+	case slices.Contains(o.Going, link.Attrs().Index):
+		return nil
 	}
 	if err := mayTake(link); err != nil {
 		return fmt.Errorf("netdev: take %q: %w", o.Name, err)

@@ -53,8 +53,8 @@ type Options struct {
 	// Former names the filter that the queues begin with on an interface, by its index there, as SetFilter would; -1: none. With one the sink stays
 	// off: a program that outlived its process shuts the host's stack out, and forwards what the filter leaves to it. nil: there is no such thing.
 	Former func(ifindex int) (progFD int)
-	// Going is the index of an interface that will be gone before the device is made, and does not stand in its way. Only Check and CheckVeth ask for it. 0: none.
-	Going int
+	// Going are the indices of interfaces that will be gone before the device is made, and do not stand in its way. Only Check and CheckVeth ask for them.
+	Going []int
 	// Instance tells pairs of several processes of one host apart, and is the same for a process and its successor. "": they are not told apart.
 	Instance string
 	// Refuse is for tests.

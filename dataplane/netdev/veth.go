@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ type VethOptions struct {
 	IfName string
 	// Addresses to give to the peer end.
 	Addresses []netip.Prefix
+	// GoingThere are as Options.Going, in the namespace of the peer end.
+	GoingThere []int
 }
 
 // DefaultIfName is what a workload in a namespace of its own expects its interface to be called.
@@ -173,7 +176,7 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 		host = nil
 	case err != nil:
 		return nil, nil, err
-	case host.Attrs().Index == o.Going:
+	case slices.Contains(o.Going, host.Attrs().Index):
 		host = nil
 	default:
 		maker, ok := madeBy(host.Attrs().Alias)
@@ -188,9 +191,9 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 			return host, peer, err
 		}
 	}
-	if _, err := there.LinkByName(o.IfName); err == nil {
+	if taken, err := there.LinkByName(o.IfName); err == nil && !slices.Contains(o.GoingThere, taken.Attrs().Index) {
 		return nil, nil, fmt.Errorf("%w: there is an interface %q in the namespace of the workload already: choose another ifname", ErrUnfit, o.IfName)
-	} else if !errors.As(err, &missing) {
+	} else if err != nil && !errors.As(err, &missing) {
 		return nil, nil, err
 	}
 	return host, nil, nil
@@ -358,7 +361,7 @@ func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.At
 	attr.MAC = nil
 	_ = p.peer(here, host, func(_ *netlink.Handle, peer netlink.Link) error {
 		attr.MAC = peer.Attrs().HardwareAddr
-		attr.Peer = peer.Attrs().Name
+		attr.Peer, attr.PeerIndex = peer.Attrs().Name, peer.Attrs().Index
 		if p.netns != "" {
 			attr.NetNS = device.NetNSWord(p.netns)
 		}

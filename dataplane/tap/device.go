@@ -3,6 +3,7 @@ package tap
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -54,7 +55,7 @@ func Open(o Options) (*Device, error) {
 // that has the name already.
 func Check(o Options) error {
 	return byName(&o, func(_ *netlink.Handle, found netlink.Link, _ int) error {
-		if found == nil || found.Attrs().Index == o.Going {
+		if found == nil || slices.Contains(o.Going, found.Attrs().Index) {
 			return nil
 		}
 		if _, err := mayTakeOver(found); err != nil {

@@ -52,9 +52,9 @@ type Options struct {
 	Addresses []netip.Prefix
 	// TxQueueLen in frames. 0: DefaultTxQueueLen.
 	TxQueueLen int
-	// Going is the index of an interface, in the namespace of the device, that will be gone before it is
-	// made and does not stand in its way. Only Check asks for it. 0: none.
-	Going int
+	// Going are the indices of interfaces, in the namespace of the device, that will be gone before it is
+	// made and do not stand in its way. Only Check asks for them.
+	Going []int
 	// Refuse is for tests.
 	Refuse Refuse
 }
