@@ -87,7 +87,7 @@ var edits = []struct {
 	{"port to another VNI, static entry to a peer", func(m *model.Model) error {
 		m.Statics.Put(model.StaticKey{VNI: 42, MAC: 0x02000000000a}, model.Static{Dst: netip.MustParseAddrPort("192.0.2.3:4789"), State: fdb.Static})
 		return setPort(m, "tap0", func(p *model.Port) error { p.VNI = 43; return nil })
-	}, []string{"del 42 02:00:00:00:00:0a", "set port tap0", "put 42 02:00:00:00:00:0a"}},
+	}, []string{"put 42 02:00:00:00:00:0a", "set port tap0"}},
 	{"port to another VNI without its static entry", func(m *model.Model) error {
 		m.Statics.Delete(model.StaticKey{VNI: 42, MAC: 0x02000000000a})
 		_ = delVNI(m, 43)
@@ -388,7 +388,7 @@ func TestReload(t *testing.T) {
 func TestSummary(t *testing.T) {
 	for want, ops := range map[string][]string{
 		"nothing changed": nil,
-		"1 VNI added, 2 ports changed, 1 static entry put": {"vni add 4", "port set a", "port set b", "fdb put 02:00:00:00:00:01 vni 4"},
+		"1 VNI added, 2 ports changed, 1 static entry put": {"vni add 4", "port set a", "port set b", "port set a", "fdb put 02:00:00:00:00:01 vni 4"},
 	} {
 		if got := Summary(ops); got != want {
 			t.Errorf("%v: %q, want %q", ops, got, want)

@@ -216,7 +216,7 @@ func Summary(ops []string) string {
 		return "nothing changed"
 	}
 	counts := map[string]int{}
-	for _, op := range ops {
+	for _, op := range slices.Compact(slices.Sorted(slices.Values(ops))) { // what changes by steps has changed once
 		var object, verb string
 		fmt.Sscan(op, &object, &verb)
 		counts[object+" "+verb]++

@@ -22,6 +22,7 @@ type Switch struct {
 
 	mu      sync.Mutex
 	fail    func(op string) error
+	watch   func(op string)
 	ops     []string
 	vnis    map[uint32]dataplane.VNIConfig
 	ports   map[string]dataplane.PortConfig
@@ -54,6 +55,26 @@ func (s *Switch) Fail(f func(op string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = f
+}
+
+// Watch calls f before every operation that may take place, with the state that frames have met until then: f must not call the switch; nil ends it.
+func (s *Switch) Watch(f func(op string, m Moment)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch = nil
+	if f == nil {
+		return
+	}
+	s.watch = func(op string) {
+		f(op, Moment{maps.Clone(s.vnis), maps.Clone(s.ports), s.sorted()})
+	}
+}
+
+// Moment is what the switch does at a moment.
+type Moment struct {
+	VNIs    map[uint32]dataplane.VNIConfig
+	Ports   map[string]dataplane.PortConfig
+	Entries []dataplane.FDBEntry
 }
 
 // Ops returns the operations that succeeded since the last call: "set vni 42", "add port tap0", "put 42 02:00:00:00:00:01".
@@ -123,6 +144,9 @@ func (s *Switch) done(format string, a ...any) error {
 	if s.closed {
 		return dataplane.ErrClosed
 	}
+	if s.watch != nil {
+		s.watch(op)
+	}
 	if s.fail != nil {
 		if err := s.fail(op); err != nil {
 			return err
@@ -142,8 +166,29 @@ func (s *Switch) SetVNI(c dataplane.VNIConfig) error {
 	if c.Group.IsValid() && len(c.Peers) == 0 && len(c.Allow) == 0 {
 		c.Policy = dataplane.Learn
 	}
+	before := s.vnis[c.VNI]
 	s.vnis[c.VNI] = c
+	s.forget(before, c)
 	return nil
+}
+
+// forget does what narrowing costs for good: what was learned behind a peer that left, and what there is no room for any more.
+func (s *Switch) forget(before, now dataplane.VNIConfig) {
+	if len(s.history) == 0 {
+		return // nothing was learned, and benchmarks have many entries
+	}
+	learned := 0
+	for _, e := range s.sorted() {
+		if e.VNI != now.VNI || e.State != fdb.Dynamic {
+			continue
+		}
+		left := slices.Contains(before.Peers, e.Dst) && !slices.Contains(now.Peers, e.Dst)
+		if left || now.MaxMACs > 0 && learned == now.MaxMACs {
+			delete(s.entries, key{e.VNI, e.MAC})
+			continue
+		}
+		learned++
+	}
 }
 
 // DelVNI removes a VNI that no port carries, with its entries.
@@ -207,19 +252,45 @@ func (s *Switch) fastPath(except string) (on bool, reason string) {
 	return except == "", except
 }
 
-// CheckPort refuses what Fail says of "check port NAME"; it is no operation.
-func (s *Switch) CheckPort(c dataplane.PortConfig, _ ...string) error {
+// CheckPort refuses what Fail says of "check port NAME", and names that are taken; it is no operation.
+func (s *Switch) CheckPort(c dataplane.PortConfig, leaving ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return dataplane.ErrClosed
 	}
+	op := "check port " + c.Name
+	if s.watch != nil {
+		s.watch(op)
+	}
 	if s.fail != nil {
-		if err := s.fail("check port " + c.Name); err != nil {
+		if err := s.fail(op); err != nil {
 			return err
 		}
 	}
-	return s.known(c)
+	if err := s.known(c); err != nil {
+		return err
+	}
+	return s.free(c, leaving)
+}
+
+// free refuses names that others have. A netdev port takes an interface of that name, which stays when the port leaves.
+func (s *Switch) free(c dataplane.PortConfig, leaving []string) error {
+	if c.Type == dataplane.PortNetdev {
+		return nil
+	}
+	for _, i := range c.Interfaces() {
+		if i.Name == "lo" {
+			return fmt.Errorf("port %s: lo: %w", c.Name, dataplane.ErrUnfit)
+		}
+		for _, p := range s.ports {
+			if !slices.Contains(p.Interfaces(), i) || p.Type != dataplane.PortNetdev && slices.Contains(leaving, p.Name) {
+				continue
+			}
+			return fmt.Errorf("port %s: %s is of port %s: %w", c.Name, i.Name, p.Name, dataplane.ErrUnfit)
+		}
+	}
+	return nil
 }
 
 // AddPort adds a port to VNIs that are there.
@@ -232,6 +303,9 @@ func (s *Switch) AddPort(c dataplane.PortConfig) error {
 	if err := s.known(c); err != nil {
 		return err
 	}
+	if err := s.free(c, nil); err != nil {
+		return err
+	}
 	if err := s.done("add port %s", c.Name); err != nil {
 		return err
 	}
@@ -240,17 +314,19 @@ func (s *Switch) AddPort(c dataplane.PortConfig) error {
 }
 
 func (s *Switch) known(c dataplane.PortConfig) error {
-	need := []uint32{}
+	all := c.Tagged
 	if c.Untagged != 0 {
-		need = append(need, c.Untagged)
+		all = append(slices.Clip(all), dataplane.VIDMap{VID: c.NativeVID, VNI: c.Untagged})
 	}
-	for _, m := range c.Tagged {
-		need = append(need, m.VNI)
-	}
-	for _, n := range need {
-		if _, ok := s.vnis[n]; !ok {
-			return fmt.Errorf("vni %d: %w", n, dataplane.ErrNotFound)
+	vids, vnis := map[uint16]bool{}, map[uint32]bool{}
+	for _, m := range all {
+		if _, ok := s.vnis[m.VNI]; !ok {
+			return fmt.Errorf("vni %d: %w", m.VNI, dataplane.ErrNotFound)
 		}
+		if vids[m.VID] || vnis[m.VNI] {
+			return fmt.Errorf("port %s: vid %d or vni %d twice: %w", c.Name, m.VID, m.VNI, dataplane.ErrInvalid)
+		}
+		vids[m.VID], vnis[m.VNI] = true, true
 	}
 	return nil
 }

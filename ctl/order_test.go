@@ -1,0 +1,101 @@
+package ctl
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// namespaces makes what passes for network namespaces here: files that are no others.
+func namespaces(tb testing.TB, names ...string) (paths []string) {
+	tb.Helper()
+	dir := tb.TempDir()
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+const orderFile = `
+local: 192.0.2.1
+vlans: [{vid: 10, vni: 10010}, {vid: 20, vni: 10020}, {vid: 30, vni: 10030}]
+vnis:
+- {vni: 42, peers: [192.0.2.2, 192.0.2.3]}
+- {vni: 43, peers: [192.0.2.2], max-macs: 100}
+- {vni: 44, group: 239.1.1.1}
+ports:
+- {name: tap0, vni: 42, addresses: [198.51.100.1/24], mtu: 1400}
+- {name: tap1, trunk: [10, 20]}
+- {name: v0, type: veth, vni: 42, netns: RED}
+- {name: v1, type: veth, vni: 42, netns: BLUE}
+- {name: v2, type: veth, vni: 42, ifname: w2}
+static:
+- {mac: 02:00:00:00:00:09, vni: 42, dst: 192.0.2.2}
+- {mac: 02:00:00:00:00:0a, vni: 42, port: tap0}
+- {mac: 02:00:00:00:00:0b, vni: 42, port: v0}
+- {mac: 02:00:00:00:00:0c, vni: 10010, port: tap1}
+`
+
+// orders are reloads of orderFile, each with what it does to the switch; "check port" stands where a check does.
+var orders = []struct {
+	name     string
+	replaces []string
+	ops      []string
+}{
+	{"peers only come", []string{"192.0.2.3]", "192.0.2.3, 192.0.2.4]"}, []string{"set vni 42"}},
+	{"peers only leave, a port comes", []string{"192.0.2.2, 192.0.2.3]", "192.0.2.2]", "- {name: tap1", "- {name: tap9, vni: 42}\n- {name: tap1"},
+		[]string{"add port tap9", "set vni 42"}},
+	{"peers come and leave, a port comes", []string{"192.0.2.2, 192.0.2.3]", "192.0.2.2, 192.0.2.4]", "- {name: tap1", "- {name: tap9, vni: 42}\n- {name: tap1"},
+		[]string{"set vni 42", "add port tap9", "set vni 42"}},
+	{"another UDP port of a peer", []string{"192.0.2.3]", "'192.0.2.3:4790']"}, []string{"set vni 42"}},
+	{"less room, a port comes", []string{"max-macs: 100", "max-macs: 10", "- {name: tap1", "- {name: tap9, vni: 43}\n- {name: tap1"}, []string{"add port tap9", "set vni 43"}},
+	{"another group, and peers beside it", []string{"group: 239.1.1.1", "group: 239.1.1.2, peers: [192.0.2.2]"}, []string{"set vni 44", "set vni 44"}},
+	{"a VNI leaves, a port comes", []string{"- {vni: 44, group: 239.1.1.1}\n", "", "- {name: tap1", "- {name: tap9, vni: 43}\n- {name: tap1"}, []string{"add port tap9", "del vni 44"}},
+	{"a port comes to a new VNI", []string{"- {vni: 44", "- {vni: 45}\n- {vni: 44", "- {name: tap1", "- {name: tap9, vni: 45}\n- {name: tap1"}, []string{"set vni 45", "add port tap9"}},
+	{"VLANs come", []string{"trunk: [10, 20]", "trunk: [10, 20, 30]"}, []string{"set port tap1"}},
+	{"VLANs leave, with a static entry; a port comes", []string{"trunk: [10, 20]", "trunk: [20]", "- {mac: 02:00:00:00:00:0c, vni: 10010, port: tap1}\n", "", "- {name: tap0", "- {name: tap9, vni: 43}\n- {name: tap0"},
+		[]string{"add port tap9", "del 10010 02:00:00:00:00:0c", "set port tap1"}},
+	{"VLANs come and leave, a static entry follows", []string{"trunk: [10, 20]", "trunk: [20, 30]", "vni: 10010, port: tap1", "vni: 10030, port: tap1"},
+		[]string{"set port tap1", "put 10030 02:00:00:00:00:0c", "del 10010 02:00:00:00:00:0c", "set port tap1"}},
+	{"a tagged VLAN becomes the native one", []string{"trunk: [10, 20]", "trunk: [10, 20], native: 10"}, []string{"set port tap1"}},
+	{"a port moves, its static entry with it", []string{"tap0, vni: 42", "tap0, vni: 43", "vni: 42, port: tap0", "vni: 43, port: tap0"},
+		[]string{"del 42 02:00:00:00:00:0a", "set port tap0", "put 43 02:00:00:00:00:0a"}},
+	{"another address, a lower MTU, a port comes", []string{"198.51.100.1/24], mtu: 1400", "198.51.100.2/24], mtu: 1300", "- {name: tap1", "- {name: tap9, vni: 43}\n- {name: tap1"},
+		[]string{"add port tap9", "set port tap0", "set port tap0"}},
+	{"an address moves to another port", []string{"addresses: [198.51.100.1/24], ", "", "trunk: [10, 20]", "trunk: [10, 20], addresses: [198.51.100.1/24]"}, []string{"set port tap0", "set port tap1"}},
+	{"a larger MTU", []string{"mtu: 1400", "mtu: 1500"}, []string{"set port tap0"}},
+	{"another MAC", []string{"mtu: 1400", "mtu: 1400, mac: 02:00:00:00:00:77"}, []string{"set port tap0"}},
+}
+
+// TestOrder does what orders say, and fails every operation of theirs in turn.
+func TestOrder(t *testing.T) {
+	ns := namespaces(t, "red", "blue", "green")
+	place := strings.NewReplacer("RED", ns[0], "BLUE", ns[1], "GREEN", ns[2])
+	for _, c := range orders {
+		t.Run(c.name, func(t *testing.T) {
+			old := parse(t, place.Replace(orderFile))
+			next := parse(t, place.Replace(strings.NewReplacer(c.replaces...).Replace(orderFile)))
+			r := walk(t, old, next, -1)
+			if r.err != nil {
+				t.Fatal(r.err)
+			}
+			if diff := cmp.Diff(c.ops, r.ops); diff != "" {
+				t.Errorf("operations (-want +got):\n%s", diff)
+			}
+			for i := range r.ops {
+				r := walk(t, old, next, i)
+				if !errors.Is(r.err, errTest) {
+					t.Fatalf("%s fails: error %v", r.ops[i], r.err)
+				}
+			}
+		})
+	}
+}

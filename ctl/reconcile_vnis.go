@@ -1,0 +1,140 @@
+package ctl
+
+import (
+	"cmp"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
+)
+
+// vniChange is a VNI that comes or changes.
+type vniChange struct {
+	vni uint32
+	// comes: there is no before.
+	comes bool
+	// before becomes wide, which has all of it, and wide becomes next.
+	before, wide, next dataplane.VNIConfig
+}
+
+func (p *planner) lookAtVNIs() {
+	list := slices.Concat(p.changes.VNIs, p.changes.Named)
+	slices.Sort(list)
+	if p.changes.Global {
+		list = p.new.Declared()
+	}
+	if len(list) == 0 {
+		return
+	}
+	had := p.old.DeclaredSet()
+	room := p.roomForPeers()
+	for _, n := range list {
+		c := vniChange{vni: n, next: p.new.VNIConfig(n)}
+		if _, ok := had[n]; !ok {
+			c.comes, c.wide = true, c.next
+		} else {
+			c.before = p.old.VNIConfig(n)
+			c.wide = widerVNI(c.before, c.next, room)
+		}
+		if c.comes || !reflect.DeepEqual(c.before, c.next) {
+			p.vnis = append(p.vnis, c)
+		}
+	}
+}
+
+// roomForPeers says whether the peers of both models are few enough to be known at once.
+func (p *planner) roomForPeers() bool {
+	mentions := 0
+	for _, m := range []*model.Model{p.old, p.new} {
+		for _, v := range m.VNIs {
+			mentions += len(v.Peers)
+		}
+	}
+	if mentions <= dataplane.MaxPeers {
+		return true
+	}
+	peers := map[netip.AddrPort]struct{}{}
+	for _, m := range []*model.Model{p.old, p.new} {
+		for _, v := range m.VNIs {
+			for _, a := range v.Peers {
+				peers[a] = struct{}{}
+			}
+		}
+	}
+	return len(peers) <= dataplane.MaxPeers
+}
+
+// widerVNI is before with what next adds and the switch may refuse: peers, and a group where there was none. All else waits, be it more or less: it is
+// not refused. A peer that moves to another UDP port waits as well, since it would hear everything twice.
+func widerVNI(before, next dataplane.VNIConfig, room bool) dataplane.VNIConfig {
+	w := before
+	for _, a := range next.Peers {
+		if room && !slices.ContainsFunc(before.Peers, func(b netip.AddrPort) bool { return a.Addr() == b.Addr() }) {
+			w.Peers = append(slices.Clip(w.Peers), a)
+		}
+	}
+	if !before.Group.IsValid() {
+		w.Group, w.GroupTTL = next.Group, next.GroupTTL
+	} else if len(before.Peers)+len(before.Allow) == 0 {
+		w.Policy = dataplane.Learn // as it is with a group alone, whatever the configuration says: the first peer must not shut out the rest
+	}
+	if len(w.Peers) == len(next.Peers) && !slices.ContainsFunc(next.Peers, func(a netip.AddrPort) bool { return !slices.Contains(w.Peers, a) }) {
+		w.Peers = next.Peers // they may come in another order
+	}
+	if len(w.Peers) == len(before.Peers) && w.Group == before.Group {
+		return before
+	}
+	return w
+}
+
+// vnisWiden declares VNIs, and gives to others what they get and lack so far.
+func (p *planner) vnisWiden() {
+	for _, c := range p.vnis {
+		switch {
+		case c.comes:
+			p.vniOp("add", c.vni,
+				func() error { return p.sw.SetVNI(c.next) },
+				func() error { return p.sw.DelVNI(c.vni) })
+		case !reflect.DeepEqual(c.before, c.wide):
+			p.vniOp("set", c.vni,
+				func() error { return p.sw.SetVNI(c.wide) },
+				func() error { return p.sw.SetVNI(c.before) })
+		}
+	}
+}
+
+// vnisNarrow brings VNIs into their final form. Another group may be refused, and comes before what is not.
+func (p *planner) vnisNarrow() {
+	joins := func(c vniChange) int {
+		if c.next.Group.IsValid() && c.next.Group != c.wide.Group {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(p.vnis, func(a, b vniChange) int { return cmp.Compare(joins(a), joins(b)) })
+	for _, c := range p.vnis {
+		if !reflect.DeepEqual(c.wide, c.next) {
+			p.vniOp("set", c.vni,
+				func() error { return p.sw.SetVNI(c.next) },
+				func() error { return p.sw.SetVNI(c.wide) })
+		}
+	}
+}
+
+func (p *planner) vnisLeave() {
+	if !p.changes.Undeclared {
+		return
+	}
+	has := p.new.DeclaredSet()
+	for _, n := range p.old.Declared() {
+		if _, ok := has[n]; ok {
+			continue
+		}
+		before := p.old.VNIConfig(n)
+		p.vniOp("del", n,
+			func() error { return p.sw.DelVNI(n) },
+			func() error { return p.sw.SetVNI(before) })
+	}
+}
