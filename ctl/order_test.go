@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,30 @@ var orders = []struct {
 	{"an address moves to another port", []string{"addresses: [198.51.100.1/24], ", "", "trunk: [10, 20]", "trunk: [10, 20], addresses: [198.51.100.1/24]"}, []string{"set port tap0", "set port tap1"}},
 	{"a larger MTU", []string{"mtu: 1400", "mtu: 1500"}, []string{"set port tap0"}},
 	{"another MAC", []string{"mtu: 1400", "mtu: 1400, mac: 02:00:00:00:00:77"}, []string{"set port tap0"}},
+	{"all at once", []string{
+		"192.0.2.2, 192.0.2.3]", "192.0.2.3, 192.0.2.4]", "max-macs: 100", "max-macs: 10", "trunk: [10, 20]", "trunk: [20, 30]", "vni: 10010, port: tap1", "vni: 10030, port: tap1",
+		"netns: RED", "netns: GREEN", "- {name: v1, type: veth, vni: 42, netns: BLUE}\n", "", "- {name: tap1", "- {name: tap9, vni: 43}\n- {name: tap1", "dst: 192.0.2.2}", "dst: 192.0.2.4}",
+	}, []string{
+		"set vni 42", "check port v0", "add port tap9", "set port tap1", "put 42 02:00:00:00:00:09", "put 10030 02:00:00:00:00:0c",
+		"del 42 02:00:00:00:00:0b", "del port v0", "add port v0", "put 42 02:00:00:00:00:0b",
+		"del 10010 02:00:00:00:00:0c", "set port tap1", "set vni 42", "set vni 43", "del port v1",
+	}},
+	{"two ports made anew", []string{"netns: RED", "netns: GREEN", "ifname: w2", "ifname: w3"},
+		[]string{"check port v0", "check port v2", "del 42 02:00:00:00:00:0b", "del port v0", "add port v0", "del port v2", "add port v2", "put 42 02:00:00:00:00:0b"}},
+	{"two ports swap namespaces", []string{"netns: RED", "netns: BLUE", "netns: BLUE", "netns: RED"},
+		[]string{"check port v0", "check port v1", "del 42 02:00:00:00:00:0b", "del port v0", "del port v1", "add port v0", "add port v1", "put 42 02:00:00:00:00:0b"}},
+	{"a port leaves, another takes its place", []string{"- {name: v1,", "- {name: v7,"}, []string{"check port v7", "del port v1", "add port v7"}},
+	{"a port leaves, another takes its host end's name", []string{"- {name: v2, type: veth, vni: 42, ifname: w2}", "- {name: v7, type: veth, vni: 42, ifname: v2}"},
+		[]string{"check port v7", "del port v2", "add port v7"}},
+	{"a port leaves, a TAP takes its other end's name", []string{"- {name: v2, type: veth, vni: 42, ifname: w2}", "- {name: w2, vni: 42}"}, []string{"check port w2", "del port v2", "add port w2"}},
+	{"a port leaves, a netdev port takes its other end's name", []string{"- {name: v2, type: veth, vni: 42, ifname: w2}", "- {name: w2, type: netdev, vni: 42}"},
+		[]string{"check port w2", "del port v2", "add port w2"}},
+	{"a TAP takes the name from the other end of a pair that gets another", []string{"ifname: w2}", "ifname: w3}\n- {name: w2, vni: 42}"},
+		[]string{"check port v2", "check port w2", "del port v2", "add port v2", "add port w2"}},
+	{"a port leaves, another is made anew in its place", []string{"netns: RED", "netns: BLUE", "- {name: v1, type: veth, vni: 42, netns: BLUE}\n", ""},
+		[]string{"check port v0", "del 42 02:00:00:00:00:0b", "del port v0", "del port v1", "add port v0", "put 42 02:00:00:00:00:0b"}},
+	{"a port leaves, another comes beside it", []string{"- {name: v1, type: veth, vni: 42, netns: BLUE}", "- {name: v7, type: veth, vni: 42, netns: GREEN}"}, []string{"add port v7", "del port v1"}},
+	{"another kind of the same name", []string{"name: v1, type: veth", "name: v1, type: tap"}, []string{"check port v1", "del port v1", "add port v1"}},
 }
 
 // TestOrder does what orders say, and fails every operation of theirs in turn.
@@ -95,6 +120,35 @@ func TestOrder(t *testing.T) {
 				if !errors.Is(r.err, errTest) {
 					t.Fatalf("%s fails: error %v", r.ops[i], r.err)
 				}
+			}
+		})
+	}
+}
+
+// TestRefusedBeforeTheFirstDeletion: what can be found wrong with any port to be made is found before one is taken away for it.
+func TestRefusedBeforeTheFirstDeletion(t *testing.T) {
+	ns := namespaces(t, "red", "blue", "green")
+	place := strings.NewReplacer("RED", ns[0], "BLUE", ns[1], "GREEN", ns[2])
+	for _, c := range []struct {
+		name     string
+		replaces []string
+		err      string
+	}{
+		{"no such namespace", []string{"netns: RED", "netns: GREEN", "netns: BLUE", "netns: no-such-namespace"}, "port v1: network namespace no-such-namespace does not exist"},
+		{"the loopback's name", []string{"netns: RED", "netns: GREEN", "ifname: w2", "ifname: lo"}, "port v2: lo"},
+		{"the name of a port that stays", []string{"netns: RED", "netns: GREEN", "ifname: w2", "ifname: tap0"}, "port v2: tap0 is of port tap0"},
+		{"the name of another that is made anew", []string{"netns: RED", "netns: GREEN", "netns: BLUE", "netns: GREEN"}, "port v0: interface eth0 is to be that of port v1 as well"},
+		{"the name of one that comes", []string{"netns: RED", "netns: GREEN", "- {name: v2", "- {name: v7, type: veth, vni: 42, netns: GREEN}\n- {name: v2"}, "port v0: interface eth0 is to be that of port v7 as well"},
+		{"in place of one that leaves", []string{"- {name: v1, type: veth, vni: 42, netns: BLUE}", "- {name: v7, type: veth, vni: 42, netns: BLUE, ifname: lo}\n- {name: v8, type: veth, vni: 42, netns: BLUE}"}, "port v7: lo"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			old := parse(t, place.Replace(orderFile))
+			r := walk(t, old, parse(t, place.Replace(strings.NewReplacer(c.replaces...).Replace(orderFile))), -1)
+			if r.err == nil || !strings.HasPrefix(r.err.Error(), c.err) {
+				t.Errorf("error %v, want %s", r.err, c.err)
+			}
+			if slices.ContainsFunc(r.ops, func(op string) bool { return old.Ports[strings.TrimPrefix(op, "del port ")] != nil }) {
+				t.Errorf("a port was taken away: %v", r.ops)
 			}
 		})
 	}

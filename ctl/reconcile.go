@@ -39,17 +39,19 @@ type planner struct {
 
 	vnis    []vniChange
 	ports   []*portChange // by name
+	devices devices
 	statics statics
 	ops     []Op
 }
 
 // plan lists the operations from one model to another in an order in which each finds what it needs, and in which a change that is refused has taken
 // nothing away meanwhile, be it for a moment: undoing brings neither lost frames nor learned entries back. What only widens comes first, then what may be
-// refused, and what narrows or destroys last. A device that is made anew is the exception.
+// refused, and what narrows or destroys last. Devices whose names others need are the exception, and their replacements are checked before the first goes.
 func (p *planner) plan() []Op {
 	p.look()
 	p.fastPath()
 	p.vnisWiden()
+	p.devicesChecked()
 	p.portsCome()
 	p.portsWiden()
 	p.portsReshape()
@@ -69,6 +71,7 @@ func (p *planner) plan() []Op {
 func (p *planner) look() {
 	p.lookAtVNIs()
 	p.lookAtPorts()
+	p.lookAtDevices()
 	p.statics = statics{left: map[model.StaticKey]bool{}, put: map[model.StaticKey]bool{}, waiting: slices.Clone(p.changes.Statics)}
 }
 

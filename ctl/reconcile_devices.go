@@ -7,10 +7,74 @@ import (
 	"vtepd/dataplane"
 )
 
-// devicesChange makes ports anew. Undoing makes the old port again: with another device, so what can be found wrong is looked for before that is taken away.
-func (p *planner) devicesChange() {
+// devices are those of ports for which another has to go first.
+type devices struct {
+	// room lists for a port that comes or is made anew the ports that are deleted before, because an interface of theirs has a name that it wants. One
+	// that is made anew is in its own list. A port without a list has to wait for nobody.
+	room map[string][]string
+	// rival names for such a port another one that wants the same name, and does not leave.
+	rival map[string]rival
+	// gone are the ports that have been deleted by the operations that are planned so far.
+	gone map[string]bool
+}
+
+// rival is a port that wants an interface as well.
+type rival struct {
+	port  string
+	wants dataplane.Interface
+}
+
+func (p *planner) lookAtDevices() {
+	p.devices = devices{room: map[string][]string{}, rival: map[string]rival{}, gone: map[string]bool{}}
+	leaving := map[dataplane.Interface][]string{}
+	leave := func(name string) {
+		c := p.old.PortConfig(name)
+		for _, i := range c.Interfaces() {
+			leaving[i] = append(leaving[i], name)
+		}
+	}
+	for _, name := range p.changes.PortsGone {
+		leave(name)
+	}
 	for _, c := range p.ports {
-		if !c.anew() {
+		if c.anew() {
+			leave(c.name)
+		}
+	}
+	if len(leaving) == 0 {
+		return
+	}
+	coming := map[dataplane.Interface]string{}
+	for _, c := range p.ports {
+		if c.inPlace() {
+			continue
+		}
+		if c.anew() {
+			p.devices.room[c.name] = []string{c.name}
+		}
+		for _, i := range c.next.Interfaces() {
+			for _, name := range leaving[i] {
+				if name != c.name {
+					p.devices.room[c.name] = append(p.devices.room[c.name], name)
+				}
+			}
+			if c.next.Type == dataplane.PortNetdev {
+				continue // it takes what others make
+			}
+			if first, taken := coming[i]; taken && first != c.name {
+				p.devices.rival[c.name], p.devices.rival[first] = rival{first, i}, rival{c.name, i}
+			}
+			coming[i] = c.name
+		}
+	}
+}
+
+// devicesChecked looks for reasons why a device cannot be made, before any is taken away for it: undoing would make that one again, but it would be another
+// device, and the connections of its workload would be lost.
+func (p *planner) devicesChecked() {
+	for _, c := range p.ports {
+		leaving := p.devices.room[c.name]
+		if leaving == nil {
 			continue
 		}
 		p.portOp("check", c.name,
@@ -18,13 +82,32 @@ func (p *planner) devicesChange() {
 				if err := checkNetNS(c.next); err != nil {
 					return err
 				}
-				return atPort(c.name, p.sw.CheckPort(c.next, c.name))
+				if r, ok := p.devices.rival[c.name]; ok {
+					return model.Exists("ports/"+c.name, "port %s: interface %s is to be that of port %s as well: give one of them another name", c.name, r.wants.Name, r.port)
+				}
+				return atPort(c.name, p.sw.CheckPort(c.next, leaving...))
 			},
 			func() error { return nil })
-		for _, k := range p.staticsAt(c.name) {
-			p.staticLeaves(k)
+	}
+}
+
+// devicesChange makes room for ports, and makes them, one by one: none is away longer than it must be.
+func (p *planner) devicesChange() {
+	for _, c := range p.ports {
+		leaving := p.devices.room[c.name]
+		if leaving == nil {
+			continue
 		}
-		p.portLeaves(c.name)
+		for _, name := range leaving {
+			if p.devices.gone[name] {
+				continue
+			}
+			p.devices.gone[name] = true
+			for _, k := range p.staticsAt(name) {
+				p.staticLeaves(k)
+			}
+			p.portLeaves(name)
+		}
 		p.portComes(c)
 	}
 }

@@ -124,10 +124,10 @@ func reshapedPort(wide, next dataplane.PortConfig) dataplane.PortConfig {
 	return wide
 }
 
-// portsCome adds ports.
+// portsCome adds ports that nobody has to make room for.
 func (p *planner) portsCome() {
 	for _, c := range p.ports {
-		if c.old == nil {
+		if c.old == nil && p.devices.room[c.name] == nil {
 			p.portComes(c)
 		}
 	}
@@ -195,9 +195,12 @@ func atPort(name string, err error) error {
 	return &model.Error{Path: "ports/" + name, Msg: err.Error(), Kind: err}
 }
 
+// portsLeave deletes the ports that made room for nobody.
 func (p *planner) portsLeave() {
 	for _, name := range p.changes.PortsGone {
-		p.portLeaves(name)
+		if !p.devices.gone[name] {
+			p.portLeaves(name)
+		}
 	}
 }
 

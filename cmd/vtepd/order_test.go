@@ -2,10 +2,14 @@ package main_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,4 +123,90 @@ func TestRefusedReloadLosesNothing(t *testing.T) {
 	for _, f := range flows {
 		f.end(t)
 	}
+}
+
+// Two workloads swap their namespaces by a reload, and back by a batch. What is refused leaves them the interfaces that they have.
+//
+//	eth0 198.51.100.11 (red) ══ v0 ─┐
+//	                                ├ vtepd ── eth0 ══ eth0 ── vtepd ── vtep0
+//	eth0 198.51.100.12 (blue) ══ v1 ┘
+func TestSwapNamespaces(t *testing.T) {
+	t.Parallel()
+	l, ha, hb, _ := pair(t)
+	red, blue := l.Host("red"), l.Host("blue")
+	file := func(v0, v1 *lab.Host, more string) string {
+		return fmt.Sprintf("local: %v\nvnis:\n- {vni: 42, peers: [%v]}\nports:\n"+
+			"- {name: v0, type: veth, vni: 42, netns: %s, addresses: [198.51.100.11/24], mac: \"02:00:00:00:00:11\"}\n"+
+			"- {name: v1, type: veth, vni: 42, netns: %s, addresses: [198.51.100.12/24], mac: \"02:00:00:00:00:12\"}\n%s",
+			ha.Underlay4(), hb.Underlay4(), v0.Name(), v1.Name(), more)
+	}
+	a := start(t, l, ha, file(red, blue, ""))
+	b := start(t, l, hb, overlay(hb.Underlay4(), ha.Underlay4(), hb.OverlayPrefixes()))
+	batch := func(lines ...string) answer {
+		path := filepath.Join(filepath.Dir(a.file), "batch")
+		if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return a.ask(t, "batch", path)
+	}
+	at := func(v0, v1 *lab.Host) {
+		t.Helper()
+		for host, mac := range map[*lab.Host]string{v0: "02:00:00:00:00:11", v1: "02:00:00:00:00:12"} {
+			if got := host.MAC("eth0").String(); got != mac {
+				t.Errorf("eth0 in %s is %s, want %s", host.Name(), got, mac)
+			}
+			reach(t, host, b.host.Overlay4())
+		}
+	}
+	at(red, blue)
+
+	indices := fmt.Sprint(red.Index("eth0"), blue.Index("eth0"))
+	client, server := connect(t, red, b.host, b.host.Overlay4())
+	for _, refused := range []struct {
+		lines []string
+		says  string
+	}{
+		{[]string{"port set v1 ifname lo"}, "lo"},
+		{[]string{"port set v0 netns " + blue.Name()}, "eth0"},
+		{[]string{"port set v0 netns " + blue.Name(), "port set v1 netns " + red.Name(), "port add v2 type veth vni 42 netns " + red.Name()}, "eth0"},
+		{[]string{"port set v0 ifname net0", "port set v1 ifname lo"}, "lo"},
+		{[]string{"port del v0", "port add v3 type veth vni 42 ifname lo", "port add v2 type veth vni 42 netns " + red.Name()}, "lo"},
+	} {
+		if got := batch(refused.lines...); got.code != 1 || !strings.Contains(got.stderr, refused.says) {
+			t.Errorf("%v: %+v", refused.lines, got)
+		}
+	}
+	if now := fmt.Sprint(red.Index("eth0"), blue.Index("eth0")); now != indices {
+		t.Errorf("interfaces %s, were %s", now, indices)
+	}
+	if err := transfer(client, server, 100<<10, 1); err != nil {
+		t.Errorf("a connection over the changes that were refused: %v", err)
+	}
+
+	if line := a.reload(t, file(blue, red, "")); !strings.Contains(line, "msg=reloaded") {
+		t.Fatalf("reload: %s", line)
+	}
+	at(blue, red)
+	if got := batch("port set v0 netns "+red.Name(), "port set v1 netns "+blue.Name()); got.code != 0 {
+		t.Fatalf("batch: %+v", got)
+	}
+	at(red, blue)
+	// One takes the place of another that goes, and the name of its host end.
+	if got := batch("port del v0", "port del v1", "port add v0x type veth vni 42 netns "+red.Name()+" address 198.51.100.11/24 mac 02:00:00:00:00:11",
+		"port add v1x type veth vni 42 ifname v0", "port add v1 type tap vni 42 netns "+blue.Name()); got.code != 0 {
+		t.Fatalf("batch: %+v", got)
+	}
+	reach(t, red, b.host.Overlay4())
+	// A netdev port has the other end of a pair, and another one has it under its next name.
+	for _, lines := range [][]string{
+		{"vni add 43", "port add w5 type netdev vni 42", "port add v5 type veth vni 43 ifname w5"},
+		{"port del w5", "port add w6 type netdev vni 42", "port set v5 ifname w6"},
+	} {
+		if got := batch(lines...); got.code != 0 {
+			t.Fatalf("batch: %+v", got)
+		}
+		name := strings.Fields(lines[1])[2]
+		soon(t, name+" is taken", func() bool { return a.portState(t, name) == "up" })
+	}
+	a.stop(t, syscall.SIGTERM)
 }
