@@ -1,9 +1,11 @@
 package ctl
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 
 	"vtepd/ctl/api"
@@ -22,6 +24,9 @@ func (s *server) doctorMTU(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p, err := s.c.sw.ProbePath(r.Context(), peer.Addr())
+	if errors.Is(err, dataplane.ErrNotFound) {
+		return noPeer(netip.AddrPortFrom(peer.Addr(), 0))
+	}
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,8 @@ import (
 
 	"vtepd/ctl/model"
 	"vtepd/dataplane"
+	"vtepd/dataplane/device"
 )
-
-// netnsDir is where `ip netns` keeps its names (ip-netns(8)).
-const netnsDir = "/run/netns"
 
 // checkNetNS refuses a port for a network namespace that does not exist.
 func checkNetNS(c dataplane.PortConfig) error {
@@ -20,10 +18,19 @@ func checkNetNS(c dataplane.PortConfig) error {
 		return nil
 	}
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(netnsDir, path)
+		path = filepath.Join(device.NetNSDir, path)
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return model.NotFound("ports/"+c.Name+"/netns", "port %s: network namespace %s does not exist: see `ip netns list`, or make it with `ip netns add %s`", c.Name, c.NetNS, c.NetNS)
+		return model.NotFound("ports/"+c.Name+"/netns", "port %s: network namespace %s does not exist: %s", c.Name, c.NetNS, device.HowToNetNS(c.NetNS))
 	}
 	return nil
+}
+
+// portPath is the place in a model that an error of the switch about a port points to.
+func portPath(name string, err error) string {
+	path := "ports/" + name
+	if errors.Is(err, dataplane.ErrNoNetNS) {
+		path += "/netns"
+	}
+	return path
 }

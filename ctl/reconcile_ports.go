@@ -192,7 +192,7 @@ func atPort(name string, err error) error {
 	if err == nil || errors.As(err, &located) {
 		return err
 	}
-	return &model.Error{Path: "ports/" + name, Msg: err.Error(), Kind: err}
+	return &model.Error{Path: portPath(name, err), Msg: err.Error(), Kind: err}
 }
 
 // portsLeave deletes the ports that made room for nobody.

@@ -11,7 +11,6 @@ import (
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/model"
-	"vtepd/dataplane"
 	"vtepd/fdb"
 )
 
@@ -144,31 +143,6 @@ func endpoint(field, dst string, dport uint16) (netip.AddrPort, error) {
 		return p, malformed("dport", "dport %d contradicts %s %s", dport, field, dst)
 	}
 	return netip.AddrPortFrom(p.Addr(), dport), nil
-}
-
-// statusOf is the HTTP status for an error of the model or the switch.
-func statusOf(err error) int {
-	for _, k := range []struct {
-		sentinel error
-		status   int
-	}{
-		{dataplane.ErrNotFound, http.StatusNotFound},
-		{fdb.ErrNotFound, http.StatusNotFound},
-		{dataplane.ErrExists, http.StatusConflict},
-		{fdb.ErrExists, http.StatusConflict},
-		{dataplane.ErrInUse, http.StatusConflict},
-		{dataplane.ErrBusy, http.StatusConflict},
-		{dataplane.ErrNotTAP, http.StatusConflict},
-		{dataplane.ErrOption, http.StatusUnprocessableEntity},
-		{dataplane.ErrInvalid, http.StatusUnprocessableEntity},
-		{dataplane.ErrLimit, http.StatusUnprocessableEntity},
-		{dataplane.ErrClosed, http.StatusServiceUnavailable},
-	} {
-		if errors.Is(err, k.sentinel) {
-			return k.status
-		}
-	}
-	return http.StatusInternalServerError
 }
 
 // answer is what an error is told as.

@@ -76,7 +76,7 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	}
 	if s.doctors.Add(1) > maxDoctors {
 		s.doctors.Add(-1)
-		return PathProbe{}, fmt.Errorf("%d paths are being probed already: %w", maxDoctors, ErrLimit)
+		return PathProbe{}, fmt.Errorf("%d paths are being probed already: %w", maxDoctors, ErrBusyNow)
 	}
 	defer s.doctors.Add(-1)
 	var prober *underlay.Prober

@@ -26,6 +26,16 @@ var (
 	ErrNotTAP = tap.ErrNotTAP
 	// ErrUnfit: an interface has the name of a port and cannot be taken as it is.
 	ErrUnfit = netdev.ErrUnfit
+	// ErrNoNetNS: there is no network namespace of the name that a port gives.
+	ErrNoNetNS = device.ErrNoNetNS
+	// ErrNoIPv6: an IPv6 address was asked for where the host has IPv6 switched off.
+	ErrNoIPv6 = device.ErrNoIPv6
+	// ErrGone: the device of a port was deleted while it was changed.
+	ErrGone = device.ErrGone
+	// ErrBusyNow: too many ask for the same at the same time.
+	ErrBusyNow = errors.New("try again in a moment")
+	// ErrHost: the host does not let what was asked for, and would after a change to it.
+	ErrHost = errors.New("not possible on this host")
 	// ErrOption: a device cannot be as it is asked for.
 	ErrOption = device.ErrOption
 	// ErrClosed: the switch has been closed.

@@ -305,6 +305,8 @@ func TestErrors(t *testing.T) {
 		{"tab", local + "\tageing: 3s\n", "2:1: syntax: found character '\t' that cannot start any token"},
 		{"open bracket", local + "vnis: [{vni: 1}\n", "2:7: syntax: sequence end token ']' not found"},
 
+		{"MTU without IPv6", local + "vnis: [{vni: 1}]\nports: [{name: t0, vni: 1, mtu: 1279, addresses: [198.51.100.1/24, '2001:db8::5/64']}]\n",
+			"3:68: port t0: address 2001:db8::5/64 with mtu 1279: IPv6 needs 1280 at least: raise mtu, or leave the address away"},
 		{"no address", "local: eth0\n", `1:8: local: "eth0" is not an IP address`},
 		{"unspecified", "local: 0.0.0.0\n", "1:8: 0.0.0.0 is not the address of a host: write an address of this host"},
 		{"zone", "local: fe80::1%eth0\n", `1:8: local: "fe80::1%eth0" has a zone: only addresses that are valid on every interface can be used`},

@@ -25,6 +25,8 @@ const (
 	// minMTU is IPv4's (RFC 791 section 3.2), maxMTU what a 64 KiB TAP frame leaves after the Ethernet header.
 	minMTU = 68
 	maxMTU = 65521
+	// minMTU6 is IPv6's (RFC 8200 section 5).
+	minMTU6 = 1280
 	// maxIfname is IFNAMSIZ less the terminating zero (linux/if.h).
 	maxIfname = 15
 	// MaxVID is the largest VLAN ID that may be used (IEEE 802.1Q table 9-2).

@@ -38,10 +38,29 @@ func AddAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) (add
 		case err == nil:
 			added = append(added, p)
 		case !errors.Is(err, unix.EEXIST):
-			return added, fmt.Errorf("add %v: %w", p, err)
+			return added, fmt.Errorf("add %v: %w", p, explainAddress(h, link, p, err))
 		}
 	}
 	return added, nil
+}
+
+// MinMTU6 is the least MTU of IPv6 (RFC 8200 section 5). An interface with less has no IPv6 at all.
+const MinMTU6 = 1280
+
+// explainAddress turns an error of adding an address into one that says what to do.
+func explainAddress(h *netlink.Handle, link netlink.Link, p netip.Prefix, err error) error {
+	if p.Addr().Is4() {
+		return err
+	}
+	// The caller may have changed the MTU since it asked for the link.
+	now, ierr := h.LinkByIndex(link.Attrs().Index)
+	switch {
+	case ierr == nil && now.Attrs().MTU < MinMTU6:
+		return fmt.Errorf("%w: IPv6 needs an MTU of %d and the interface has %d: raise mtu, or leave the address away (%w)", ErrOption, MinMTU6, now.Attrs().MTU, err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w (%w): IPv6 is off on the interface: see `sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6` in its namespace", ErrNoIPv6, err)
+	}
+	return err
 }
 
 // KernelFlags are for the kernel to set on an address, not for us to ask for.

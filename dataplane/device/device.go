@@ -13,6 +13,10 @@ var (
 	ErrGone   = errors.New("device has been deleted")
 	// ErrMissing: there is no such interface, and one is to be waited for.
 	ErrMissing = errors.New("no such interface")
+	// ErrNoIPv6: an interface takes no IPv6 address.
+	ErrNoIPv6 = errors.New("no IPv6")
+	// ErrNoNetNS: there is no network namespace of that name or path.
+	ErrNoNetNS = errors.New("no such network namespace")
 )
 
 // Attr is the state of an interface as the kernel has it now.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,8 +26,8 @@ func OpenNetNS(name string) (int, error) {
 		path = filepath.Join(NetNSDir, name)
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return -1, fmt.Errorf("netns %q: %w: see `ip netns`, or add it: `ip netns add %s`", name, err, filepath.Base(path))
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return -1, fmt.Errorf("netns %q: %w: %s", name, ErrNoNetNS, HowToNetNS(name))
 	}
 	if err != nil {
 		return -1, fmt.Errorf("netns %q: %w", name, err)
@@ -39,6 +38,14 @@ func OpenNetNS(name string) (int, error) {
 		return -1, fmt.Errorf("netns %q: %w: not a network namespace: see `ip netns`", name, ErrOption)
 	}
 	return fd, nil
+}
+
+// HowToNetNS says how to have a namespace that is not there. What is outside NetNSDir is not for `ip netns add` to make.
+func HowToNetNS(name string) string {
+	if word := NetNSWord(name); !strings.Contains(word, "/") {
+		return fmt.Sprintf("see `ip netns list`, or make it with `ip netns add %s`", word)
+	}
+	return fmt.Sprintf("write the path of one that is there, such as /proc/PID/ns/net, or a name of `ip netns list` for one in %s", NetNSDir)
 }
 
 // NetNSWord is how a namespace is called for people: its name where OpenNetNS would find it by that, or its path.
@@ -68,9 +75,12 @@ func NetNSKey(name string) string {
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// HandleIn opens rtnetlink in a namespace; -1 is the present one.
-func HandleIn(ns int) (*netlink.Handle, error) {
-	h, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
+// HandleIn opens rtnetlink in a namespace; -1 is the present one. (netlink.NewHandleAt would do, but for its errors: they hide that of setns(2).)
+func HandleIn(ns int) (h *netlink.Handle, err error) {
+	err = Within(ns, func() (err error) {
+		h, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("rtnetlink: %w", err)
 	}

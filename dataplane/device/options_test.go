@@ -43,3 +43,15 @@ func TestOptionsCheck(t *testing.T) {
 		})
 	}
 }
+
+// A namespace that is not there is made by name; a path elsewhere is for no `ip netns add`.
+func TestHowToNetNS(t *testing.T) {
+	for name, want := range map[string]string{
+		"blue": "`ip netns add blue`", NetNSDir + "/blue": "`ip netns add blue`", "/none/x": "write the path of one that is there", "/proc/99999999/ns/net": "/proc/PID/ns/net",
+	} {
+		fd, err := OpenNetNS(name)
+		if !errors.Is(err, ErrNoNetNS) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %d, %v, want ErrNoNetNS and %q", name, fd, err, want)
+		}
+	}
+}

@@ -121,7 +121,7 @@ func (d *Device) SetMTU(mtu int) error {
 		if mtu == 0 {
 			mtu = d.found.mtu
 		}
-		if err := h.LinkSetMTU(link, mtu); err != nil {
+		if err := device.SetMTU(h, link, mtu); err != nil {
 			return err
 		}
 		d.setMTU = true
@@ -129,7 +129,7 @@ func (d *Device) SetMTU(mtu int) error {
 		if d.pair == nil {
 			return nil
 		}
-		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return h.LinkSetMTU(peer, mtu) })
+		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return device.SetMTU(h, peer, mtu) })
 	})
 }
 
@@ -192,7 +192,7 @@ func (d *Device) shape(h *netlink.Handle, link netlink.Link, o *Options) error {
 	}
 	d.found.features = features
 	if o.MTU != 0 && o.MTU != d.found.mtu {
-		if err := h.LinkSetMTU(link, o.MTU); err != nil {
+		if err := device.SetMTU(h, link, o.MTU); err != nil {
 			return fmt.Errorf("mtu %d: %w", o.MTU, err)
 		}
 	}

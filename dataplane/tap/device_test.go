@@ -282,7 +282,7 @@ func TestNoNamespace(t *testing.T) {
 	newNetNS(t)
 	for path, want := range map[string]string{
 		"/proc/self/ns/uts": "not a network namespace", "/etc/passwd": "not a network namespace", "/dev/null": "not a network namespace",
-		"/nonexistent": "no such file", "vtepd-nonexistent": "no such file",
+		"/nonexistent": "no such network namespace", "vtepd-nonexistent": "no such network namespace",
 	} {
 		o := Options{Name: "tap0", NetNS: path}
 		_, err := Open(o)

@@ -117,7 +117,7 @@ func (d *Device) Attr() (Attr, error) {
 // SetMTU sets the MTU in bytes, Ethernet header not counted.
 func (d *Device) SetMTU(mtu int) error {
 	return d.change(fmt.Sprintf("mtu %d", mtu), func(h *netlink.Handle, link netlink.Link) error {
-		return h.LinkSetMTU(link, mtu)
+		return device.SetMTU(h, link, mtu)
 	})
 }
 
@@ -171,7 +171,7 @@ func shape(h *netlink.Handle, link netlink.Link, o *Options) error {
 		return fmt.Errorf("txqueuelen %d: %w", o.TxQueueLen, err)
 	}
 	if o.MTU != 0 {
-		if err := h.LinkSetMTU(link, o.MTU); err != nil {
+		if err := device.SetMTU(h, link, o.MTU); err != nil {
 			return fmt.Errorf("mtu %d: %w", o.MTU, err)
 		}
 	}
