@@ -47,6 +47,7 @@ type portQueue interface {
 // openLink makes or takes the device of a port, with one queue for each worker: where the device has fewer queues than there are workers, several share
 // a descriptor. The error is device.ErrMissing where an interface is to be waited for.
 func (s *Switch) openLink(c *PortConfig) (l *link, err error) {
+	defer func() { err = remedy(err, c.privileges()) }()
 	l = &link{}
 	err = s.atHome(func() error {
 		switch c.Type {
@@ -103,7 +104,7 @@ func (l *link) openPackets(dev *netdev.Device, err error, workers int) error {
 // checkDevice says why openLink would refuse, as far as that can be told without making anything. What is made of the ports that leave does not stand in
 // the way. Needs mu.
 func (s *Switch) checkDevice(c *PortConfig, leaving []string) error {
-	return s.atHome(func() error {
+	err := s.atHome(func() error {
 		switch c.Type {
 		case PortNetdev:
 			o := s.netdevOptions(c)
@@ -118,6 +119,7 @@ func (s *Switch) checkDevice(c *PortConfig, leaving []string) error {
 		o.Going = s.going(leaving, c.NetNS)
 		return tap.Check(o)
 	})
+	return remedy(err, c.privileges())
 }
 
 // checkKind refuses what a kind of port does not have, and fills in what it has by default.

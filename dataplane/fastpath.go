@@ -259,9 +259,9 @@ func (f *fastPath) turn(mode FastPathMode) error {
 		return nil
 	}
 	if f.mirror == nil {
-		err := f.turnOn()
+		err := remedy(f.turnOn(), nil)
 		if err != nil && mode == FastPathOn {
-			return fmt.Errorf("fastpath on: %w: mend it, or write fastpath: auto", err)
+			return fmt.Errorf("fastpath on: %w: %w: mend it, or write fastpath: auto", ErrHost, err)
 		}
 		if err != nil {
 			f.mode, f.reason = mode, err.Error()

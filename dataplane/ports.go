@@ -156,7 +156,7 @@ func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
 			for _, u := range slices.Backward(undo) {
 				_ = u() // the device is as it was, or gone: the first error says what happened
 			}
-			return fmt.Errorf("set %s: %w", step.operation, err)
+			return fmt.Errorf("set %s: %w", step.operation, remedy(err, to.privileges()))
 		}
 		undo = append(undo, step.undo)
 	}

@@ -125,6 +125,7 @@ func New(c Config) (_ *Switch, err error) {
 			}
 		}
 	}()
+	defer func() { err = remedy(err, c.privileges()) }()
 	sockets, err := openUnderlays(&c)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,8 @@ import (
 
 // SetVNI declares a VNI or changes one. What the new configuration has in common with the old is not touched: entries, counters and
 // traffic of the VNI stay.
-func (s *Switch) SetVNI(c VNIConfig) error {
+func (s *Switch) SetVNI(c VNIConfig) (err error) {
+	defer func() { err = remedy(err, nil) }()
 	if err := s.checkVNI(&c); err != nil {
 		return err
 	}

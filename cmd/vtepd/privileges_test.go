@@ -68,3 +68,39 @@ func TestMissingPrivileges(t *testing.T) {
 		})
 	}
 }
+
+// TestMissingCapabilities: without what ports or the underlay ask for vtepd does not start, and its one line names what is missing and where to give it.
+func TestMissingCapabilities(t *testing.T) {
+	for _, program := range []string{"setpriv", "prlimit"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs %s (Debian: util-linux)", program)
+		}
+	}
+	l, ha, hb, _ := pair(t)
+	head := "local: " + ha.Underlay4().String() + "\nfastpath: off\nvnis:\n- {vni: 42}\n"
+	port := func(words string) string { return head + "ports:\n- {name: p0, vni: 42, " + words + "}\n" }
+	for _, c := range []struct {
+		name, file string
+		with       []string // what vtepd is started by
+		says       string
+	}{
+		{"TAP", port("type: tap"), []string{"setpriv", "--bounding-set", "-net_admin"}, "lacks CAP_NET_ADMIN: start it as root, or add that to AmbientCapabilities="},
+		{"veth", port("type: veth, ifname: p1"), []string{"setpriv", "--bounding-set", "-net_raw"}, "lacks CAP_NET_RAW: start it as root"},
+		{"namespace", port("type: veth, netns: " + hb.Name() + ", ifname: p1"), []string{"setpriv", "--bounding-set", "-sys_admin"}, "lacks CAP_SYS_ADMIN: start it as root"},
+		{"low port", head + "listen: [80]\n", []string{"setpriv", "--bounding-set", "-net_bind_service"}, "lacks CAP_NET_BIND_SERVICE: start it as root"},
+		{"descriptors", head, []string{"prlimit", "--nofile=12:12"}, "may have 12 descriptors: raise LimitNOFILE="},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := prepare(t, l, ha, c.file)
+			var err error
+			if d.Process, err = ha.Start(c.with[0], append(append(append([]string{}, c.with[1:]...), vtepdPath), d.args()...)...); err != nil {
+				t.Fatal(err)
+			}
+			d.endWithTest(t)
+			err = d.Wait()
+			if out := d.Output(); err == nil || !strings.Contains(out, c.says) {
+				t.Errorf("%v: %s, want %q", err, out, c.says)
+			}
+		})
+	}
+}

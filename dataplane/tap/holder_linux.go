@@ -19,8 +19,6 @@ func explainAttach(err error, name string, queue int) error {
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return busy(name)
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("queue %d: %w: needs CAP_NET_ADMIN", queue, err)
 	case errors.Is(err, unix.E2BIG):
 		return fmt.Errorf("queue %d: %w: the device has no room for more queues", queue, err)
 	}

@@ -57,7 +57,7 @@ func Open(o Options) (_ *FastPath, err error) {
 		f.log = slog.New(slog.DiscardHandler)
 	}
 	if missing := append(missingCapabilities(), o.Refuse.Privileges...); len(missing) > 0 {
-		return nil, fmt.Errorf("this process lacks %s", strings.Join(missing, " and "))
+		return nil, fmt.Errorf("this process lacks %s: start it as root, or add that to AmbientCapabilities= and CapabilityBoundingSet= of its unit", strings.Join(missing, " and "))
 	}
 	capabilities := o.Refuse.probe()
 	for _, c := range []Capability{capabilities.BPF, capabilities.TCX, capabilities.RedirectNeigh, capabilities.RedirectPeer} {
