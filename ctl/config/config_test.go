@@ -237,7 +237,7 @@ func TestLocals(t *testing.T) {
 
 // TestPorts: what is listened on and sent from.
 func TestPorts(t *testing.T) {
-	f, err := Parse("f", []byte("local: 192.0.2.1\ndstport: 8472\nlisten: [4789, 8472]\nsource-ports: 50000-50999\nflow-label: flow\n"))
+	f, err := Parse("f", []byte("local: 192.0.2.1\ndstport: 8472\nlisten: [4789, 8472]\nsource-ports: 50000-50999\nflow-label: \"flow\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,34 @@ func TestErrors(t *testing.T) {
 
 		{"MTU without IPv6", local + "vnis: [{vni: 1}]\nports: [{name: t0, vni: 1, mtu: 1279, addresses: [198.51.100.1/24, '2001:db8::5/64']}]\n",
 			"3:68: port t0: address 2001:db8::5/64 with mtu 1279: IPv6 needs 1280 at least: raise mtu, or leave the address away"},
-		{"no address", "local: eth0\n", `1:8: local: "eth0" is not an IP address`},
+		{"no address", "local: eth0\n", `1:8: local: "eth0" is not an IP address: write one, such as 192.0.2.1 or 2001:db8::1`},
+		{"empty address", "local: ''\n", `1:8: local: "" is not an IP address: write one, such as 192.0.2.1 or 2001:db8::1`},
+		{"address with port", "local: 192.0.2.1:4789\n", `1:8: local: "192.0.2.1:4789" has a UDP port, which has no place here: write 192.0.2.1`},
+		{"address with length", "local: 192.0.2.1/24\n", `1:8: local: "192.0.2.1/24" has a prefix length, and an address has none: write 192.0.2.1`},
+		{"address in brackets", "local: '[2001:db8::1]'\n", `1:8: local: "[2001:db8::1]" has brackets, which are for an address with a UDP port: write 2001:db8::1`},
+		{"white space", "local: '192.0.2.1 '\n", `1:8: local: "192.0.2.1 " has white space around it: write 192.0.2.1`},
+		{"peer's port too large", local + "vnis: [{vni: 1, peers: ['192.0.2.2:65536']}]\n",
+			`2:25: peers: "192.0.2.2:65536": the UDP port behind 192.0.2.2: 65536 is out of range: a UDP port is a number from 1 to 65535`},
+		{"peer's port a word", local + "vnis: [{vni: 1, peers: ['[2001:db8::2]:vxlan']}]\n",
+			`2:25: peers: "[2001:db8::2]:vxlan": the UDP port behind 2001:db8::2: "vxlan" is not a UDP port: expected a number from 1 to 65535`},
+		{"peer without port behind its colon", local + "vnis: [{vni: 1, peers: ['192.0.2.2:']}]\n",
+			`2:25: peers: "192.0.2.2:": the UDP port behind 192.0.2.2: "" is not a UDP port: expected a number from 1 to 65535`},
+		{"no interface", "interface: ''\n", `1:12: interface: "" is empty: write the name of an interface, such as eth0`},
+
+		{"colons in a list", local + "vnis: [{vni: 1, peers: [2001:db8::2]}]\n", `2:25: peers: 2001:db8::2 is a mapping here, for its colons: quote it: "2001:db8::2"`},
+		{"colons in a second element", local + "vnis: [{vni: 1, peers: ['2001:db8::3', 2001:db8::2]}]\n", `2:40: peers: 2001:db8::2 is a mapping here, for its colons: quote it: "2001:db8::2"`},
+		{"a colon at the end", local + "vnis:\n- vni: 1\n  peers:\n  - 2001:db8::2: # the other one\n", `5:5: peers: 2001:db8::2 is a mapping here, for its colons: quote it: "2001:db8::2"`},
+		{"colons at the end", local + "vnis:\n- vni: 1\n  peers:\n  - 2001:db8::\n", `5:5: peers: 2001:db8:: is a mapping here, for its colons: quote it: "2001:db8::"`},
+		{"a port in a list", local + "vnis:\n- {vni: 1, peers: [192.0.2.2:4790]}\n", `3:20: peers: 192.0.2.2:4790 is a mapping here, for its colons: quote it: "192.0.2.2:4790"`},
+		{"a prefix in a list", local + "vnis: [{vni: 1}]\nports: [{name: t0, vni: 1, addresses: [2001:db8::1/64]}]\n",
+			`3:40: addresses: 2001:db8::1/64 is a mapping here, for its colons: quote it: "2001:db8::1/64"`},
+		{"brackets and port", local + "vnis:\n- vni: 1\n  peers:\n  - [2001:db8::2]:4790\n",
+			`5:18: syntax: value is not allowed in this context, for the colons of [2001:db8::2]:4790: quote it: "[2001:db8::2]:4790"`},
+		{"brackets and port in a list", local + "vnis: [{vni: 1, peers: [[2001:db8::2]:4790]}]\n",
+			`2:38: syntax: found an invalid key for this map, for the colons of [2001:db8::2]:4790: quote it: "[2001:db8::2]:4790"`},
+		{"colons at the beginning", local + "vnis:\n- {vni: 1, peers: [::2, ::3]}\n", `3:20: syntax: found an invalid key for this map, for the colons of ::2: quote it: "::2"`},
+		{"an address that ends in colons", "local: 2001:db8::\n", `1:8: syntax: mapping value is not allowed in this context, for the colons of 2001:db8::: quote it: "2001:db8::"`},
+		{"another mistake beside colons", local + "vnis:\n- {vni: 1, peers: ['192.0.2.2', 192.0.2.3:4790}\n", `3:47: syntax: value is not allowed in this context. map key-value is pre-defined`},
 		{"unspecified", "local: 0.0.0.0\n", "1:8: 0.0.0.0 is not the address of a host: write an address of this host"},
 		{"zone", "local: fe80::1%eth0\n", `1:8: local: "fe80::1%eth0" has a zone: only addresses that are valid on every interface can be used`},
 		{"link-local", "local: fe80::1\n", "1:8: fe80::1 is link-local, which needs an interface to be unique: write a global or unique local address"},

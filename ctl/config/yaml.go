@@ -25,6 +25,7 @@ const (
 // decoder walks the syntax tree of one file and fills a model.
 type decoder struct {
 	file   string
+	data   []byte
 	model  *model.Model
 	places map[string]place
 	trunks trunkPlaces
@@ -32,6 +33,7 @@ type decoder struct {
 
 // root parses data and returns the mapping at its top; nil when the file is empty.
 func (d *decoder) root(data []byte) (root ast.Node, err error) {
+	d.data = data
 	if i := invalidByte(data); i >= 0 {
 		return nil, d.errorAt(placeOf(data, i), "byte 0x%02x does not belong into a text file: write UTF-8", data[i])
 	}
@@ -177,7 +179,8 @@ func (d *decoder) syntax(err error) error {
 	}
 	msg, _, _ = strings.Cut(msg, "\n")
 	if l, ok := err.(located); ok && l.GetToken() != nil {
-		return d.errorAt(tokenPlace(l.GetToken()), "syntax: %s", msg)
+		at := tokenPlace(l.GetToken())
+		return d.errorAt(at, "syntax: %s%s", msg, d.quoteHint(at.line))
 	}
 	return &Error{File: d.file, Msg: "syntax: " + msg}
 }
@@ -305,6 +308,9 @@ func (d *decoder) text(n ast.Node, key string) (string, error) {
 	case ast.StringType, ast.IntegerType, ast.FloatType, ast.BoolType, ast.InfinityType, ast.NanType:
 		return n.GetToken().Value, nil
 	}
+	if word := d.colonWordAt(d.at(n)); word != "" {
+		return "", d.errorf(n, "%s: %s is a mapping here, for its colons: quote it: %q", key, shorten(word), shorten(word))
+	}
 	return "", d.errorf(n, "%s is %s: expected one value", key, kind(n))
 }
 
@@ -326,7 +332,7 @@ func value[T any](d *decoder, n ast.Node, key string, parse func(string) (T, err
 		return zero, err
 	}
 	switch any(zero).(type) {
-	case bool, int, uint16, uint32:
+	case int, uint16, uint32:
 		if t := n.GetToken().Type; t == token.SingleQuoteType || t == token.DoubleQuoteType {
 			return zero, d.errorf(n, "%s: %q is quoted, which makes it text: write %s", key, shorten(text), shorten(text))
 		}

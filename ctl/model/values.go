@@ -235,31 +235,6 @@ func (z ZeroChecksum) String() string {
 	return "off"
 }
 
-// ParseAddr reads an IP address without zone; IPv4-mapped ones become IPv4.
-func ParseAddr(s string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%s is not an IP address", quote(s))
-	}
-	if a.Zone() != "" {
-		return netip.Addr{}, fmt.Errorf("%s has a zone: only addresses that are valid on every interface can be used", quote(s))
-	}
-	return a.Unmap(), nil
-}
-
-// ParsePeer reads the underlay address of a peer, with or without a UDP port (192.0.2.2, 192.0.2.2:4790, [2001:db8::2]:4790). Port 0 stands for none.
-func ParsePeer(s string) (netip.AddrPort, error) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		if ap.Port() == 0 {
-			return netip.AddrPort{}, fmt.Errorf("%s: 0 is not a UDP port: leave it away, or write 1 to 65535", quote(s))
-		}
-		a, err := ParseAddr(ap.Addr().String())
-		return netip.AddrPortFrom(a, ap.Port()), err
-	}
-	a, err := ParseAddr(s)
-	return netip.AddrPortFrom(a, 0), err
-}
-
 // ParseMulticast reads the address of a multicast group, with or without a UDP port. Port 0 stands for none.
 func ParseMulticast(s string) (netip.AddrPort, error) {
 	g, err := ParsePeer(s)
@@ -391,7 +366,7 @@ func ParseVIDs(s string) ([]uint16, error) {
 func ParsePortName(s string) (string, error) {
 	switch {
 	case s == "":
-		return "", fmt.Errorf("a port needs a name")
+		return "", fmt.Errorf("%s is empty: write the name of an interface, such as eth0", quote(s))
 	case len(s) > maxIfname:
 		return "", fmt.Errorf("%s has %d bytes: an interface name has at most %d", quote(s), len(s), maxIfname)
 	case s == "." || s == "..":
