@@ -288,6 +288,7 @@ func TestErrors(t *testing.T) {
 		{"gbp above gpe", local + "gbp: on\nvnis: [{vni: 1, gpe: on}]\n", "3:22: VNI 1 has both gbp and gpe, which exclude each other: set gbp off"},
 		{"gpe above gbp", local + "gpe: on\nvnis: [{vni: 1, gbp: on}]\n", "3:22: VNI 1 has both gbp and gpe, which exclude each other: set gpe off"},
 		{"groups without gbp", local + "vnis: [{vni: 1, gbp-drop: [5]}]\n", "2:27: VNI 1 has gbp-drop, but its frames carry no group: set gbp on"},
+		{"groups above, and gbp nowhere", local + "gbp-drop: [5]\nvnis: [{vni: 1}, {vni: 2, gbp: off}]\n", "2:11: gbp-drop: no VNI carries groups, so nothing would be dropped: set gbp on here, or in the VNIs that it is for"},
 		{"quoted number", local + "workers: \"2\"\n", `2:10: workers: "2" is quoted, which makes it text: write 2`},
 		{"two documents", local + "---\n" + local, "3:1: a second document: a configuration is one document, so remove the --- and merge them"},
 		{"anchor", "local: &a 192.0.2.1\n", "1:8: anchors and aliases are not part of this file's language: write the value out"},
@@ -305,6 +306,12 @@ func TestErrors(t *testing.T) {
 		{"tab", local + "\tageing: 3s\n", "2:1: syntax: found character '\t' that cannot start any token"},
 		{"open bracket", local + "vnis: [{vni: 1}\n", "2:7: syntax: sequence end token ']' not found"},
 
+		{"one end twice", local + "vnis: [{vni: 1}]\nports:\n- {name: a, vni: 1, type: veth, netns: blue}\n- {name: b, vni: 1, type: veth, netns: /run/netns/blue, ifname: eth0}\n",
+			"5:65: port b: its end in network namespace blue is to be called eth0, as one of port a is there: choose another ifname"},
+		{"end called as a TAP", local + "vnis: [{vni: 1}]\nports:\n- {name: a, vni: 1, type: veth, netns: blue, ifname: b}\n- {name: b, vni: 1, netns: blue}\n",
+			"4:54: port a: its end in network namespace blue is to be called b, as one of port b is there: choose another ifname"},
+		{"end called as a port here", local + "vnis: [{vni: 1}]\nports:\n- {name: a, vni: 1, type: veth, ifname: b}\n- {name: b, vni: 1, type: veth, netns: blue}\n",
+			"4:41: port a: its end in the namespace of vtepd is to be called b, as one of port b is there: choose another ifname"},
 		{"MTU without IPv6", local + "vnis: [{vni: 1}]\nports: [{name: t0, vni: 1, mtu: 1279, addresses: [198.51.100.1/24, '2001:db8::5/64']}]\n",
 			"3:68: port t0: address 2001:db8::5/64 with mtu 1279: IPv6 needs 1280 at least: raise mtu, or leave the address away"},
 		{"no address", "local: eth0\n", `1:8: local: "eth0" is not an IP address: write one, such as 192.0.2.1 or 2001:db8::1`},
@@ -512,6 +519,7 @@ func TestShipped(t *testing.T) {
 		t.Error(err)
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
+	text = strings.ReplaceAll(text, "\n# gbp: off", "\n# gbp: on") // what the line below it is for
 	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {

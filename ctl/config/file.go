@@ -90,7 +90,7 @@ func Parse(name string, data []byte) (*File, error) {
 // file.
 func (f *File) Check() error {
 	var first *Error
-	for _, p := range f.Model.Validate() {
+	for _, p := range append(f.Model.Validate(), f.idle()...) {
 		e := f.locate(p)
 		if first == nil || first.Line == 0 && e.Line != 0 || e.Line != 0 && (place{e.Line, e.Column}).before(place{first.Line, first.Column}) {
 			first = e

@@ -57,7 +57,7 @@ func TestCheckSince(t *testing.T) {
 	if valid < 600 {
 		t.Errorf("only %d steps were valid", valid)
 	}
-	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk",
+	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk", "ports/ifname",
 		"static/mac", "static/vni", "static/port", "static/dst"} {
 		if kinds[kind] < 8 {
 			t.Errorf("%s was wrong %d times only; see %v", kind, kinds[kind], kinds)
@@ -142,6 +142,9 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 			} else {
 				p.VNI = vni()
 			}
+		}
+		if rng.IntN(6) == 0 {
+			p.Type, p.NetNS, p.IfName = dataplane.PortVeth, []string{"", "blue", "/run/netns/blue"}[rng.IntN(3)], []string{"", "x", "p1"}[rng.IntN(3)]
 		}
 		m.Ports[name] = p
 		return fmt.Sprintf("port %s %+v", name, *p)

@@ -188,6 +188,7 @@ func (v *validation) ports() {
 	for _, name := range v.portNames {
 		v.port(name, v.m.Ports[name])
 	}
+	v.ends()
 }
 
 func (v *validation) port(name string, p *Port) {
