@@ -271,7 +271,7 @@ func TestReload(t *testing.T) {
 			func(m *model.Model) error { return delPeer(m, 42, netip.MustParseAddrPort("192.0.2.3:4789")) },
 		}, replaces: []string{"192.0.2.3]", "192.0.2.3, 192.0.2.4]"}, ops: []string{"set vni 42"},
 			check: func(m *model.Model) bool {
-				return slices.Equal(m.VNIs[42].Peers, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789"), netip.MustParseAddrPort("192.0.2.9:4789"), netip.MustParseAddrPort("192.0.2.4:4789")})
+				return slices.Equal(m.VNIs[42].Peers, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789"), netip.MustParseAddrPort("192.0.2.4:4789"), netip.MustParseAddrPort("192.0.2.9:4789")})
 			}},
 		{name: "group in the file, group-ttl at run time", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error {

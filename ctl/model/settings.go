@@ -103,11 +103,28 @@ func Pick[T any](base, target, running T) T {
 	return target
 }
 
-// MergeList is running without what left base, and with what came in target, at its end.
+// MergeList is running without what left base, and with what came in target. Where target says something else than base its order holds, as after a start with
+// it, and what only running has stands behind. What was taken out of running stays out.
 func MergeList[T comparable](base, target, running []T) []T {
-	next := slices.DeleteFunc(slices.Clone(running), func(v T) bool { return slices.Contains(base, v) && !slices.Contains(target, v) })
+	if slices.Equal(base, target) {
+		return slices.Clone(running)
+	}
+	has := func(list []T) map[T]bool {
+		set := make(map[T]bool, len(list))
+		for _, v := range list {
+			set[v] = true
+		}
+		return set
+	}
+	inBase, inTarget, runs := has(base), has(target), has(running)
+	next := make([]T, 0, len(target)+len(running))
 	for _, v := range target {
-		if !slices.Contains(base, v) && !slices.Contains(next, v) {
+		if runs[v] || !inBase[v] {
+			next = append(next, v)
+		}
+	}
+	for _, v := range running {
+		if !inBase[v] && !inTarget[v] {
 			next = append(next, v)
 		}
 	}
