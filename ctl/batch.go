@@ -207,6 +207,9 @@ func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
 
 // inside serves one request of a batch.
 func inside(in *api.Request, mux http.Handler) error {
+	if string(in.Body) == "null" {
+		in.Body = nil
+	}
 	r, err := http.NewRequest(in.Method, in.Path, io.NopCloser(bytes.NewReader(in.Body)))
 	if err != nil || !strings.HasPrefix(in.Path, "/") {
 		return malformed("path", "%.20q %.100q is no request: method and path are those of a single one", in.Method, in.Path)

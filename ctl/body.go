@@ -19,8 +19,11 @@ func body(w http.ResponseWriter, r *http.Request, into any) error {
 	return decodeBody(w, r, maxBody, func(d *json.Decoder) error { return decodeObject(d, reflect.ValueOf(into).Elem()) })
 }
 
-// decodeBody reads a body of limit bytes at most, which is one JSON value.
+// decodeBody reads a body of limit bytes at most, which is one JSON value and all that the request says.
 func decodeBody(w http.ResponseWriter, r *http.Request, limit int64, decode func(*json.Decoder) error) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	if err := decode(d); err != nil {
 		return bodyError(err)

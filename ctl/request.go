@@ -3,6 +3,8 @@ package ctl
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -34,26 +36,38 @@ func malformed(field, format string, args ...any) error {
 	return &failure{http.StatusBadRequest, field, fmt.Errorf(format, args...)}
 }
 
-// query is the query of a request, of which every key must be used.
+// query is the query of a request without body, of which every key must be used.
 type query struct {
 	values url.Values
 	err    error
 }
 
 func newQuery(r *http.Request, known ...string) *query {
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	q := &query{values: values}
-	if err != nil {
-		q.err = malformed("", "the query cannot be understood: %v", err)
+	values, err := parameters(r, known...)
+	// What stands in a body would be left out of a DELETE that is to be about less.
+	if n, _ := io.ReadFull(r.Body, make([]byte, 1)); n > 0 && err == nil {
+		err = malformed("", "%s %s takes no body: say it in the path and by parameters", r.Method, r.URL.Path)
 	}
-	for k, v := range values {
-		if !slices.Contains(known, k) {
-			q.err = malformed(k, "unknown parameter %q: expected one of %s", k, strings.Join(known, ", "))
-		} else if len(v) > 1 {
-			q.err = malformed(k, "parameter %s is given %d times", k, len(v))
+	return &query{values: values, err: err}
+}
+
+// parameters are those of a request, of which only some are known.
+func parameters(r *http.Request, known ...string) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return values, malformed("", "the query cannot be understood: %v", err)
+	}
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case len(known) == 0:
+			return values, malformed(k, "unknown parameter %q: %s %s takes none", k, r.Method, r.URL.Path)
+		case !slices.Contains(known, k):
+			return values, malformed(k, "unknown parameter %q: expected one of %s", k, strings.Join(known, ", "))
+		case len(values[k]) > 1:
+			return values, malformed(k, "parameter %s is given %d times: leave one away", k, len(values[k]))
 		}
 	}
-	return q
+	return values, nil
 }
 
 func (q *query) text(key string) string {
@@ -138,9 +152,9 @@ func endpoint(field, dst string, dport uint16) (netip.AddrPort, error) {
 	case err != nil || dport == 0:
 		return p, err
 	case !p.IsValid() && !p.Addr().IsValid():
-		return p, malformed("dport", "dport without %s", field)
+		return p, malformed("dport", "dport without %s: give both, or neither", field)
 	case p.Port() != 0 && p.Port() != dport:
-		return p, malformed("dport", "dport %d contradicts %s %s", dport, field, dst)
+		return p, malformed("dport", "dport %d contradicts %s %s: leave one of the two away", dport, field, dst)
 	}
 	return netip.AddrPortFrom(p.Addr(), dport), nil
 }

@@ -177,7 +177,7 @@ func (s *server) flushFDB(w http.ResponseWriter, r *http.Request) error {
 		}
 		f.Dst, err = endpoint("dst", *b.Dst, dport)
 	} else if dport != 0 {
-		err = malformed("dport", "dport without dst")
+		err = malformed("dport", "dport without dst: give both, or neither")
 	}
 	if err != nil {
 		return err

@@ -29,9 +29,9 @@ func mayTake(link netlink.Link) error {
 	}
 	switch {
 	case a.Flags&net.FlagLoopback != 0:
-		return unfit("it is the loopback interface")
+		return unfit("it is the loopback interface: name another one")
 	case a.EncapType != "ether":
-		return unfit("it carries no Ethernet frames (link type %q)", a.EncapType)
+		return unfit("it carries no Ethernet frames (link type %q): name another one", a.EncapType)
 	case a.MasterIndex != 0:
 		master := fmt.Sprintf("interface %d", a.MasterIndex)
 		if m, err := netlink.LinkByIndex(a.MasterIndex); err == nil {
