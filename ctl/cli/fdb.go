@@ -50,7 +50,7 @@ var fdbShow = &verb{
 	words: append(append([]word{vniWord("of this VNI"), portWord("behind this port")}, dstWords("behind this peer")...),
 		word{name: "mac", values: "MAC", help: "of this address", parse: valid(model.ParseMAC)},
 		word{name: "static", help: "static and sticky entries"}, word{name: "dynamic", help: "dynamic entries"}),
-	check: checkDport,
+	check: checkFilter,
 	run: func(ctx context.Context, app *App, a *args) error {
 		entries, err := app.client.FDB(ctx, filter(a))
 		if err != nil {
@@ -144,6 +144,14 @@ func checkDport(a *args) error {
 		return fmt.Errorf("dport belongs to a peer: write dst IP too")
 	}
 	return nil
+}
+
+// checkFilter refuses both states at once as well: a script that means one of them must not flush the other too.
+func checkFilter(a *args) error {
+	if a.has("static") && a.has("dynamic") {
+		return fmt.Errorf("static and dynamic exclude each other: give one of them, and for both two commands")
+	}
+	return checkDport(a)
 }
 
 func fdbPut(name string) *verb {
@@ -268,7 +276,7 @@ var fdbFlush = &verb{
 	words: append(append([]word{vniWord("of this VNI"), portWord("behind this port")}, dstWords("behind this peer")...),
 		word{name: "mac", values: "MAC", help: "of this address", parse: valid(model.ParseMAC)},
 		word{name: "static", help: "static and sticky entries"}, word{name: "dynamic", help: "dynamic entries, which is the default"}),
-	check: checkDport,
+	check: checkFilter,
 	run: func(ctx context.Context, app *App, a *args) error {
 		n, err := app.client.FlushFDB(ctx, filter(a))
 		if err != nil {

@@ -428,6 +428,8 @@ fdb show vni 16777216
 fdb show vni 42 vni 43
 fdb show dport 4789
 fdb show dst 192.0.2
+fdb show static dynamic
+fdb flush dynamic static
 fdb add
 fdb add 02:00:00:00:00:09
 fdb add 02:00:00:00:00:09 vni 42
