@@ -179,9 +179,9 @@ func portChange(name string) *verb {
 		}
 	case "set":
 		v.short = "change a port; what is not named stays"
-		v.synopsis = "NAME [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]"
+		v.synopsis = "NAME [type tap|netdev|veth] [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]"
 		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
-			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, gbp-id and gbp-drop back. Another netns or ifname makes the interface anew there."
+			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, gbp-id and gbp-drop back. Another type, netns or ifname makes the interface anew."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
 	}
 	v.check = func(a *args) error {
