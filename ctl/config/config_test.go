@@ -343,6 +343,7 @@ func TestErrors(t *testing.T) {
 		{"an address that ends in colons", "local: 2001:db8::\n", `1:8: syntax: mapping value is not allowed in this context, for the colons of 2001:db8::: quote it: "2001:db8::"`},
 		{"another mistake beside colons", local + "vnis:\n- {vni: 1, peers: ['192.0.2.2', 192.0.2.3:4790}\n", `3:47: syntax: value is not allowed in this context. map key-value is pre-defined`},
 		{"unspecified", "local: 0.0.0.0\n", "1:8: 0.0.0.0 is not the address of a host: write an address of this host"},
+		{"loopback", "local: ::1\n", "1:8: ::1 is a loopback address, which no other host reaches: write an address of this host"},
 		{"zone", "local: fe80::1%eth0\n", `1:8: local: "fe80::1%eth0" has a zone: only addresses that are valid on every interface can be used`},
 		{"link-local", "local: fe80::1\n", "1:8: fe80::1 is link-local, which needs an interface to be unique: write a global or unique local address"},
 		{"both", local + "interface: eth0\n", "2:12: both local and interface are set: keep the one that says it better"},

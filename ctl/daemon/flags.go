@@ -121,6 +121,11 @@ func parseFlags(args []string) (*settings, error) {
 		s.socket = path
 	}
 	given := q.given(f)
+	for _, name := range given {
+		if isEmpty(f.Lookup(name).Value) {
+			return nil, fmt.Errorf("--%s is empty: write a value, or leave the option away", name)
+		}
+	}
 	switch {
 	case f.Changed("config") && s.config == "":
 		return nil, errors.New("--config is empty: name a file")
@@ -150,6 +155,14 @@ func (o *once) Set(text string) error {
 	}
 	o.given = true
 	return o.Value.Set(text)
+}
+
+// isEmpty says whether an option was given an empty text, as a script does whose variable is not set. An option that is not given has none either.
+func isEmpty(v pflag.Value) bool {
+	if list, ok := v.(pflag.SliceValue); ok {
+		return slices.Contains(list.GetSlice(), "")
+	}
+	return v.String() == ""
 }
 
 // onceEach lets every option be given once, but for those that gather a list.

@@ -51,6 +51,8 @@ func (v *validation) local(a netip.Addr) {
 	switch {
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		v.add(Invalid("local", "%s is not the address of a host: write an address of this host", a))
+	case a.IsLoopback():
+		v.add(Invalid("local", "%s is a loopback address, which no other host reaches: write an address of this host", a))
 	case a.Is6() && a.IsLinkLocalUnicast():
 		v.add(Invalid("local", "%s is link-local, which needs an interface to be unique: write a global or unique local address", a))
 	}
