@@ -193,7 +193,7 @@ func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
 		mux.Handle(path, resource(methods))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, malformed("path", "%s %.100q is no part of a batch: it takes what adds, changes and deletes", r.Method, r.URL.Path))
+		fail(w, noPart(r.Method, r.URL.Path))
 	})
 	err := s.c.batch(len(requests), func(i int, ed editor) error {
 		inner.edit = ed
@@ -205,10 +205,21 @@ func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
 	return noContent(w)
 }
 
+// noPart is a request that a batch cannot hold.
+func noPart(method, path string) error {
+	return malformed("path", "%s %.100q is no part of a batch: it takes what adds, changes and deletes", method, path)
+}
+
 // inside serves one request of a batch.
 func inside(in *api.Request, mux http.Handler) error {
 	if string(in.Body) == "null" {
 		in.Body = nil
+	}
+	if in.Method == "" {
+		return malformed("method", "method is missing: it is that of a single request, such as POST")
+	}
+	if in.Method == http.MethodGet { // which the path takes, but not here
+		return noPart(in.Method, in.Path)
 	}
 	r, err := http.NewRequest(in.Method, in.Path, io.NopCloser(bytes.NewReader(in.Body)))
 	if err != nil || !strings.HasPrefix(in.Path, "/") {

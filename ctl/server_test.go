@@ -84,6 +84,8 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/fdb/flush", `{"vni":42`, 400, "", "the body ends inside"},
 		{"POST", "/v1/vnis", `{"vni":44,"ageing":{}}`, 400, "ageing", "ageing: expected a number, a string"},
 		{"POST", "/v1/batch", `{}`, 400, "", "the body is a JSON object: send a list"},
+		{"POST", "/v1/batch", `[{"method":"GET","path":"/v1/vnis"}]`, 400, "path", `GET "/v1/vnis" is no part of a batch`},
+		{"POST", "/v1/batch", `[{"path":"/v1/vnis","body":{"vni":50}}]`, 400, "method", "method is missing"},
 		{"POST", "/v1/batch", `[null]`, 400, "", "the body is a JSON null: send an object"},
 		{"POST", "/v1/batch", `[`, 400, "", "the body ends inside"},
 		{"POST", "/v1/ports", `{"port":"tap9","trunk":[10,"x"]}`, 422, "trunk", "trunk: "},

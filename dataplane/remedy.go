@@ -44,9 +44,11 @@ func (c *Config) privileges() []privilege {
 }
 
 // remedy says how to mend what the kernel refuses to the process as a whole, whatever call has met it: which of the capabilities needed it lacks, and which
-// limit it has reached. Other errors stay as they are.
+// limit it has reached. A device that vanished meanwhile comes again. Other errors stay as they are.
 func remedy(err error, needed []privilege) error {
 	switch {
+	case errors.Is(err, ErrGone):
+		return fmt.Errorf("%w: vtepd makes it again as soon as it can: try again then", err)
 	case errors.Is(err, unix.EMFILE):
 		var limit unix.Rlimit
 		if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {

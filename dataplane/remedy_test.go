@@ -17,6 +17,7 @@ func TestRemedy(t *testing.T) {
 	}{
 		{unix.EMFILE, "raise LimitNOFILE= in its unit, or `ulimit -n`"},
 		{unix.ENFILE, "sysctl -w fs.file-max=N"},
+		{ErrGone, "try again then"},
 		{unix.EINVAL, ""},
 	} {
 		was := fmt.Errorf("socket: %w", c.err)
