@@ -1,18 +1,29 @@
 package config
 
-import "vtepd/ctl/model"
+import (
+	"slices"
+
+	"vtepd/ctl/model"
+)
 
 // idle finds what the file says in vain where that would be taken for protection. It is no rule of the model: at run time the last VNI with gbp may go, and the
-// lists of the top level stay for the next one.
-func (f *File) idle() []*model.Error {
-	g := &f.Model.Global.Settings
-	if len(g.GroupDrop.V) == 0 || g.GBP.V {
-		return nil
+// lists stay for the next one.
+func (f *File) idle() (list []*model.Error) {
+	m := f.Model
+	g := &m.Global.Settings
+	carries := func(n uint32) bool {
+		if v := m.VNIs[n]; v != nil && v.Settings.GBP.Set {
+			return v.Settings.GBP.V
+		}
+		return g.GBP.V
 	}
-	for _, v := range f.Model.VNIs {
-		if v.Settings.GBP.V {
-			return nil
+	if len(g.GroupDrop.V) > 0 && !g.GBP.V && !slices.ContainsFunc(m.Declared(), carries) {
+		list = append(list, model.Invalid("gbp-drop", "gbp-drop: no VNI carries groups, so nothing would be dropped: set gbp on here, or in the VNIs that it is for"))
+	}
+	for _, name := range m.PortNames() {
+		if p := m.Ports[name]; len(p.GroupDrop) > 0 && !slices.ContainsFunc(m.PortVNIs(p), carries) {
+			list = append(list, model.Invalid("ports/"+name+"/gbp-drop", "port %s has gbp-drop, but no VNI of it carries groups, so nothing would be dropped: set gbp on in the VNI", name))
 		}
 	}
-	return []*model.Error{model.Invalid("gbp-drop", "gbp-drop: no VNI carries groups, so nothing would be dropped: set gbp on here, or in the VNIs that it is for")}
+	return list
 }
