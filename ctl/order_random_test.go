@@ -15,9 +15,10 @@ import (
 func TestRandomOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	ns := namespaces(t, "red", "blue")
+	ns = append(ns, alias(t, ns[0]))
 	m := parse(t, baseFile)
 	done := map[string]int{}
-	for range 400 {
+	for range 700 {
 		next := m.Clone()
 		for range 1 + rng.IntN(12) {
 			tried := next.Clone()

@@ -25,6 +25,16 @@ func namespaces(tb testing.TB, names ...string) (paths []string) {
 	return paths
 }
 
+// alias is another path to a namespace.
+func alias(tb testing.TB, path string) string {
+	tb.Helper()
+	other := path + ".alias"
+	if err := os.Symlink(path, other); err != nil {
+		tb.Fatal(err)
+	}
+	return other
+}
+
 const orderFile = `
 local: 192.0.2.1
 vlans: [{vid: 10, vni: 10010}, {vid: 20, vni: 10020}, {vid: 30, vni: 10030}]
@@ -125,10 +135,11 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestRefusedBeforeTheFirstDeletion: what can be found wrong with any port to be made is found before one is taken away for it.
+// TestRefusedBeforeTheFirstDeletion: what can be found wrong with any port to be made is found before one is taken away for it. That two ports want one name
+// in a namespace the model knows already, unless they call the namespace differently.
 func TestRefusedBeforeTheFirstDeletion(t *testing.T) {
 	ns := namespaces(t, "red", "blue", "green")
-	place := strings.NewReplacer("RED", ns[0], "BLUE", ns[1], "GREEN", ns[2])
+	place := strings.NewReplacer("RED", ns[0], "BLUE", ns[1], "GREEN", ns[2], "VERDANT", alias(t, ns[2]))
 	for _, c := range []struct {
 		name     string
 		replaces []string
@@ -136,9 +147,8 @@ func TestRefusedBeforeTheFirstDeletion(t *testing.T) {
 	}{
 		{"no such namespace", []string{"netns: RED", "netns: GREEN", "netns: BLUE", "netns: no-such-namespace"}, "port v1: network namespace no-such-namespace does not exist"},
 		{"the loopback's name", []string{"netns: RED", "netns: GREEN", "ifname: w2", "ifname: lo"}, "port v2: lo"},
-		{"the name of a port that stays", []string{"netns: RED", "netns: GREEN", "ifname: w2", "ifname: tap0"}, "port v2: tap0 is of port tap0"},
-		{"the name of another that is made anew", []string{"netns: RED", "netns: GREEN", "netns: BLUE", "netns: GREEN"}, "port v0: interface eth0 is to be that of port v1 as well"},
-		{"the name of one that comes", []string{"netns: RED", "netns: GREEN", "- {name: v2", "- {name: v7, type: veth, vni: 42, netns: GREEN}\n- {name: v2"}, "port v0: interface eth0 is to be that of port v7 as well"},
+		{"the name of another that is made anew", []string{"netns: RED", "netns: GREEN", "netns: BLUE", "netns: VERDANT"}, "port v0: interface eth0 is to be that of port v1 as well"},
+		{"the name of one that comes", []string{"netns: RED", "netns: GREEN", "- {name: v2", "- {name: v7, type: veth, vni: 42, netns: VERDANT}\n- {name: v2"}, "port v0: interface eth0 is to be that of port v7 as well"},
 		{"in place of one that leaves", []string{"- {name: v1, type: veth, vni: 42, netns: BLUE}", "- {name: v7, type: veth, vni: 42, netns: BLUE, ifname: lo}\n- {name: v8, type: veth, vni: 42, netns: BLUE}"}, "port v7: lo"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
