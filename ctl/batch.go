@@ -51,7 +51,7 @@ func (b *batch) Change(edit func(m *model.Model) error) error {
 	}
 	changes := next.Since(b.model)
 	next.NormalizeSince(changes)
-	if err := next.CheckSince(b.model, changes); err != nil {
+	if err := next.CheckStep(b.model, changes); err != nil {
 		return err
 	}
 	b.model = next
@@ -138,6 +138,18 @@ func (b *batch) blame(op *Op) int {
 	return -1
 }
 
+// blamePort finds the request behind an error about a port.
+func (b *batch) blamePort(err error) error {
+	var located *model.Error
+	if errors.As(err, &located) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(located.Path, "ports/"), "/")
+		if i := b.blame(&Op{object: "port", port: name}); i >= 0 {
+			return &batchError{i + 1, err}
+		}
+	}
+	return err
+}
+
 // batchError is an error in one request of a batch, counted from 1.
 type batchError struct {
 	request int
@@ -163,7 +175,13 @@ func (c *Controller) batch(n int, do func(i int, ed editor) error) error {
 			b.steps = append(b.steps, model.Changes{})
 		}
 	}
-	err := c.moveTo(b.model, b.model.Since(c.model), b.exclusive)
+	changes := b.model.Since(c.model)
+	if len(changes.Ports) > 0 {
+		if err := b.model.CheckEnds(); err != nil {
+			return b.blamePort(err)
+		}
+	}
+	err := c.moveTo(b.model, changes, b.exclusive)
 	var failed *opError
 	if errors.As(err, &failed) {
 		err = failed.err

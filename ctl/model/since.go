@@ -86,14 +86,29 @@ func (c *Changes) vlans(v *validation, old *Model) {
 // so: a rule about one VNI, port or static entry goes where the others of its kind are, and may look at the objects that it names; a rule
 // about several, such as a sum, goes beside those that are checked in any case.
 func (m *Model) CheckSince(old *Model, c Changes) error {
-	if problems := m.validateSince(old, c); len(problems) > 0 {
+	return first(m.validateSince(old, c, len(c.Ports) == 0))
+}
+
+// CheckStep is CheckSince for one of several steps, after which two ports may want one name until the next: CheckEnds looks at that when all are done.
+func (m *Model) CheckStep(old *Model, c Changes) error { return first(m.validateSince(old, c, true)) }
+
+// CheckEnds says which port's interfaces are to be called as those of another in the same namespace.
+func (m *Model) CheckEnds() error {
+	v := validation{m: m}
+	v.ends()
+	return first(v.problems)
+}
+
+func first(problems []*Error) error {
+	if len(problems) > 0 {
 		return problems[0]
 	}
 	return nil
 }
 
-func (m *Model) validateSince(old *Model, c Changes) []*Error {
-	v := validation{m: m}
+// validateSince finds what CheckSince and CheckStep tell the first of.
+func (m *Model) validateSince(old *Model, c Changes, apart bool) []*Error {
+	v := validation{m: m, apart: apart}
 	switch {
 	case c.Global:
 		v.vniKeys, v.portNames, v.staticKeys = slices.Sorted(maps.Keys(m.VNIs)), m.PortNames(), m.StaticKeys()

@@ -36,7 +36,7 @@ func TestCheckSince(t *testing.T) {
 			t.Fatalf("after %v: normalised otherwise (-whole +difference):\n%s", edits, diff)
 		}
 		problems := whole.Validate()
-		want, got := texts(problems), texts(next.validateSince(old, changes))
+		want, got := texts(problems), texts(next.validateSince(old, changes, len(changes.Ports) == 0))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("after %v (-whole +difference):\n%s", edits, diff)
 		}

@@ -32,12 +32,7 @@ func (v *validation) all() {
 }
 
 // Check is the first problem that Validate finds.
-func (m *Model) Check() error {
-	if problems := m.Validate(); len(problems) > 0 {
-		return problems[0]
-	}
-	return nil
-}
+func (m *Model) Check() error { return first(m.Validate()) }
 
 type validation struct {
 	m        *Model
@@ -46,6 +41,8 @@ type validation struct {
 	vniKeys    []uint32
 	portNames  []string
 	staticKeys []StaticKey
+	// apart: whether ports want one name is not looked at.
+	apart bool
 	// declared holds every VNI; nil until somebody asks.
 	declared map[uint32]struct{}
 	// shared is what sharedVNIs found; nil until somebody asks.
@@ -188,7 +185,9 @@ func (v *validation) ports() {
 	for _, name := range v.portNames {
 		v.port(name, v.m.Ports[name])
 	}
-	v.ends()
+	if !v.apart {
+		v.ends()
+	}
 }
 
 func (v *validation) port(name string, p *Port) {
