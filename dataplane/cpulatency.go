@@ -58,7 +58,7 @@ func requests(last, now carriedSoFar) bool {
 	return rate(user) >= latencyLeast || rate(to+from) >= latencyLeast && max(to, from) <= latencyBalance*min(to, from)
 }
 
-// cpuLatency belongs to one goroutine, but for what report says.
+// cpuLatency is what is remembered between two looks. One goroutine uses it.
 type cpuLatency struct {
 	hold    *pmqos.Request
 	last    carriedSoFar
