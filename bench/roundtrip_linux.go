@@ -49,6 +49,10 @@ func RoundTrips(from, to Site, d time.Duration) (micros []float64, lost int, err
 		}
 		for {
 			n, err := unix.Read(asker, answer)
+			if err == unix.EINTR {
+				// A receive with a timeout is not begun again by the kernel (signal(7)) when the Go runtime preempts the thread; the answer is still to come.
+				continue
+			}
 			if err != nil {
 				lost++
 				break
