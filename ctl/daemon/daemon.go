@@ -129,7 +129,16 @@ func (p *Process) run(args []string) error {
 	if s.socket != "" {
 		socket = s.socket
 	}
-	return d.serve(m, source, socket)
+	return located(file, d.serve(m, source, socket))
+}
+
+// located says where in the file, if there is one, stands what an error is about.
+func located(file *config.File, err error) error {
+	var e *model.Error
+	if file == nil || !errors.As(err, &e) {
+		return err
+	}
+	return file.Locate(e)
 }
 
 // resolve fills in the underlay address where an interface names it, and checks what could not be checked without it.
@@ -137,15 +146,9 @@ func resolve(m *model.Model, file *config.File) error {
 	if m.Global.Interface == "" {
 		return nil
 	}
-	locate := func(err error) error {
-		if file != nil {
-			return file.Locate(err)
-		}
-		return err
-	}
 	a, err := firstAddress(m.Global.Interface)
 	if err != nil {
-		return locate(model.Invalid("interface", "%v", err))
+		return located(file, model.Invalid("interface", "%v", err))
 	}
 	m.Global.Local = a
 	if file != nil {

@@ -286,6 +286,30 @@ func TestBad(t *testing.T) {
 	}
 }
 
+// portless is a switch whose host refuses every device.
+type portless struct{ *ctltest.Switch }
+
+func (portless) AddPort(dataplane.PortConfig) error { return errors.New("port tap0: tap: not today") }
+
+// TestDeviceRefused: what the host refuses at the start is told with its place in the file, as on a reload.
+func TestDeviceRefused(t *testing.T) {
+	dir := shortDir(t)
+	conf := filepath.Join(dir, "c.yaml")
+	if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	over := func(sw *ctltest.Switch) (dataPlane, error) { return portless{sw}, nil }
+	for args, want := range map[string]string{
+		"--config " + conf:                      conf + ":4:10: port tap0: tap: not today",
+		"--local 192.0.2.1 --vni 42 --tap tap0": "port tap0: tap: not today",
+	} {
+		r := launchOver(t, over, strings.Fields(args+" --socket "+dir+"/s")...)
+		if code := r.wait(t); code != ExitBad || r.err.String() != "vtepd: "+want+"\n" {
+			t.Errorf("%s: exit %d\ngot  %swant vtepd: %s", args, code, r.err, want)
+		}
+	}
+}
+
 func TestCheckVersionHelp(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
