@@ -23,6 +23,7 @@ import (
 //	└──────────────────────┘            └───────────────────────┘
 type stage struct {
 	t              *testing.T
+	lab            *lab.Lab
 	host, workload *lab.Host
 	r              *Receiver
 }
@@ -30,7 +31,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	l := lab.New(t)
-	s := &stage{t: t, host: l.Host("host")}
+	s := &stage{t: t, lab: l, host: l.Host("host")}
 	s.workload = l.Workload(s.host, "work", "port0", 1500)
 	r, err := NewReceiver()
 	if err != nil {

@@ -99,6 +99,11 @@ func (o *VethOptions) fits(host netlink.Link) bool {
 		return true
 	}
 	defer there.Close()
-	peer, err := peerOf(there, host)
+	here, err := device.HandleIn(-1)
+	if err != nil {
+		return true
+	}
+	defer here.Close()
+	peer, err := peerOf(here, there, target, host)
 	return err != nil || peer != nil && peer.Attrs().Name == want.IfName
 }

@@ -116,7 +116,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	}
 	defer there.Close()
 
-	host, peer, err := findPair(here, there, o)
+	host, peer, err := findPair(here, there, target, o)
 	if err != nil || check {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 
 // findPair looks for what has the names. host alone is a pair of ours whose peer is not where it should be, or not called so, to be made anew as for another
 // netns or ifname at run time: renaming would do for one pair, and not where two change names, nor before Linux 6.2 while the peer is up.
-func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.Link, err error) {
+func findPair(here, there *netlink.Handle, target int, o *VethOptions) (host, peer netlink.Link, err error) {
 	var missing netlink.LinkNotFoundError
 	host, err = here.LinkByName(o.Name)
 	switch {
@@ -187,7 +187,7 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 		case maker != "" && maker != o.Instance:
 			return nil, nil, fmt.Errorf("%w: the vtepd at %s made it: choose another name, or remove it (`ip link del %s`) when there is no vtepd any more", ErrUnfit, maker, o.Name)
 		}
-		if peer, err = peerOf(there, host); err != nil || peer != nil && peer.Attrs().Name == o.IfName {
+		if peer, err = peerOf(here, there, target, host); err != nil || peer != nil && peer.Attrs().Name == o.IfName {
 			return host, peer, err
 		}
 	}
@@ -199,9 +199,20 @@ func findPair(here, there *netlink.Handle, o *VethOptions) (host, peer netlink.L
 	return host, nil, nil
 }
 
-// peerOf finds the other end of a pair in a namespace; nil when it is not there.
-func peerOf(there *netlink.Handle, host netlink.Link) (netlink.Link, error) {
+// peerOf finds the other end of a pair in a namespace, target, -1 for that of the host end; nil when it is not there. An interface index means something only
+// together with its namespace, and two pairs may well have the same indexes crosswise.
+func peerOf(here, there *netlink.Handle, target int, host netlink.Link) (netlink.Link, error) {
 	a := host.Attrs()
+	where := -1 // the kernel names no namespace where both ends are in one
+	if target >= 0 {
+		var err error
+		if where, err = here.GetNetNsIdByFd(target); err != nil {
+			return nil, err
+		}
+	}
+	if a.NetNsID != where {
+		return nil, nil
+	}
 	peer, err := there.LinkByIndex(a.ParentIndex)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
@@ -346,7 +357,7 @@ func (p *pair) peerIn(here *netlink.Handle, host netlink.Link, f func(ns int, h 
 		defer h.Close()
 		ns = fd
 	}
-	peer, err := peerOf(h, host)
+	peer, err := peerOf(here, h, ns, host)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -288,6 +289,23 @@ func TestVethAfterCrash(t *testing.T) {
 	}
 	shows(t, s.host, "inner", false)
 	shows(t, s.workload, "inner", true)
+
+	// Another pair took its place, with the same name and the same indexes at both ends. It is not ours to touch.
+	crash(d)
+	web0, inner := strconv.Itoa(s.host.Index("web0")), strconv.Itoa(s.workload.Index("inner"))
+	s.workload.Must("ip", "link", "set", "inner", "netns", s.host.Name())
+	third := s.lab.Host("third")
+	s.workload.Must("ip", "link", "add", "inner", "index", inner, "type", "veth", "peer", "index", web0, "name", "far", "netns", third.Name())
+	if _, err := s.openVeth(o); !errors.Is(err, ErrUnfit) {
+		t.Errorf("in the place of another pair: %v", err)
+	}
+	if got := shows(t, s.workload, "inner", true); strings.Contains(got, "198.51.100.77") {
+		t.Errorf("another pair was changed: %s", got)
+	}
+	third.Must("ip", "link", "delete", "far")
+	if d, err = s.openVeth(o); err != nil {
+		t.Fatalf("when the other pair is gone: %v", err)
+	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
