@@ -210,21 +210,26 @@ func mergePort(b, t, r *model.Port) *model.Port {
 	return &next
 }
 
-// Summary is one line for a list of operations: "2 VNIs added, 1 port changed".
+// Summary is one line for a list of operations: "2 VNIs added, 1 port changed". What was deleted and added again was made anew.
 func Summary(ops []string) string {
 	if len(ops) == 0 {
 		return "nothing changed"
 	}
 	counts := map[string]int{}
 	for _, op := range slices.Compact(slices.Sorted(slices.Values(ops))) { // what changes by steps has changed once
-		var object, verb string
-		fmt.Sscan(op, &object, &verb)
+		var object, verb, name string
+		fmt.Sscan(op, &object, &verb, &name)
 		counts[object+" "+verb]++
+		if object == "port" && verb == "del" && slices.Contains(ops, "port add "+name) {
+			counts["port del"]--
+			counts["port add"]--
+			counts["port anew"]++
+		}
 	}
 	text := ""
 	for _, w := range []struct{ key, one, many, done string }{
 		{"vni add", "VNI", "VNIs", "added"}, {"vni set", "VNI", "VNIs", "changed"}, {"vni del", "VNI", "VNIs", "deleted"},
-		{"port add", "port", "ports", "added"}, {"port set", "port", "ports", "changed"}, {"port del", "port", "ports", "deleted"},
+		{"port add", "port", "ports", "added"}, {"port set", "port", "ports", "changed"}, {"port anew", "port", "ports", "made anew"}, {"port del", "port", "ports", "deleted"},
 		{"set fastpath", "fast path", "", "set"},
 		{"fdb put", "static entry", "static entries", "put"}, {"fdb del", "static entry", "static entries", "deleted"},
 	} {
