@@ -56,6 +56,7 @@ func Handler(c *Controller) http.Handler {
 		"/v1/doctor/mtu":      {"POST": s.doctorMTU},
 		"/v1/events":          {"GET": s.events},
 		"/v1/batch":           {"POST": s.postBatch},
+		"/v1/apply":           {"POST": s.postApply},
 	} {
 		for method, h := range changes[path] {
 			methods[method] = h
@@ -119,7 +120,7 @@ func resource(methods map[string]handler) http.Handler {
 }
 
 func malformedPath(path string) error {
-	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, doctor, batch", path)}
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, doctor, batch, apply", path)}
 }
 
 // reply writes one JSON value.

@@ -473,3 +473,41 @@ type Request struct {
 
 // EventObjects are the objects that events are about.
 var EventObjects = []string{"fdb", "port", "peer", "vni"}
+
+// ApplySpec asks for the running state to become equal to a configuration file.
+type ApplySpec struct {
+	// File is what errors call it.
+	File string `json:"file,omitempty"`
+	// Text are its contents, YAML.
+	Text string `json:"text"`
+	// DryRun says what would change, and changes nothing.
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// Applied is what differed between the running state and the file.
+type Applied struct {
+	Differences []Difference `json:"differences"`
+}
+
+// Difference is one object that was not as in the file.
+type Difference struct {
+	// Action is add, set or del: what became of it.
+	Action string `json:"action"`
+	// Object is vlan, vni, port or fdb, and settings for the top level of the file.
+	Object string `json:"object"`
+	// Name is the VID, the VNI, the port, or MAC and VNI, as after the object in a command of vtepctl; none at the top level.
+	Name string `json:"name,omitempty"`
+	// Values are those that differed, of a new object those that are set.
+	Values []ValueDifference `json:"values,omitempty"`
+}
+
+// ValueDifference is one value of an object. What was not set is empty.
+type ValueDifference struct {
+	// Name is that in the file.
+	Name string `json:"name"`
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Added and Removed are what differed in a list; neither is there when its order did.
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+}

@@ -27,7 +27,7 @@ const (
 // App is one run of vtepctl.
 type App struct {
 	Stdout, Stderr io.Writer
-	// Stdin is what batch - reads; os.Stdin when nil.
+	// Stdin is what batch - and apply - read; os.Stdin when nil.
 	Stdin io.Reader
 	// Getenv reads the environment; os.Getenv when nil.
 	Getenv func(string) string

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -38,20 +37,11 @@ func batchObject() *object {
 }
 
 func (a *App) batch(ctx context.Context, name string) error {
-	in := a.Stdin
-	if in == nil {
-		in = os.Stdin
+	in, name, err := a.open(name)
+	if err != nil {
+		return err
 	}
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-	} else {
-		name = "standard input"
-	}
+	defer in.Close()
 	inner := *a
 	inner.Stdout, inner.client = io.Discard, a.client.Begin()
 	var lines []int // of each request
@@ -75,7 +65,7 @@ func (a *App) batch(ctx context.Context, name string) error {
 		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	err := inner.client.Commit(ctx)
+	err = inner.client.Commit(ctx)
 	var refused *api.Error
 	if errors.As(err, &refused) && refused.Request > 0 && refused.Request <= len(lines) {
 		return atLine(name, lines[refused.Request-1], err)

@@ -111,9 +111,9 @@ func carries(p api.Port) string {
 	case p.Access != 0:
 		return fmt.Sprintf("access %d", p.Access)
 	case p.Native != 0:
-		return fmt.Sprintf("trunk %s native %d", ranges(p.Trunk), p.Native)
+		return fmt.Sprintf("trunk %s native %d", model.VIDText(p.Trunk), p.Native)
 	case len(p.Trunk) > 0:
-		return "trunk " + ranges(p.Trunk)
+		return "trunk " + model.VIDText(p.Trunk)
 	}
 	return "-"
 }

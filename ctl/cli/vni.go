@@ -56,7 +56,7 @@ func (a *App) vniTable(vnis []api.VNI) {
 		if v.Ageing != 0 {
 			ageing = span(v.Ageing)
 		}
-		t.row(fmt.Sprint(v.VNI), dash(ranges(v.VLANs)), fmt.Sprint(v.MACs), ageing, onOff(v.Learning), v.PeerPolicy, dash(strings.Join(floodText(v), " ")))
+		t.row(fmt.Sprint(v.VNI), dash(model.VIDText(v.VLANs)), fmt.Sprint(v.MACs), ageing, onOff(v.Learning), v.PeerPolicy, dash(strings.Join(floodText(v), " ")))
 		if a.details {
 			limit := ""
 			if v.MaxMACs != 0 {
@@ -116,27 +116,6 @@ func onOff(b bool) string {
 		return "on"
 	}
 	return "off"
-}
-
-// ranges writes ascending numbers shortly: 10,20-30.
-func ranges(vids []uint16) string {
-	var parts []string
-	for i := 0; i < len(vids); {
-		j := i
-		for j+1 < len(vids) && vids[j+1] == vids[j]+1 {
-			j++
-		}
-		switch j - i {
-		case 0:
-			parts = append(parts, fmt.Sprint(vids[i]))
-		case 1:
-			parts = append(parts, fmt.Sprint(vids[i]), fmt.Sprint(vids[j]))
-		default:
-			parts = append(parts, fmt.Sprintf("%d-%d", vids[i], vids[j]))
-		}
-		i = j + 1
-	}
-	return strings.Join(parts, ",")
 }
 
 func vniChange(name string) *verb {

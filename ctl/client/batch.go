@@ -41,11 +41,16 @@ func (c *Client) Commit(ctx context.Context) error {
 	}
 	requests := c.batch.requests
 	c.batch.requests = nil
-	patient := c.http.Transport.(*http.Transport).Clone()
-	patient.ResponseHeaderTimeout = batchTimeout
-	sender := &Client{socket: c.socket, http: &http.Client{Transport: patient}}
+	sender := c.patient()
 	defer sender.Close()
 	return sender.send(ctx, http.MethodPost, "/v1/batch", nil, requests, nil)
+}
+
+// patient is a client that waits for many changes at a time.
+func (c *Client) patient() *Client {
+	t := c.http.Transport.(*http.Transport).Clone()
+	t.ResponseHeaderTimeout = batchTimeout
+	return &Client{socket: c.socket, http: &http.Client{Transport: t}}
 }
 
 // gather takes a request into the batch, and answers that it is done.

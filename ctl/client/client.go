@@ -234,6 +234,18 @@ func (c *Client) Drops(ctx context.Context) ([]api.Drop, error) {
 	return get[[]api.Drop](ctx, c, "/v1/drops", nil)
 }
 
+// Apply makes the running state equal to a configuration file, and returns what differed; with DryRun it only does that.
+func (c *Client) Apply(ctx context.Context, s api.ApplySpec) ([]api.Difference, error) {
+	if c.batch != nil {
+		return nil, ErrBatch
+	}
+	sender := c.patient()
+	defer sender.Close()
+	var out api.Applied
+	err := sender.send(ctx, http.MethodPost, "/v1/apply", nil, s, &out)
+	return out.Differences, err
+}
+
 // Events calls yield for every change about the given objects (all when there are none) until ctx ends, vtepd stops, or yield returns an error, which
 // is then returned. The end of ctx is no error; that vtepd stopped is io.ErrUnexpectedEOF.
 func (c *Client) Events(ctx context.Context, objects []string, yield func(api.Event) error) error {

@@ -207,6 +207,18 @@ func TestSettingTableIsComplete(t *testing.T) {
 		if i < 0 {
 			t.Fatalf("%s takes none of %v", set.Name, values)
 		}
+		for _, v := range append(values, "64", "90m", "2h", "1m30s", "inherit", "5,10-20", "unknown,multicast", "off", "all", "both", "1400", "192.0.2.0/24,2001:db8::/32") {
+			var read, again Settings
+			if set.Parse(&read, v) != nil {
+				continue
+			}
+			if err := set.Parse(&again, set.Text(&read)); err != nil || !reflect.DeepEqual(read, again) {
+				t.Errorf("%s %s is written %q, which is read as %+v, %v", set.Name, v, set.Text(&read), again, err)
+			}
+		}
+		if text := set.Text(&none); text != "" {
+			t.Errorf("%s is not set, and written %q", set.Name, text)
+		}
 		set.Merge(&into, &none, &one)
 		if !reflect.DeepEqual(into, one) {
 			t.Errorf("%s: merged %+v, want %+v", set.Name, into, one)

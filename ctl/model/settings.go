@@ -1,9 +1,11 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +24,8 @@ type Setting struct {
 	Help string
 	// Parse sets the value from text.
 	Parse func(s *Settings, text string) error
+	// Text is what Parse makes the value of; "" when it is not set.
+	Text func(s *Settings) string
 	// Clear goes back to the level above.
 	Clear func(s *Settings)
 	// Merge applies the difference between base and target to into: where they agree, into stands.
@@ -30,11 +34,11 @@ type Setting struct {
 
 // SettingTable lists the settings in the order of help texts.
 var SettingTable = []Setting{
-	setting("ageing", "DURATION", "how long an unseen dynamic entry lives; 0 is for ever", ParseAgeing,
+	setting("ageing", "DURATION", "how long an unseen dynamic entry lives; 0 is for ever", ParseAgeing, durationText,
 		func(s *Settings) *Opt[time.Duration] { return &s.Ageing }),
-	setting("learning", "on|off", "learn MACs from the overlay", ParseBool,
+	setting("learning", "on|off", "learn MACs from the overlay", ParseBool, onOff,
 		func(s *Settings) *Opt[bool] { return &s.Learning }),
-	setting("peer-policy", "strict|learn", "who may send: configured peers, or anybody", ParsePolicy,
+	setting("peer-policy", "strict|learn", "who may send: configured peers, or anybody", ParsePolicy, dataplane.Policy.String,
 		func(s *Settings) *Opt[dataplane.Policy] { return &s.Policy }),
 	{
 		Name: "allow", Values: "PREFIX[,PREFIX]...", Help: "sources that may send besides the peers",
@@ -45,42 +49,43 @@ var SettingTable = []Setting{
 			}
 			return err
 		},
+		Text:  func(s *Settings) string { return joined(s.Allow) },
 		Clear: func(s *Settings) { s.Allow = nil },
 		Merge: func(into, base, target *Settings) { into.Allow = MergeList(base.Allow, target.Allow, into.Allow) },
 	},
-	setting("max-macs", "N", "bound of the dynamic entries", ParseMaxMACs,
+	setting("max-macs", "N", "bound of the dynamic entries", ParseMaxMACs, strconv.Itoa,
 		func(s *Settings) *Opt[int] { return &s.MaxMACs }),
-	setting("ttl", "N|inherit", "outer TTL or hop limit", ParseTTL,
+	setting("ttl", "N|inherit", "outer TTL or hop limit", ParseTTL, HeaderByte.String,
 		func(s *Settings) *Opt[HeaderByte] { return &s.TTL }),
-	setting("group-ttl", "N", "outer TTL or hop limit toward the multicast group", ParseGroupTTL,
+	setting("group-ttl", "N", "outer TTL or hop limit toward the multicast group", ParseGroupTTL, decimal,
 		func(s *Settings) *Opt[uint8] { return &s.GroupTTL }),
-	setting("dscp", "N|inherit", "outer DSCP", ParseDSCP,
+	setting("dscp", "N|inherit", "outer DSCP", ParseDSCP, HeaderByte.String,
 		func(s *Settings) *Opt[HeaderByte] { return &s.DSCP }),
-	setting("ecn", "rfc6040|linux", "how ECN is carried to the outer header", ParseECN,
+	setting("ecn", "rfc6040|linux", "how ECN is carried to the outer header", ParseECN, ECNWord,
 		func(s *Settings) *Opt[encap.ECNMode] { return &s.ECN }),
-	setting("udp-checksum", "auto|on|off", "UDP checksum toward IPv4 peers", ParseUDPChecksum,
+	setting("udp-checksum", "auto|on|off", "UDP checksum toward IPv4 peers", ParseUDPChecksum, dataplane.UDPChecksum.String,
 		func(s *Settings) *Opt[dataplane.UDPChecksum] { return &s.UDPChecksum }),
-	setting("udp6-zero-checksum", "off|rx|tx|both", "do without UDP checksum over IPv6", ParseZeroChecksum,
+	setting("udp6-zero-checksum", "off|rx|tx|both", "do without UDP checksum over IPv6", ParseZeroChecksum, ZeroChecksum.String,
 		func(s *Settings) *Opt[ZeroChecksum] { return &s.UDP6Zero }),
-	setting("reserved-bits", "ignore|strict", "drop datagrams with reserved VXLAN bits set, or not", parseReserved,
+	setting("reserved-bits", "ignore|strict", "drop datagrams with reserved VXLAN bits set, or not", parseReserved, reservedWord,
 		func(s *Settings) *Opt[bool] { return &s.StrictReserved }),
-	setting("inner-vlan", "drop|keep", "802.1Q tags inside the VNI", parseInnerVLAN,
+	setting("inner-vlan", "drop|keep", "802.1Q tags inside the VNI", parseInnerVLAN, innerVLANWord,
 		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
-	setting("flood", "KIND,KIND|all|none", "what is flooded: unknown, broadcast, multicast", ParseFlood,
+	setting("flood", "KIND,KIND|all|none", "what is flooded: unknown, broadcast, multicast", ParseFlood, floodText,
 		func(s *Settings) *Opt[dataplane.FloodKinds] { return &s.Flood }),
-	setting("mss-clamp", "auto|off|N", "lower the MSS of TCP connections to what the way carries", ParseMSSClamp,
+	setting("mss-clamp", "auto|off|N", "lower the MSS of TCP connections to what the way carries", ParseMSSClamp, dataplane.MSSClamp.String,
 		func(s *Settings) *Opt[dataplane.MSSClamp] { return &s.MSSClamp }),
-	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool,
+	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool, onOff,
 		func(s *Settings) *Opt[bool] { return &s.SpoofGuard }),
-	setting("gbp", "on|off", "speak the VXLAN group policy extension", ParseBool,
+	setting("gbp", "on|off", "speak the VXLAN group policy extension", ParseBool, onOff,
 		func(s *Settings) *Opt[bool] { return &s.GBP }),
-	setting("gpe", "on|off", "speak VXLAN-GPE, with Ethernet frames inside", ParseBool,
+	setting("gpe", "on|off", "speak VXLAN-GPE, with Ethernet frames inside", ParseBool, onOff,
 		func(s *Settings) *Opt[bool] { return &s.GPE }),
-	setting("gbp-drop", "ID,ID-ID|none", "groups whose frames may not enter the VNI", ParseGroupsOrNone,
+	setting("gbp-drop", "ID,ID-ID|none", "groups whose frames may not enter the VNI", ParseGroupsOrNone, groupsOrNone,
 		func(s *Settings) *Opt[[]dataplane.GroupRange] { return &s.GroupDrop }),
 }
 
-func setting[T any](name, values, help string, parse func(string) (T, error), field func(*Settings) *Opt[T]) Setting {
+func setting[T any](name, values, help string, parse func(string) (T, error), text func(T) string, field func(*Settings) *Opt[T]) Setting {
 	return Setting{
 		Name: name, Values: values, Help: help,
 		Parse: func(s *Settings, text string) error {
@@ -89,6 +94,12 @@ func setting[T any](name, values, help string, parse func(string) (T, error), fi
 				*field(s) = Some(v)
 			}
 			return err
+		},
+		Text: func(s *Settings) string {
+			if o := *field(s); o.Set {
+				return text(o.V)
+			}
+			return ""
 		},
 		Clear: func(s *Settings) { *field(s) = Opt[T]{} },
 		Merge: func(into, base, target *Settings) { *field(into) = Pick(*field(base), *field(target), *field(into)) },
@@ -153,6 +164,60 @@ func ParsePrefixes(texts []string) ([]netip.Prefix, error) {
 		}
 	}
 	return list, nil
+}
+
+// The words that the parsers read.
+
+func onOff(on bool) string { return either(on, "on", "off") }
+
+func reservedWord(strict bool) string { return either(strict, "strict", "ignore") }
+
+func innerVLANWord(keep bool) string { return either(keep, "keep", "drop") }
+
+func either(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// durationText leaves away units that are 0 at the end: 10m, not 10m0s.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func decimal(n uint8) string { return strconv.Itoa(int(n)) }
+
+func floodText(k dataplane.FloodKinds) string {
+	if words := FloodKindWords(k); len(words) > 0 {
+		return strings.Join(words, ",")
+	}
+	return "none"
+}
+
+func groupsOrNone(list []dataplane.GroupRange) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(GroupWords(list), ",")
+}
+
+// joined is a list of values as one word.
+func joined[T fmt.Stringer](list []T) string { return strings.Join(words(list), ",") }
+
+func words[T fmt.Stringer](list []T) []string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = v.String()
+	}
+	return texts
 }
 
 func parseReserved(s string) (bool, error) {

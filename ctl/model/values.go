@@ -362,6 +362,27 @@ func ParseVIDs(s string) ([]uint16, error) {
 	return slices.Compact(vids), nil
 }
 
+// VIDText writes VLAN IDs in ascending order as ParseVIDs reads them: 10,20-30.
+func VIDText(vids []uint16) string {
+	var parts []string
+	for i := 0; i < len(vids); {
+		j := i
+		for j+1 < len(vids) && vids[j+1] == vids[j]+1 {
+			j++
+		}
+		switch j - i {
+		case 0:
+			parts = append(parts, fmt.Sprint(vids[i]))
+		case 1:
+			parts = append(parts, fmt.Sprint(vids[i]), fmt.Sprint(vids[j]))
+		default:
+			parts = append(parts, fmt.Sprintf("%d-%d", vids[i], vids[j]))
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, ",")
+}
+
 // ParsePortName reads a name that the kernel takes for an interface (dev_valid_name, net/core/dev.c) and that is no template.
 func ParsePortName(s string) (string, error) {
 	switch {
