@@ -93,6 +93,57 @@ func TestReloadDoesNotTouchTheRest(t *testing.T) {
 	}
 }
 
+// TestApplyDoesNotTouchTheRest: what came at run time goes, and what another file has comes, while a TCP stream runs between others. A refused file leaves all
+// as it was.
+func TestApplyDoesNotTouchTheRest(t *testing.T) {
+	t.Parallel()
+	a, b := overlayPair(t)
+	reach(t, a.host, b.host.Overlay4())
+	plain := overlay(a.host.Underlay4(), b.host.Underlay4(), a.host.OverlayPrefixes())
+	other := strings.Replace(plain, "\nports:", "\n- {vni: 44}\nports:", 1) + "- {name: tap4, type: tap, vni: 44}\n"
+	apply := func(config string, words ...string) string {
+		t.Helper()
+		a.write(t, config)
+		return a.tell(t, append([]string{"apply", a.file}, words...)...)
+	}
+	f := startFlow(t, a.host, b.host, b.host.Overlay4())
+	for range 3 {
+		for _, command := range []string{"vni add 43 peer 192.0.2.77", "port add tap9 vni 43", "port add tap8 vni 42", "peer add 192.0.2.78 vni 42"} {
+			a.tell(t, strings.Fields(command)...)
+		}
+		gone := "~ vni 42 peers -192.0.2.78\n- vni 43\n- port tap8\n- port tap9\n"
+		if got := apply(plain, "dry-run"); got != gone || a.portState(t, "tap9") != "up" {
+			t.Errorf("dry run: %s", got)
+		}
+		a.write(t, other+"- {name: tap7, type: tap, vni: 42, netns: vtepd-no-such}\n")
+		if got := a.ask(t, "apply", a.file); got.code != 1 || !strings.Contains(got.stderr, a.file+":") || !strings.Contains(got.stderr, "vtepd-no-such") {
+			t.Errorf("a file that the host refuses: %+v", got)
+		}
+		if got := apply(plain, "dry-run"); got != gone {
+			t.Errorf("after a refused file: %s", got)
+		}
+		if got := apply(other); got != "~ vni 42 peers -192.0.2.78\n- vni 43\n+ vni 44\n+ port tap4 type tap vni 44\n- port tap8\n- port tap9\n" {
+			t.Errorf("another file: %s", got)
+		}
+		if got := a.portState(t, "tap4"); got != "up" {
+			t.Errorf("port tap4 is %q", got)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if got := apply(plain); got != "- vni 44\n- port tap4\n" {
+			t.Errorf("back: %s", got)
+		}
+	}
+	f.end(t, stall)
+	if got := apply(plain); got != "nothing differs\n" {
+		t.Errorf("the same file: %s", got)
+	}
+	for _, name := range links(t, a.host) {
+		if strings.HasPrefix(name, "tap") {
+			t.Errorf("%s is left behind", name)
+		}
+	}
+}
+
 // TestReloadWithoutFile: there is nothing to read again, and vtepd says so and lives.
 func TestReloadWithoutFile(t *testing.T) {
 	l, h, _, _ := pair(t)
