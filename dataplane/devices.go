@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
-
 	"vtepd/dataplane/device"
 	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
@@ -152,25 +150,22 @@ func (s *Switch) checkKind(c *PortConfig) error {
 	return nil
 }
 
-// checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more.
+// checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more, nor for what stands on it.
 func (s *Switch) checkUnderlay(name string) error {
 	return s.atHome(func() error {
 		for family := range families {
 			local := s.config.localOf(family)
 			carrier, _ := linkOf(local)
-			link, err := netlink.LinkByName(carrier)
-			for err == nil {
-				a := link.Attrs()
-				if a.Name == name {
-					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
-				}
-				if link.Type() != "vlan" {
-					break
-				}
-				link, err = netlink.LinkByIndex(a.ParentIndex)
+			switch {
+			case carrier == "": // an underlay that is nowhere now is no reason
+			case carrier == name:
+				return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
+			case standsOn(carrier, name):
+				return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more",
+					carrier, local, name)
 			}
 		}
-		return nil // an underlay that is nowhere now is no reason
+		return nil
 	})
 }
 
