@@ -397,6 +397,27 @@ inline_always bool joined_datagrams(struct __sk_buff *skb, const struct letter *
 	return header[0] & VNI_VALID && !(header[0] & ~(GROUP | VNI_VALID | PROTOCOL | OAM)) && !header[7];
 }
 
+inline_always struct cell *cell_of(const struct __sk_buff *skb)
+{
+	__u32 slot = skb->ifindex % MAX_CELLS;
+
+	return bpf_map_lookup_elem(&cells, &slot);
+}
+
+/* Whether a TCP frame for a device that cannot be trusted with superframes is one, or may belong to a connection of which user space has some: what comes
+ * between them must not overtake them. Devices whose numbers share a cell's place are taken for one.
+ */
+inline_always bool among_superframes(const struct __sk_buff *skb, __u32 gso_size)
+{
+	struct cell *c = cell_of(skb);
+
+	if (!c)
+		return gso_size;
+	if (gso_size)
+		c->whole = now();
+	return c->whole && now() - c->whole <= WHOLE_SECONDS;
+}
+
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
@@ -408,7 +429,9 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly; and its UDP kind cannot be told to a
 	 * receiver that does not take superframes.
 	 */
-	if (v == FROM_PEER && gso_size && (l.way->to.kind == KIND_NETDEV || l.in.proto != PROTO_TCP || joined_datagrams(skb, &l, gso_size)))
+	if (v == FROM_PEER && gso_size && (l.in.proto != PROTO_TCP || joined_datagrams(skb, &l, gso_size)))
+		v = ODD_SUPERFRAME;
+	if (v == FROM_PEER && l.in.proto == PROTO_TCP && l.way->to.kind == KIND_NETDEV && among_superframes(skb, gso_size))
 		v = ODD_SUPERFRAME;
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)
@@ -439,8 +462,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		return TCX_DROP;
 	}
 	if (l.in.proto == PROTO_TCP) {
-		__u32 slot = skb->ifindex % MAX_CELLS;
-		struct cell *c = bpf_map_lookup_elem(&cells, &slot);
+		struct cell *c = cell_of(skb);
 
 		if (c && c->underlay == skb->ifindex) {
 			if (gso_size)

@@ -134,10 +134,12 @@ struct source {
 struct cell {
 	__u32 underlay; /* ifindex of the device, 0: none */
 	__u32 ifindex; /* of the way in */
-	__u32 whole; /* second in which the device last brought a superframe, 0: never; the programs write it */
+	__u32 whole; /* second in which the device last brought a superframe, 0: never; the programs write it, without a cell too */
 };
 
-/* For so many seconds after a superframe segments are not joined: a connection that sends both has to stay in order. */
+/* For so many seconds after a superframe segments are neither joined nor, where user space has the superframes, carried: a connection that sends both has
+ * to stay in order.
+ */
 enum { WHOLE_SECONDS = 10, MAX_CELLS = 64 };
 
 /* Frames of at most so many bytes gain nothing by being joined, and lose the time it takes, unless they have to stay behind larger ones between the same
