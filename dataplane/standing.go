@@ -9,23 +9,27 @@ import (
 // standsOn says whether what an interface receives comes through another one of the calling thread's namespace: a VLAN, a macvlan or a tunnel from the
 // device below, a bridge or a bond from what belongs to it, and so on down.
 func standsOn(upper, lower string) bool {
+	top, err := netlink.LinkByName(upper)
+	if err != nil || standsAlone(top) {
+		return false
+	}
 	links, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return false
 	}
-	below := []int{} // what is known to carry the upper one; it grows while it is walked
+	var carriers []int // of the upper one, itself first; it grows while it is walked
 	target := 0
 	for _, l := range links {
 		switch a := l.Attrs(); a.Name {
 		case upper:
-			below = append(below, a.Index)
+			carriers = append(carriers, a.Index)
 		case lower:
 			target = a.Index
 		}
 	}
 	seen := make(map[int]bool)
-	for i := 0; i < len(below); i++ {
-		at := below[i]
+	for i := 0; i < len(carriers); i++ {
+		at := carriers[i]
 		if seen[at] {
 			continue
 		}
@@ -35,14 +39,27 @@ func standsOn(upper, lower string) bool {
 		}
 		for _, l := range links {
 			a := l.Attrs()
-			// The link of a pair is its other end, and one with a namespace is a number of that namespace.
-			if a.Index == at && a.ParentIndex != 0 && a.NetNsID < 0 && l.Type() != "veth" && l.Type() != "netkit" {
-				below = append(below, a.ParentIndex)
+			if a.Index == at && hasParent(l) {
+				carriers = append(carriers, a.ParentIndex)
 			}
 			if a.MasterIndex == at {
-				below = append(below, a.Index)
+				carriers = append(carriers, a.Index)
 			}
 		}
 	}
 	return false
+}
+
+// hasParent says whether an interface has another one below it in its namespace. The link of a pair is its other end, and one with a namespace is a number of
+// that namespace.
+func hasParent(l netlink.Link) bool {
+	a := l.Attrs()
+	return a.ParentIndex != 0 && a.NetNsID < 0 && !isPair(l)
+}
+
+func isPair(l netlink.Link) bool { return l.Type() == "veth" || l.Type() == "netkit" }
+
+// standsAlone spares the list of all interfaces, of which there are as many as ports, for those that nothing can be below of: cards, pairs and TAPs.
+func standsAlone(l netlink.Link) bool {
+	return !hasParent(l) && (l.Type() == "device" || isPair(l) || l.Type() == "tuntap")
 }
