@@ -300,6 +300,7 @@ func TestErrors(t *testing.T) {
 		{"block text", "local: |\n  192.0.2.1\n", "1:8: a block of text: no key takes one, so write the value on one line"},
 		{"deep", local + strings.Repeat("[", 100), "2:9: brackets nested too deep: no key takes more than a list of mappings"},
 		{"deep block", local + "vnis:\n" + strings.Repeat("- ", 100) + "1\n", "3:17: lists nested too deep: no key takes more than a list of mappings"},
+		{"deep mappings", local + strings.Repeat("a: ", 100) + "1\n", "2:26: mappings nested too deep: no key takes more than a list of mappings"},
 		{"many keys", local + strings.Repeat("a: 1\n", 100), "65:2: too many keys in one mapping: no mapping of this file has so many"},
 		{"many keys in braces", local + "vnis: [{" + strings.Repeat("a: 1, ", 100) + "}]\n", "2:394: too many keys in one mapping: no mapping of this file has so many"},
 		{"many empty elements", local + "vnis:\n" + strings.Repeat("-\n", 100), "3:2: vnis has an empty element: remove it"},

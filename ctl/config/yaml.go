@@ -99,6 +99,9 @@ func (d *decoder) plain(tokens token.Tokens) error {
 		if keys.count(t, depth) > maxKeys {
 			what = "too many keys in one mapping: no mapping of this file has so many"
 		}
+		if len(keys.block) > maxDepth {
+			what = "mappings nested too deep: no key takes more than a list of mappings"
+		}
 		switch t.Type {
 		case token.AnchorType, token.AliasType:
 			what = "anchors and aliases are not part of this file's language: write the value out"
@@ -173,9 +176,12 @@ func (k *keyCounter) leave(column int) {
 // syntax makes one line of a parser's error.
 func (d *decoder) syntax(err error) error {
 	type located interface{ GetToken() *token.Token }
-	msg := err.Error()
+	var msg string
 	if m, ok := err.(interface{ GetMessage() string }); ok {
+		// Its Error() prints the whole file to show the place: minutes for a MiB.
 		msg = m.GetMessage()
+	} else {
+		msg = err.Error()
 	}
 	msg, _, _ = strings.Cut(msg, "\n")
 	if l, ok := err.(located); ok && l.GetToken() != nil {

@@ -1,0 +1,38 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A mistake in a large file is told as soon as one in a small file: the parser's own words for it, with the place printed, took minutes.
+func TestMistakeInLargeFile(t *testing.T) {
+	var statics strings.Builder
+	statics.WriteString("local: 192.0.2.1\nvnis: [{vni: 1, peers: [192.0.2.2]}]\nstatic:\n")
+	for i := range 15000 {
+		fmt.Fprintf(&statics, "- {mac: \"02:00:00:00:%02x:%02x\", vni: 1, dst: 192.0.2.2}\n", i>>8, i&0xff)
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"a bracket too many", statics.String() + "- ]\n", "f:15004:3: syntax: could not find '[' character corresponding to ']'"},
+		{"not YAML", strings.Repeat("@", MaxSize/8), "f:1:1: syntax: '@' is a reserved character"},
+		{"colons", strings.Repeat(": ", MaxSize/8), "f:1:19: mappings nested too deep: no key takes more than a list of mappings"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			done := make(chan error, 1)
+			go func() {
+				_, err := Parse("f", []byte(c.text))
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err == nil || err.Error() != c.want {
+					t.Errorf("got %v, want %s", err, c.want)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("not read in 20 s")
+			}
+		})
+	}
+}
