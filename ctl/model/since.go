@@ -112,8 +112,10 @@ func (m *Model) validateSince(old *Model, c Changes, apart bool) []*Error {
 	switch {
 	case c.Global:
 		v.vniKeys, v.portNames, v.staticKeys = slices.Sorted(maps.Keys(m.VNIs)), m.PortNames(), m.StaticKeys()
-	case c.VLANsLost || c.Undeclared:
+	case c.VLANsLost:
 		v.vniKeys, v.portNames, v.staticKeys = c.VNIs, m.PortNames(), m.StaticKeys()
+	case c.Undeclared:
+		v.vniKeys, v.portNames, v.staticKeys = c.VNIs, m.PortNames(), m.staticsConcerned(old, c)
 	default:
 		v.vniKeys, v.portNames = c.VNIs, c.Ports
 		v.staticKeys = m.staticsConcerned(old, c)
@@ -122,7 +124,7 @@ func (m *Model) validateSince(old *Model, c Changes, apart bool) []*Error {
 	return v.problems
 }
 
-// staticsConcerned lists the static entries that differ, and those at ports that left or left a VNI.
+// staticsConcerned lists the static entries that differ, those at ports that left or left a VNI, and those in VNIs that are not declared any more.
 func (m *Model) staticsConcerned(old *Model, c Changes) []StaticKey {
 	var keys []StaticKey
 	for _, k := range c.Statics {
@@ -146,11 +148,17 @@ func (m *Model) staticsConcerned(old *Model, c Changes) []StaticKey {
 			}
 		}
 	}
-	if len(ports) == 0 {
+	if len(ports) == 0 && !c.Undeclared {
 		return keys
 	}
+	// A batch that deletes thousands of VNIs comes here for each: what is asked of every entry is no more than this.
+	var declared map[uint32]struct{}
+	if c.Undeclared {
+		declared = m.DeclaredSet()
+	}
 	for k, s := range m.Statics.All() {
-		if ports[s.Port] {
+		_, ok := declared[k.VNI]
+		if ports[s.Port] || c.Undeclared && !ok {
 			keys = append(keys, k)
 		}
 	}
