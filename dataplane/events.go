@@ -8,7 +8,11 @@ import (
 	"vtepd/fdb"
 )
 
-// hub carries events to subscribers. It never waits: a subscriber that does not keep up is told how many it lost.
+// lostAgain is how long after an event was lost, and after each try, the subscriber is tried to be told.
+const lostAgain = 50 * time.Millisecond
+
+// hub carries events to subscribers. It never waits: a subscriber that does not keep up is told how many it lost, before the next event that it gets and
+// also when none comes.
 type hub struct {
 	active atomic.Int32 // number of subscribers: nobody listening costs one load
 	mu     sync.Mutex
@@ -17,8 +21,10 @@ type hub struct {
 }
 
 type subscription struct {
-	events chan Event
-	lost   uint64
+	events  chan Event
+	lost    uint64
+	last    string // object of the last that was lost
+	telling bool   // a timer goes
 }
 
 // Subscribe returns a stream of events from now on, buffered for the given number of them, and what ends it. The channel is closed by
@@ -52,20 +58,45 @@ func (h *hub) send(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for sub := range h.subs {
-		if sub.lost > 0 {
+		if sub.tellLost() {
 			select {
-			case sub.events <- Event{Time: e.Time, Object: e.Object, Action: "lost", Count: sub.lost}:
-				sub.lost = 0
-			default:
-				sub.lost++
+			case sub.events <- e:
 				continue
+			default:
 			}
 		}
-		select {
-		case sub.events <- e:
-		default:
-			sub.lost++
+		if !sub.telling {
+			sub.telling = true
+			time.AfterFunc(lostAgain, func() { h.tellLater(sub) })
 		}
+		sub.lost++
+		sub.last = e.Object
+	}
+}
+
+// tellLater tells a subscriber what it lost as soon as it has room.
+func (h *hub) tellLater(sub *subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.subs[sub]; !ok {
+		return
+	}
+	if sub.telling = !sub.tellLost(); sub.telling {
+		time.AfterFunc(lostAgain, func() { h.tellLater(sub) })
+	}
+}
+
+// tellLost says whether there is nothing left to be told of events that were lost. Needs the hub's mu.
+func (sub *subscription) tellLost() bool {
+	if sub.lost == 0 {
+		return true
+	}
+	select {
+	case sub.events <- Event{Time: time.Now(), Object: sub.last, Action: "lost", Count: sub.lost}:
+		sub.lost = 0
+		return true
+	default:
+		return false
 	}
 }
 
