@@ -65,6 +65,43 @@ func (o Offload) Encode(b []byte) {
 	binary.NativeEndian.PutUint16(b[8:], o.CsumOffset)
 }
 
+const (
+	// linearLen in bytes: how much of a long frame without unfinished checksum the
+	// kernel is asked to keep in the linear part of its buffer. Left to itself it
+	// would look for the whole length in one piece (tun_alloc_skb, packet_alloc_skb).
+	linearLen = 128
+	// shortFrame in bytes: up to here the kernel builds the buffer around one page
+	// (tun_can_build_skb) and needs no such advice.
+	shortFrame = 3072
+)
+
+// Advise sets HdrLen to what the kernel had best make linear of its buffer for a
+// frame of total bytes that it is given; the rest becomes pages. head is the front of
+// the frame. With an unfinished checksum it should hold all headers: their length is
+// read from there and not from HdrLen, which is wrong more often than not.
+func (o *Offload) Advise(head []byte, total int) {
+	switch {
+	case o.NeedsChecksum():
+		o.HdrLen = o.headerLen(head)
+	case total > shortFrame:
+		o.HdrLen = linearLen
+	default:
+		o.HdrLen = 0
+	}
+}
+
+// headerLen is the length of Ethernet, VLAN, IP and transport header, in bytes. The
+// checksum offset tells TCP (16) from UDP (6).
+func (o *Offload) headerLen(head []byte) uint16 {
+	const tcpDataOffset = 12
+	start := int(o.CsumStart)
+	end := start + int(o.CsumOffset) + 2
+	if o.CsumOffset == TCPChecksumOffset && start+tcpDataOffset < len(head) {
+		end = max(end, start+int(head[start+tcpDataOffset]>>4)*4)
+	}
+	return uint16(min(end, 65535))
+}
+
 // IsGSO says whether the frame is a superframe, to be cut before it meets a wire.
 func (o Offload) IsGSO() bool { return o.GSOType&^GSOECN != GSONone }
 

@@ -19,13 +19,6 @@ const (
 	// maxIovecs is the pieces of memory of all frames that wait. A superframe joined
 	// from 1450-byte datagrams has 48.
 	maxIovecs = 1024
-
-	// linearLen in bytes: how much of a long frame without unfinished checksum the
-	// kernel is asked to keep in the linear part of its buffer. Left to itself it
-	// would look for the whole length in one piece (packet_alloc_skb).
-	linearLen = 128
-	// shortFrame in bytes fits the kernel's buffer as it is.
-	shortFrame = 3072
 )
 
 // head is what stands in front of a frame's borrowed part, in one piece.
@@ -94,14 +87,7 @@ func (q *Queue) Add(off encap.Offload, parts [][]byte, tag uint32) bool {
 		}
 	}
 	if q.vnet {
-		switch {
-		case off.NeedsChecksum():
-			off.HdrLen = headerLen(&off, h.bytes[:copied])
-		case total > shortFrame:
-			off.HdrLen = linearLen
-		default:
-			off.HdrLen = 0
-		}
+		off.Advise(h.bytes[:copied], total)
 		off.Encode(h.vnet[:])
 		first.Base = &h.vnet[0]
 		first.SetLen(encap.OffloadLen + copied)
@@ -142,17 +128,4 @@ func (q *Queue) Flush(failed func(tag uint32, err error)) {
 		}
 	}
 	q.pending, q.used = 0, 0
-}
-
-// headerLen is the length of Ethernet, VLAN, IP and transport header, in bytes:
-// the kernel makes that much of the buffer linear, and the rest pages. The
-// checksum offset tells TCP (16) from UDP (6).
-func headerLen(off *encap.Offload, head []byte) uint16 {
-	const tcpDataOffset = 12
-	start := int(off.CsumStart)
-	end := start + int(off.CsumOffset) + 2
-	if off.CsumOffset == encap.TCPChecksumOffset && start+tcpDataOffset < len(head) {
-		end = max(end, start+int(head[start+tcpDataOffset]>>4)*4)
-	}
-	return uint16(min(end, 65535))
 }

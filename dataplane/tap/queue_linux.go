@@ -19,14 +19,6 @@ const (
 	// MaxParts is the most that one Write takes: those of a joined superframe, and one
 	// more for a tag put in front.
 	MaxParts = encap.MaxParts + 1
-
-	// linearLen in bytes: how much of a long frame without unfinished checksum
-	// the kernel is asked to keep in the linear part of its buffer. Left to
-	// itself it would look for the whole length in one piece (tun_alloc_skb).
-	linearLen = 128
-	// shortFrame in bytes: up to here the kernel builds the buffer around one
-	// page (tun_can_build_skb) and needs no such advice.
-	shortFrame = 3072
 )
 
 // Queue is one queue of a device. It belongs to one worker, and stays good until
@@ -109,14 +101,11 @@ func (q *Queue) Write(off encap.Offload, parts [][]byte) error {
 	}
 	first, count := 1, len(parts)
 	if q.vnet {
-		switch {
-		case off.NeedsChecksum():
-			off.HdrLen = headerLen(&off, parts)
-		case total > shortFrame:
-			off.HdrLen = linearLen
-		default:
-			off.HdrLen = 0
+		var head []byte
+		if len(parts) > 0 {
+			head = parts[0]
 		}
+		off.Advise(head, total)
 		off.Encode(q.header[:])
 		first, count = 0, count+1
 	} else if off.NeedsChecksum() || off.IsGSO() {
@@ -128,20 +117,4 @@ func (q *Queue) Write(off encap.Offload, parts [][]byte) error {
 		return errno
 	}
 	return nil
-}
-
-// headerLen is the length of Ethernet, VLAN, IP and transport header, in bytes:
-// the kernel makes that much of the buffer linear, and the rest pages. The
-// checksum offset tells TCP (16) from UDP (6).
-func headerLen(off *encap.Offload, parts [][]byte) uint16 {
-	const tcpChecksum, tcpDataOffset = 16, 12
-	if len(parts) == 0 {
-		return 0
-	}
-	start, head := int(off.CsumStart), parts[0]
-	end := start + int(off.CsumOffset) + 2
-	if off.CsumOffset == tcpChecksum && start+tcpDataOffset < len(head) {
-		end = max(end, start+int(head[start+tcpDataOffset]>>4)*4)
-	}
-	return uint16(min(end, 65535))
 }
