@@ -1,8 +1,8 @@
 // Package dataplane is the switch: ports, VNIs and peers, the workers that move frames between them, the counters and the drop ledger.
 //
 // It knows nothing of configuration files, JSON, commands or HTTP: control speaks to it in the structs of config.go and report.go.
-// How the wire looks is encap's business, where a MAC lives is fdb's, and the system calls are in tap, netdev, underlay, device, xdp
-// and pmqos below this one.
+// How the wire looks is encap's business, where a MAC lives is fdb's, and the system calls are in tap, netdev, underlay, device, xdp,
+// ethtool and pmqos below this one.
 //
 // # The path of a frame
 //

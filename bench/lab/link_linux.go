@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/vishvananda/netlink"
+
+	"vtepd/dataplane/ethtool"
 )
 
 // defaultMTU is that of Ethernet, in bytes.
@@ -201,10 +203,18 @@ func (l *Link) ChecksumsOff() {
 	}
 }
 
-// Features switches device features of the end, by the names `ethtool -k` shows.
+// Features switches device features of the end, by the names `ethtool -k` shows. Those that are fixed stay as they are: what matters is seen on the wire.
 func (e End) Features(set map[string]bool) {
 	e.Host.lab.help()
-	if err := e.Host.Do(func() error { return setFeatures(e.Name, set) }); err != nil {
+	err := e.Host.Do(func() error {
+		d, err := ethtool.Open(e.Name)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return d.SetFeatures(set)
+	})
+	if err != nil {
 		e.Host.lab.fatalf("host %s: features of %s: %w", e.Host.name, e.Name, err)
 	}
 }
