@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 //go:build ignore
 
-/* Frames from ports: to a peer, or to another port. */
+/* Frames from ports: to a peer, or to another port. A tag stands beside a frame and not in it (skb->vlan_tci).
+ *
+ *	from_tap, from_device in:                            Ethernet | IP ...    perhaps with the tag that names the VNI
+ *	           out, to a peer:  Ethernet'| IP | UDP | VXLAN | Ethernet | IP ...    without; the neighbour writes Ethernet'
+ *	           out, to a port:                           Ethernet | IP ...    with the VID that the port wants, and the priority that came
+ *
+ * What is user space's to judge goes on as it came; keep only says so, to the packet socket.
+ */
 #ifndef VTEPD_FROM_PORT_H
 #define VTEPD_FROM_PORT_H
 

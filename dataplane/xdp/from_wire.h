@@ -1,13 +1,31 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 //go:build ignore
 
-/* Datagrams from the underlay. */
+/* Datagrams from the underlay. Ethernet' and IP' are the inner ones, whose ECN may have changed; off is the length of what stands in front of them.
+ *
+ *	                  |<------------ off ----------->|
+ *	from_underlay in:  Ethernet | IP | UDP | VXLAN    | Ethernet' | IP' ...
+ *	             out:                                   Ethernet' | IP' ...    to the port's device, with the VID that it wants
+ *	        or, to a cell:            mark = VNI        Ethernet' | IP' ...    with the VNI's slot as VLAN tag
+ *
+ *	         bare in:  Ethernet | IP | UDP | VXLAN    | Ethernet' | IP' ...
+ *	             out:              struct unwrapped   | Ethernet' | IP' ...    up the stack, with the VNI in the metadata
+ *	from_underlay in:              struct unwrapped   | Ethernet' | IP' ...    perhaps joined with others since
+ *	    from_cell in:                 mark = VNI        Ethernet' | IP' ...    likewise
+ *	     both    out:                                   Ethernet' | IP' ...    to the port's device
+ *
+ * What is not for a VTEP of ours, or is user space's to judge, goes on as it came.
+ */
 #ifndef VTEPD_FROM_WIRE_H
 #define VTEPD_FROM_WIRE_H
 
 #include "frame.h"
 
-/* The outer headers; each struct starts on the stack so that IP is aligned. */
+/* The outer headers, as they come; each struct starts on the stack so that IP is aligned.
+ *
+ *	bytes:  2      14         20 or 40       8     8
+ *	       align | Ethernet | IPv4 or IPv6 | UDP | VXLAN
+ */
 struct wire4 {
 	__u16 align;
 	__u8 eth[ETH_LEN];
