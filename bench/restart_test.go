@@ -9,6 +9,8 @@ import (
 )
 
 // TestGapAndLoss cuts the cable between two hosts for a while, and then for good: what a restart is judged by must see both.
+//
+//	a {eth0} ══ ╳ ══ {eth0} b
 func TestGapAndLoss(t *testing.T) {
 	lab.NeedRoot(t)
 	l := lab.New(t)
@@ -61,6 +63,8 @@ func TestGapAndLoss(t *testing.T) {
 }
 
 // TestKnownTrafficOutlivesVtepd: with both vtepds killed, what they knew goes on.
+//
+//	workload ══ vtepd on a {eth0} ══ {eth0} vtepd on b ══ workload
 func TestKnownTrafficOutlivesVtepd(t *testing.T) {
 	lab.NeedRoot(t)
 	p := buildVtepd(t)

@@ -26,6 +26,8 @@ func buildVtepd(t *testing.T) Programs {
 }
 
 // TestFillTable: the table holds as many entries as was asked for, and frames that the kernel dropped were sent again.
+//
+//	TAP ── vtepd on a {eth0} ══ {eth0} b, which plays the VTEP of all stations
 func TestFillTable(t *testing.T) {
 	lab.NeedRoot(t)
 	p := buildVtepd(t)

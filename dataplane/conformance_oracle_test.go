@@ -43,6 +43,10 @@ func destinations(frames [][]byte) (list []uint64) {
 	return list
 }
 
+// newOracle sets the kernel's device up beside the scene, with the same remote and the same settings.
+//
+//	p0 ── switch {eth0} ══ {eth0} wire
+//	vxlan42 of kernel {eth0} ══ {eth0} wire2
 func newOracle(t *testing.T, s *scene) *oracle {
 	s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{InheritDSCP: true, InheritTTL: true, ECN: encap.ECNLinux, StrictReserved: true, KeepInnerVLAN: true, UDP6ZeroChecksumTx: s.fastPathOn()}}, s.addrs()...)
 	s.configuredPort(PortConfig{Name: "p0", Untagged: 42})

@@ -140,6 +140,8 @@ func TestFastPathRefused(t *testing.T) {
 }
 
 // refusedPair makes two joined hosts, of which the second has a switch that carries everything in user space, and the addresses of its port.
+//
+//	a {eth0} ══ {eth0} switch on b {p0 198.51.100.2}
 func refusedPair(t *testing.T) (l *lab.Lab, nodes [2]*lab.Host, w *lab.Host) {
 	t.Helper()
 	l = lab.New(t)

@@ -106,6 +106,8 @@ func TestFastPathListens(t *testing.T) {
 }
 
 // TestFastPathLocal: frames between two ports of one switch pass user space by, too.
+//
+//	workload ── port0 ── switch on a ── port1 ── workload
 func TestFastPathLocal(t *testing.T) {
 	t.Parallel()
 	for _, kinds := range [][2]PortType{{PortVeth, PortVeth}, {PortVeth, PortNetdev}, {PortTAP, PortVeth}, {PortNetdev, PortTAP}} {

@@ -11,6 +11,9 @@ import (
 )
 
 // TestPortsInTheWay: what stands in the way of a port's device has a sentinel, whatever package meets it, and says how to mend it.
+//
+//	switch on h: lo   br0 ── m0 ══ m1   eth0 ══ eth0 (far)
+//	          w: taken ══ other
 func TestPortsInTheWay(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)

@@ -13,6 +13,10 @@ import (
 )
 
 // TestRemoveLeftPairs: the pairs that no veth port is for go before the ports come, which would find their way barred; one that fits stays, and is taken up.
+//
+//	on a, left by this instance: gone0 ══ gone1 (w)   kept0 ══ kept1 (w)
+//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1
+//	on a, left by another:       other0 ══ other1
 func TestRemoveLeftPairs(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)

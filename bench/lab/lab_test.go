@@ -156,6 +156,11 @@ func sendTCP(t *testing.T, a, b *Host, to netip.Addr, n int64) {
 	}
 }
 
+// TestSwitchJoinsHostsInBothFamilies sends from two hosts to the third.
+//
+//	a {eth0} ══╗
+//	b {eth0} ══╬══ sw
+//	c {eth0} ══╝
 func TestSwitchJoinsHostsInBothFamilies(t *testing.T) {
 	l := New(t)
 	hosts := []*Host{l.Host("a"), l.Host("b"), l.Host("c")}
@@ -164,6 +169,9 @@ func TestSwitchJoinsHostsInBothFamilies(t *testing.T) {
 	sendTCP(t, hosts[1], hosts[2], hosts[2].Underlay6(), 1<<16)
 }
 
+// TestKernelVXLANCarriesTheOverlay joins a host to a workload behind the other one's bridge.
+//
+//	a {vxlan 198.51.100.1} ── {eth0} ══ {eth0} ── {vxlan} b {br0} ── {port0} ══ {eth0} w
 func TestKernelVXLANCarriesTheOverlay(t *testing.T) {
 	l := New(t)
 	a, b := l.Host("a"), l.Host("b")

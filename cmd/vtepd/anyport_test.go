@@ -80,6 +80,10 @@ func TestPortsOnAnyInterface(t *testing.T) {
 }
 
 // After a kill the workload of a veth port keeps its interface and its connections, and the next vtepd takes up both ports.
+//
+//	work {eth0} ═════ {web0} ──┐
+//	                           ├── vtepd on a {eth0} ══ {eth0} vtepd on b {vtep0}
+//	segment {far0} ══ {nic0} ──┘
 func TestKillKeepsThePair(t *testing.T) {
 	l, ha, hb, _ := pair(t)
 	work, segment := l.Host("work"), l.Host("segment")

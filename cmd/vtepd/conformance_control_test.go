@@ -13,6 +13,8 @@ import (
 // a change of the segment that has nothing to do with them, and after naming one of them again.
 //
 // One case is different on purpose: the kernel's `remote` adds to the list, `vni set N peer IP` gives the whole list, so it is not said here without both.
+//
+//	vtepd on a {eth0 192.0.2.1} ══ b, and behind it nobody: 192.0.2.20, 192.0.2.30
 func TestKernelSelftestFDBChangelink(t *testing.T) {
 	l := lab.New(t)
 	h := l.Host("a")

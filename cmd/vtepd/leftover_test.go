@@ -12,6 +12,9 @@ import (
 
 // TestChangedAfterKill: what a killed vtepd left of its veth ports does not stand in the way of a file that was changed meanwhile, and what the file still
 // asks for stays.
+//
+//	red {eth0 to eth5} ══ {name0, kind0, peer0, move0, swap0, swap1} vtepd on a {eth0} ══ b
+//	blue {eth0} ═════════ {kept0}
 func TestChangedAfterKill(t *testing.T) {
 	l, h, other, _ := pair(t)
 	red, blue := l.Host("red"), l.Host("blue")

@@ -232,6 +232,8 @@ func soon(t *testing.T, what string, holds func() bool) {
 }
 
 // pair makes two hosts with a link between them.
+//
+//	a {eth0 192.0.2.1, 2001:db8::1} ══ {eth0 192.0.2.2, 2001:db8::2} b
 func pair(t *testing.T) (l *lab.Lab, a, b *lab.Host, link *lab.Link) {
 	t.Helper()
 	l = lab.New(t)
@@ -246,6 +248,8 @@ func overlay(local, peer netip.Addr, addresses []netip.Prefix, more ...string) s
 }
 
 // overlayPair starts a vtepd on each of two new hosts.
+//
+//	{vtep0 198.51.100.1} vtepd on a {eth0} ══ {eth0} vtepd on b {vtep0 198.51.100.2}
 func overlayPair(t *testing.T, more ...string) (a, b *daemon) {
 	t.Helper()
 	l, ha, hb, _ := pair(t)

@@ -38,6 +38,10 @@ func (n *namespace) reaches(address string) bool {
 }
 
 // TestPortInNamespace deletes the namespace of a port under a running vtepd, and brings it back.
+//
+//	blue {tap0 198.51.100.1} ──┐
+//	                           ├── vtepd on a {eth0} ══ {eth0} vtepd on b {vtep0 198.51.100.2}
+//	   a {tap1 198.51.100.3} ──┘
 func TestPortInNamespace(t *testing.T) {
 	t.Parallel()
 	l, ha, hb, _ := pair(t)

@@ -15,6 +15,8 @@ import (
 )
 
 // TestStopLeavesNothing looks at links, addresses, files and processes before a start and after a stop.
+//
+//	blue {tap1} ── vtepd on a {eth0} ══ {eth0} b
 func TestStopLeavesNothing(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -54,6 +56,8 @@ func TestStopLeavesNothing(t *testing.T) {
 }
 
 // TestStopTwiceAtOnce: timeout(1) sends SIGTERM to vtepd, and another to the group that it is in. That is one stop, and an orderly one.
+//
+//	blue {eth0} ══ {web0} vtepd on a {eth0} ══ {eth0} b
 func TestStopTwiceAtOnce(t *testing.T) {
 	l, h, other, _ := pair(t)
 	blue := l.Host("blue")

@@ -11,9 +11,9 @@ import (
 	"vtepd/dataplane/ethtool"
 )
 
-//	a            b
+// TestFeatures switches what can be switched, and leaves the rest alone.
 //
-// eth0 ─ veth ─ eth0
+//	a {eth0} ══ {eth0} b
 func TestFeatures(t *testing.T) {
 	l := lab.New(t)
 	a, b := l.Host("a"), l.Host("b")
@@ -54,6 +54,9 @@ func TestFeatures(t *testing.T) {
 	}
 }
 
+// TestValue reads back what was written.
+//
+//	a {eth0} ══ {eth0} b
 func TestValue(t *testing.T) {
 	l := lab.New(t)
 	a, b := l.Host("a"), l.Host("b")

@@ -19,6 +19,8 @@ import (
 )
 
 // openVeth makes a pair between the host and the workload.
+//
+//	Device ── web0 (host) ══ inner (workload)
 func (s *stage) openVeth(change func(*VethOptions)) (*Device, error) {
 	s.t.Helper()
 	o := VethOptions{Options: Options{Name: "web0", Offload: true}, NetNS: s.workload.Name(), IfName: "inner"}

@@ -16,6 +16,8 @@ import (
 
 // stack is a packet socket on the interface: it plays the host behind the TAP,
 // and sees offload headers as the stack does.
+//
+//	Queue ── Device ── tap0 ── stack
 type stack struct {
 	tb testing.TB
 	fd int

@@ -111,6 +111,8 @@ func TestXDPRefused(t *testing.T) {
 }
 
 // throughBridge has the underlay of a side be a bridge, which the wire is a port of.
+//
+//	port ── side a ── br0 192.0.2.1 ── eth0 ═══ eth0 ── side b
 func (s *side) throughBridge(other *side) {
 	s.t.Helper()
 	wire := s.host.Index(s.wire.Name)
@@ -264,6 +266,8 @@ func TestCellLife(t *testing.T) {
 }
 
 // TestCellRefused: without a cell segments are not joined, and what stands in its way is not touched.
+//
+//	side a ── eth0 ═══ eth0 (b)   on a too, under the cell's name: somebody's veth pair
 func TestCellRefused(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
@@ -292,6 +296,8 @@ func TestCellRefused(t *testing.T) {
 }
 
 // TestCellUnfinished: a pair that a process was killed over, before it was marked, is taken up, or taken away by a successor that needs none.
+//
+//	side a ── eth0 ═══ eth0 (b)   on a too: half a cell
 func TestCellUnfinished(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
