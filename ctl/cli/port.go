@@ -123,49 +123,14 @@ func portChange(name string) *verb {
 		name:     name,
 		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]",
 		subject:  portSubject(true),
-		words: []word{
-			{name: "type", values: "tap|netdev|veth", help: "tap and veth make an interface, netdev takes one", parse: valid(model.ParsePortType)},
-			vniWord("untagged, straight into this VNI"),
-			{name: "access", values: "V", help: "untagged, in this VLAN", parse: valid(model.ParseVID), complete: knownVLANs},
-			{name: "trunk", values: "V,V-V", help: "tagged, these VLANs", parse: valid(model.ParseVIDs), complete: knownVLANs},
-			{name: "native", values: "V", help: "the VLAN of a trunk's untagged frames", parse: orDefault(valid(model.ParseVID)), complete: knownVLANs},
-			{name: "mtu", values: "N", help: "default: what the underlay leaves; on a netdev, as found", parse: orDefault(valid(model.ParseMTU))},
-			{name: "mac", values: "MAC", help: "address of the interface, of the workload's end on a veth", parse: orDefault(valid(model.ParsePortMAC))},
-			{name: "netns", values: "NAME", help: "move the interface, or a veth's other end, into this network namespace", parse: orDefault(valid(model.ParseNetNS))},
-			{name: "ifname", values: "NAME", help: "name of a veth's other end; default eth0 with netns", parse: orDefault(valid(model.ParseIfName))},
-			{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
-			{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
-			{name: "mss-clamp", values: "auto|off|N", help: "the VNI's mss-clamp for its frames", parse: orDefault(valid(model.ParseMSSClamp))},
-			{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGroup))},
-			{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGroups))},
-		},
+		words:    portWords(),
+		check:    func(a *args) error { return checkPort(name, a) },
 		run: func(ctx context.Context, app *App, a *args) error {
-			s := api.PortSpec{
-				Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: api.Value(a.get("trunk")),
-				Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
-				IfName:  api.Value(a.get("ifname")),
-				MaxMACs: api.Value(a.get("max-macs")), MSSClamp: api.Value(a.get("mss-clamp")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
-			}
-			if a.has("address") {
-				addresses := a.values["address"]
-				if addresses[0] == "default" {
-					addresses = []string{}
-				}
-				s.Addresses = addresses
-			}
 			if name == "set" {
-				return app.client.SetPort(ctx, s)
+				return app.client.SetPort(ctx, portSpec(a))
 			}
-			return app.client.AddPort(ctx, s)
+			return app.client.AddPort(ctx, portSpec(a))
 		},
-	}
-	place := func(a *args) (n int) {
-		for _, w := range []string{"vni", "access", "trunk"} {
-			if a.has(w) {
-				n++
-			}
-		}
-		return n
 	}
 	switch name {
 	case "add":
@@ -184,27 +149,72 @@ func portChange(name string) *verb {
 			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, gbp-id and gbp-drop back. Another type, netns or ifname makes the interface anew."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
 	}
-	v.check = func(a *args) error {
-		switch n := place(a); {
-		case n > 1:
-			return fmt.Errorf("vni, access and trunk exclude each other: a port belongs to one place")
-		case n == 0 && name == "add":
-			return fmt.Errorf("the place is missing: one of vni N, access V, trunk V,V-V")
-		case name == "set" && len(a.values) == 0:
-			return fmt.Errorf("nothing to change: name at least one word")
-		case a.has("native") && (a.has("vni") || a.has("access")):
-			return fmt.Errorf("native goes with trunk only")
+	return v
+}
+
+func portWords() []word {
+	return []word{
+		{name: "type", values: "tap|netdev|veth", help: "tap and veth make an interface, netdev takes one", parse: valid(model.ParsePortType)},
+		vniWord("untagged, straight into this VNI"),
+		{name: "access", values: "V", help: "untagged, in this VLAN", parse: valid(model.ParseVID), complete: knownVLANs},
+		{name: "trunk", values: "V,V-V", help: "tagged, these VLANs", parse: valid(model.ParseVIDs), complete: knownVLANs},
+		{name: "native", values: "V", help: "the VLAN of a trunk's untagged frames", parse: orDefault(valid(model.ParseVID)), complete: knownVLANs},
+		{name: "mtu", values: "N", help: "default: what the underlay leaves; on a netdev, as found", parse: orDefault(valid(model.ParseMTU))},
+		{name: "mac", values: "MAC", help: "address of the interface, of the workload's end on a veth", parse: orDefault(valid(model.ParsePortMAC))},
+		{name: "netns", values: "NAME", help: "move the interface, or a veth's other end, into this network namespace", parse: orDefault(valid(model.ParseNetNS))},
+		{name: "ifname", values: "NAME", help: "name of a veth's other end; default eth0 with netns", parse: orDefault(valid(model.ParseIfName))},
+		{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
+		{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
+		{name: "mss-clamp", values: "auto|off|N", help: "the VNI's mss-clamp for its frames", parse: orDefault(valid(model.ParseMSSClamp))},
+		{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGroup))},
+		{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGroups))},
+	}
+}
+
+// portSpec is what the words come to.
+func portSpec(a *args) api.PortSpec {
+	s := api.PortSpec{
+		Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: api.Value(a.get("trunk")),
+		Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
+		IfName:  api.Value(a.get("ifname")),
+		MaxMACs: api.Value(a.get("max-macs")), MSSClamp: api.Value(a.get("mss-clamp")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
+	}
+	if a.has("address") {
+		addresses := a.values["address"]
+		if addresses[0] == "default" {
+			addresses = []string{}
 		}
-		if list := a.values["address"]; len(list) > 1 {
-			for _, v := range list {
-				if v == "default" {
-					return fmt.Errorf("address default takes every address away: give it alone")
-				}
+		s.Addresses = addresses
+	}
+	return s
+}
+
+// checkPort holds the words against each other.
+func checkPort(name string, a *args) error {
+	n := 0
+	for _, w := range []string{"vni", "access", "trunk"} {
+		if a.has(w) {
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return fmt.Errorf("vni, access and trunk exclude each other: a port belongs to one place")
+	case n == 0 && name == "add":
+		return fmt.Errorf("the place is missing: one of vni N, access V, trunk V,V-V")
+	case name == "set" && len(a.values) == 0:
+		return fmt.Errorf("nothing to change: name at least one word")
+	case a.has("native") && (a.has("vni") || a.has("access")):
+		return fmt.Errorf("native goes with trunk only")
+	}
+	if list := a.values["address"]; len(list) > 1 {
+		for _, v := range list {
+			if v == "default" {
+				return fmt.Errorf("address default takes every address away: give it alone")
 			}
 		}
-		return nil
 	}
-	return v
+	return nil
 }
 
 var portDel = &verb{

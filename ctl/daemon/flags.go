@@ -223,18 +223,33 @@ func flagValue[T any](errs *error, name, text string, parse func(string) (T, err
 // model declares as it goes: the VNI, its peers, and the TAPs in it.
 func (q *quickFlags) model() (*model.Model, error) {
 	m := model.New()
-	g := &m.Global
-	var err error
-	var vni uint32
-	var netns string
-	var mtu int
+	port, err := q.parse(&m.Global)
+	if err == nil {
+		err = q.check(&port)
+	}
+	if err == nil {
+		err = q.addVNI(m, port.VNI)
+	}
+	if err == nil {
+		err = q.addTAPs(m, port)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Normalize()
+	return m, m.Check()
+}
+
+// parse reads what is set once, and gives what all TAPs have in common.
+func (q *quickFlags) parse(g *model.Global) (port model.Port, err error) {
+	port.Type = dataplane.PortTAP
 	flagValue(&err, "interface", q.iface, model.ParsePortName, &g.Interface)
 	flagValue(&err, "dstport", q.dstport, model.ParsePort, &g.DstPort)
 	flagValue(&err, "fastpath", q.fastpath, model.ParseFastPath, &g.FastPath)
 	flagValue(&err, "workers", q.workers, model.ParseWorkers, &g.Workers)
-	flagValue(&err, "vni", q.vni, model.ParseVNI, &vni)
-	flagValue(&err, "mtu", q.mtu, model.ParseMTU, &mtu)
-	flagValue(&err, "netns", q.netns, model.ParseNetNS, &netns)
+	flagValue(&err, "vni", q.vni, model.ParseVNI, &port.VNI)
+	flagValue(&err, "mtu", q.mtu, model.ParseMTU, &port.MTU)
+	flagValue(&err, "netns", q.netns, model.ParseNetNS, &port.NetNS)
 	if q.offload != "" && err == nil {
 		o, oerr := config.ParseOffload(q.offload)
 		if oerr != nil {
@@ -260,51 +275,63 @@ func (q *quickFlags) model() (*model.Model, error) {
 			}
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
+	return port, err
+}
+
+// check holds the flags against each other.
+func (q *quickFlags) check(port *model.Port) error {
 	switch {
 	case len(q.locals) > 0 && q.iface != "":
-		return nil, errors.New("--local and --interface exclude each other: keep one")
+		return errors.New("--local and --interface exclude each other: keep one")
 	case len(q.locals) == 0 && q.iface == "":
-		return nil, errors.New("the underlay address is missing: give --local IP or --interface IF")
-	case vni == 0 && len(q.peers) > 0:
-		return nil, errors.New("--peer needs the VNI that it is in: add --vni N")
-	case vni == 0 && len(q.taps) > 0:
-		return nil, errors.New("--tap needs the VNI that it is in: add --vni N")
-	case len(q.taps) == 0 && (mtu != 0 || netns != "" || len(q.addresses) > 0):
-		return nil, errors.New("--mtu, --netns and --address are for a TAP: add --tap NAME")
+		return errors.New("the underlay address is missing: give --local IP or --interface IF")
+	case port.VNI == 0 && len(q.peers) > 0:
+		return errors.New("--peer needs the VNI that it is in: add --vni N")
+	case port.VNI == 0 && len(q.taps) > 0:
+		return errors.New("--tap needs the VNI that it is in: add --vni N")
+	case len(q.taps) == 0 && (port.MTU != 0 || port.NetNS != "" || len(q.addresses) > 0):
+		return errors.New("--mtu, --netns and --address are for a TAP: add --tap NAME")
 	case len(q.taps) > 1 && len(q.addresses) > 0:
-		return nil, fmt.Errorf("--address cannot tell which of %d TAPs it is for: use a file, or vtepctl port set NAME address IP/LEN", len(q.taps))
+		return fmt.Errorf("--address cannot tell which of %d TAPs it is for: use a file, or vtepctl port set NAME address IP/LEN", len(q.taps))
 	}
-	if vni != 0 {
-		v := &model.VNI{}
-		for _, text := range q.peers {
-			p, err := model.ParsePeer(text)
-			if err != nil {
-				return nil, fmt.Errorf("--peer: %w", err)
-			}
-			v.Peers = append(v.Peers, m.Endpoint(p))
+	return nil
+}
+
+// addVNI adds the VNI, if one was given, with all peers.
+func (q *quickFlags) addVNI(m *model.Model, vni uint32) error {
+	if vni == 0 {
+		return nil
+	}
+	v := &model.VNI{}
+	for _, text := range q.peers {
+		p, err := model.ParsePeer(text)
+		if err != nil {
+			return fmt.Errorf("--peer: %w", err)
 		}
-		m.VNIs[vni] = v
+		v.Peers = append(v.Peers, m.Endpoint(p))
 	}
-	var addresses []netip.Prefix
+	m.VNIs[vni] = v
+	return nil
+}
+
+// addTAPs adds ports that are like port but for their names.
+func (q *quickFlags) addTAPs(m *model.Model, port model.Port) error {
 	for _, text := range q.addresses {
 		a, err := model.ParseInterfaceAddr(text)
 		if err != nil {
-			return nil, fmt.Errorf("--address: %w", err)
+			return fmt.Errorf("--address: %w", err)
 		}
-		addresses = append(addresses, a)
+		port.Addresses = append(port.Addresses, a)
 	}
 	for _, name := range q.taps {
 		if _, err := model.ParsePortName(name); err != nil {
-			return nil, fmt.Errorf("--tap: %w", err)
+			return fmt.Errorf("--tap: %w", err)
 		}
 		if m.Ports[name] != nil {
-			return nil, fmt.Errorf("--tap %s is given twice: leave one away", name)
+			return fmt.Errorf("--tap %s is given twice: leave one away", name)
 		}
-		m.Ports[name] = &model.Port{Type: dataplane.PortTAP, VNI: vni, MTU: mtu, NetNS: netns, Addresses: addresses}
+		p := port
+		m.Ports[name] = &p
 	}
-	m.Normalize()
-	return m, m.Check()
+	return nil
 }
