@@ -64,7 +64,7 @@ func BenchmarkFromWire(b *testing.B) {
 				messages = append(messages, underlay.Message{Data: d, Source: from})
 			}
 			if c.together {
-				messages = []underlay.Message{{Data: all, SegmentSize: len(all) / segments, Source: from}}
+				messages = []underlay.Message{{Data: all, DatagramSize: len(all) / segments, Source: from}}
 			}
 			b.SetBytes(int64(len(all)))
 			for b.Loop() {

@@ -114,7 +114,7 @@ func (w *worker) portStages(f *frame) Reason {
 
 // fromUnderlay carries what one receive slot holds: a datagram, or several of one flow that the kernel joined (UDP GRO).
 func (w *worker) fromUnderlay(m *underlay.Message) {
-	data, size := m.Data, m.SegmentSize
+	data, size := m.Data, m.DatagramSize
 	if size <= 0 || size > len(data) {
 		size = len(data)
 	}

@@ -38,12 +38,12 @@ func (w *worker) drive(s *scene, batches [][]wagon, inTrains bool) (followed int
 			}
 			if n := len(messages); n > 0 {
 				last := &messages[n-1]
-				size := max(last.SegmentSize, 1)
-				if last.SegmentSize == 0 {
+				size := max(last.DatagramSize, 1)
+				if last.DatagramSize == 0 {
 					size = len(last.Data)
 				}
 				if last.Source == from && last.TOS == d.tos && len(d.datagram) <= size && len(last.Data)%size == 0 && len(last.Data)+len(d.datagram) < 1<<16 && i%7 != 0 {
-					last.Data, last.SegmentSize = append(last.Data, d.datagram...), size
+					last.Data, last.DatagramSize = append(last.Data, d.datagram...), size
 					continue
 				}
 			}

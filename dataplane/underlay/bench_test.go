@@ -146,7 +146,7 @@ func BenchmarkExchange(b *testing.B) {
 						must(b, err)
 						for i := range messages {
 							got++
-							if s := messages[i].SegmentSize; s > 0 {
+							if s := messages[i].DatagramSize; s > 0 {
 								got += (len(messages[i].Data) - 1) / s
 							}
 						}

@@ -37,14 +37,14 @@ type mmsghdr struct {
 
 // Message is what one entry of recvmmsg(2) brought.
 type Message struct {
-	// Data holds one datagram, or several of SegmentSize bytes each (the last
+	// Data holds one datagram, or several of DatagramSize bytes each (the last
 	// may be shorter). It lies in the Receiver's memory: the caller may write to
 	// it, and it is valid until the next Recv.
 	Data []byte
-	// SegmentSize in bytes when UDP_GRO joined datagrams; 0: one datagram.
+	// DatagramSize in bytes when UDP_GRO joined datagrams; 0: one datagram.
 	// Joined datagrams had a correct, non-zero UDP checksum (udp_gro_receive),
 	// the same source and the same TOS.
-	SegmentSize int
+	DatagramSize int
 	// Source is the peer's address and port, unmapped and without zone.
 	Source netip.AddrPort
 	// TOS is the outer IPv4 TOS or IPv6 traffic class; its two low bits are the
@@ -190,9 +190,9 @@ func (r *Receiver) Recv(limit int) ([]Message, error) {
 		at, length := i*slotStride, int(h.n)
 		out := &m.out[i]
 		out.Data = m.slots[at : at+length : at+slotSize]
-		out.SegmentSize = 0
+		out.DatagramSize = 0
 		if a.segment > 0 && a.segment < length {
-			out.SegmentSize = a.segment
+			out.DatagramSize = a.segment
 		}
 		out.Source = sourceOf(&m.names[i])
 		out.TOS = a.tos

@@ -23,14 +23,14 @@ type datagramIn struct {
 
 // split takes a message apart.
 func split(m Message) (all []datagramIn) {
-	size := m.SegmentSize
+	size := m.DatagramSize
 	if size == 0 {
 		size = max(1, len(m.Data))
 	}
 	rest := m.Data
 	for {
 		n := min(size, len(rest))
-		all = append(all, datagramIn{bytes.Clone(rest[:n]), m.Source, m.TOS, m.SegmentSize != 0})
+		all = append(all, datagramIn{bytes.Clone(rest[:n]), m.Source, m.TOS, m.DatagramSize != 0})
 		if rest = rest[n:]; len(rest) == 0 {
 			return all
 		}
@@ -205,9 +205,9 @@ func TestGROJoins(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	messages, err := b.Receiver(0).Recv(MaxMessages)
 	must(t, err)
-	if len(messages) != 1 || messages[0].SegmentSize != 1000 || len(messages[0].Data) != 40010 {
+	if len(messages) != 1 || messages[0].DatagramSize != 1000 || len(messages[0].Data) != 40010 {
 		t.Fatalf("%d messages, first %d bytes in segments of %d; want one of 40010 in 1000",
-			len(messages), len(messages[0].Data), messages[0].SegmentSize)
+			len(messages), len(messages[0].Data), messages[0].DatagramSize)
 	}
 	if parts := split(messages[0]); len(parts) != 41 || !bytes.Equal(parts[40].data, tail) {
 		t.Errorf("%d parts, last %v", len(parts), parts[len(parts)-1].data)
