@@ -121,8 +121,11 @@ inline_always bool extension(__u8 next)
 	return false;
 }
 
+/* What a question answers when nothing speaks against carrying the frame. It has the number of a verdict that is carried, but is none yet. */
+enum { GO_ON = FROM_PEER };
+
 /* Looks at the IP header in f, of a frame of len bytes that begins at off, and at the transport header where the domain or the superframe needs it.
- * Returns FROM_PEER when the frame may be carried.
+ * Returns GO_ON when the frame may be carried.
  */
 inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32 gso_size, __u32 flags, bool from_port, const struct front *f, struct inside *in)
 {
@@ -197,7 +200,7 @@ inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32
 				return DOMAIN_POLICY;
 		}
 	}
-	return FROM_PEER;
+	return GO_ON;
 }
 
 inline_always struct fdb_value *find(__u32 vni, const __u8 *mac)
@@ -332,7 +335,7 @@ inline_always int tag_for(const struct port *p, __u32 vni)
 	return vid ? (int)*vid : -1;
 }
 
-/* Copies the port at a place, and finds out how the VNI looks there: FROM_PEER, or why the frame goes to user space. */
+/* Copies the port at a place, and finds out how the VNI looks there: GO_ON, or why the frame goes to user space. */
 inline_always __u32 take_port(__u32 place, __u32 vni, struct port *to, int *vid)
 {
 	struct port *p = bpf_map_lookup_elem(&ports, &place);
@@ -341,7 +344,7 @@ inline_always __u32 take_port(__u32 place, __u32 vni, struct port *to, int *vid)
 		return UNKNOWN_DESTINATION;
 	*to = *p;
 	*vid = tag_for(p, vni);
-	return *vid < 0 ? UNKNOWN_DESTINATION : FROM_PEER;
+	return *vid < 0 ? UNKNOWN_DESTINATION : GO_ON;
 }
 
 /* Gives a frame to a port's device. tci 0: untagged. Returns the program's answer, or -1 when the frame was not taken. */

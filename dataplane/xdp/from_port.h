@@ -51,7 +51,7 @@ inline_always __u32 way_tag(struct __sk_buff *skb)
 /* What classify cannot see. */
 enum { ODD_FRONT = 1 << 0, ODD_TYPE = 1 << 1, ODD_TAG = 1 << 2 };
 
-/* Asks the maps which VNI a frame belongs to: FROM_PEER, or why it goes to user space. */
+/* Asks the maps which VNI a frame belongs to: GO_ON, or why it goes to user space. */
 apart __u32 classify(struct port_way *w, __u32 odd)
 {
 	struct port *port;
@@ -95,10 +95,10 @@ apart __u32 classify(struct port_way *w, __u32 odd)
 		return DOMAIN_POLICY;
 	if (group(w->src) || zero_mac(w->src))
 		return BAD_SOURCE;
-	return FROM_PEER;
+	return GO_ON;
 }
 
-/* Asks the maps where a frame goes: FROM_PEER, or why it goes to user space. */
+/* Asks the maps where a frame goes: GO_ON, or why it goes to user space. */
 apart __u32 look_up(struct port_way *w)
 {
 	struct fdb_value *src, *dst;
@@ -121,7 +121,7 @@ apart __u32 look_up(struct port_way *w)
 		if (!peer)
 			return NO_ROUTE;
 		w->peer = *peer;
-		return FROM_PEER;
+		return GO_ON;
 	}
 	if (place == w->port.index)
 		return SAME_PLACE;
@@ -191,20 +191,20 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 			copy_mac(w->src, j->front.src);
 		}
 		v = classify(w, odd);
-		if (v != FROM_PEER)
+		if (v != GO_ON)
 			return v;
 	}
 	if (!ip)
 		return NOT_IP; /* for the verifier: classify has said so */
 	flags = w->domain.flags;
 	v = look_inside(skb, false, 0, j->len, skb->gso_size, flags, true, &j->front, &j->in);
-	if (v != FROM_PEER)
+	if (v != GO_ON)
 		return v;
 	if (j->len > MAX_LEN)
 		return TOO_LARGE;
 	if (!j->recalled) {
 		v = look_up(w);
-		if (v != FROM_PEER)
+		if (v != GO_ON)
 			return v;
 	}
 	v = TO_PORT;

@@ -93,7 +93,7 @@ inline_always bool same_address(const struct address *a, const struct address *b
 	return !((a->word[0] ^ b->word[0]) | (a->word[1] ^ b->word[1]) | (a->word[2] ^ b->word[2]) | (a->word[3] ^ b->word[3]));
 }
 
-/* Reads the outer headers of a frame of total bytes. Returns FROM_PEER, NOT_OURS or why it goes to user space. */
+/* Reads the outer headers of a frame of total bytes. Returns GO_ON, NOT_OURS or why it goes to user space. */
 inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, struct letter *l, __u32 *flags_vni)
 {
 	bool ours = false;
@@ -154,10 +154,10 @@ inline_always __u32 open_outer(void *ctx, bool xdp, bool ipv6, __u32 total, stru
 		flags_vni[1] = w.vxlan[1];
 	}
 	l->len = total - l->off;
-	return FROM_PEER;
+	return GO_ON;
 }
 
-/* Asks the maps which VNI a datagram belongs to, and whose it is: FROM_PEER, or why it goes to user space. */
+/* Asks the maps which VNI a datagram belongs to, and whose it is: GO_ON, or why it goes to user space. */
 apart __u32 admit(struct wire_way *w, bool no_checksum6)
 {
 	struct source_key key = {};
@@ -184,7 +184,7 @@ apart __u32 admit(struct wire_way *w, bool no_checksum6)
 		return UNKNOWN_PEER;
 	w->peer = from->peer;
 	w->serial = from->serial;
-	return FROM_PEER;
+	return GO_ON;
 }
 
 inline_always __u32 look_up_port(struct wire_way *w)
@@ -200,7 +200,7 @@ inline_always __u32 look_up_port(struct wire_way *w)
 	return take_port(place, w->vni, &w->to, &w->vid);
 }
 
-/* Asks the maps where a frame from a peer goes: FROM_PEER, or why it goes to user space. */
+/* Asks the maps where a frame from a peer goes: GO_ON, or why it goes to user space. */
 apart __u32 look_up_letter(struct wire_way *w, bool xdp)
 {
 	struct fdb_value *src;
@@ -281,7 +281,7 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 	bool ip, recalled;
 
 	v = open_outer(ctx, xdp, ipv6, total, l, vxlan);
-	if (v != FROM_PEER)
+	if (v != GO_ON)
 		return v;
 	if (!(vxlan[0] & be32(0x08000000)))
 		return ODD_VXLAN;
@@ -294,7 +294,7 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 		return ODD_OUTER;
 	if (!recalled) {
 		v = admit(w, l->no_checksum6);
-		if (v != FROM_PEER)
+		if (v != GO_ON)
 			return v;
 	} else if (l->no_checksum6 && !(w->domain.flags & DOMAIN_ZERO6_RX)) {
 		return UDP_CHECKSUM;
@@ -306,7 +306,7 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 	if (group(l->front.src) || zero_mac(l->front.src))
 		return BAD_SOURCE;
 	v = look_inside(ctx, xdp, l->off, l->len, gso_size, w->domain.flags, false, &l->front, &l->in);
-	if (v != FROM_PEER)
+	if (v != GO_ON)
 		return v;
 
 	/* RFC 6040 4.2, figure 4. */
@@ -323,7 +323,7 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 
 	if (!recalled) {
 		v = look_up_letter(w, xdp);
-		if (v != FROM_PEER)
+		if (v != GO_ON)
 			return v;
 	}
 	if (l->in.largest > w->to.max_frame)
@@ -505,14 +505,14 @@ inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 	__builtin_memset(&l.source, 0, sizeof(l.source));
 	/* A tag that the device keeps beside the frame, where XDP could not see it: the datagram was another network's. */
 	if (skb->vlan_present || !load_front(skb, false, 0, skb->len, &l.front) ||
-	    look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &l.front, &l.in) != FROM_PEER)
+	    look_inside(skb, false, 0, skb->len, skb->gso_size, 0, false, &l.front, &l.in) != GO_ON)
 		goto race;
 	recalled = recall_letter(&l, vxlan, &validity);
 	w = l.way;
 	if (!w)
 		goto race;
 	if (!recalled) {
-		if (look_up_again(w) != FROM_PEER)
+		if (look_up_again(w) != GO_ON)
 			goto race;
 		w->validity = validity;
 	}
