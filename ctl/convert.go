@@ -66,7 +66,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		SpoofGuard:       c.SpoofGuard,
 		GPE:              h.GPE,
 		GBP:              h.GBP,
-		GBPDrop:          model.GroupWords(c.GroupDrop),
+		GBPDrop:          model.GBPWords(c.GBPDrop),
 	}
 	out.FastPath, out.FastPathReason = i.FastPath, i.FastPathReason
 	if c.Group.IsValid() {
@@ -110,8 +110,8 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		Addresses:     texts(i.Config.Addresses),
 		MACs:          i.MACs,
 		MaxMACs:       i.Config.MaxMACs,
-		GBPID:         i.Config.Group,
-		GBPDrop:       model.GroupWords(i.Config.GroupDrop),
+		GBPID:         i.Config.GBPID,
+		GBPDrop:       model.GBPWords(i.Config.GBPDrop),
 		Queues:        i.Queues,
 		Offload:       append([]string{}, i.Offload...),
 		OffloadReason: i.OffloadReason,

@@ -205,8 +205,8 @@ func mergePort(b, t, r *model.Port) *model.Port {
 	next.Addresses = model.MergeList(b.Addresses, t.Addresses, r.Addresses)
 	next.MaxMACs = model.Pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
 	next.MSSClamp = model.Pick(b.MSSClamp, t.MSSClamp, r.MSSClamp)
-	next.Group = model.Pick(b.Group, t.Group, r.Group)
-	next.GroupDrop = model.Pick(b.GroupDrop, t.GroupDrop, r.GroupDrop)
+	next.GBPID = model.Pick(b.GBPID, t.GBPID, r.GBPID)
+	next.GBPDrop = model.Pick(b.GBPDrop, t.GBPDrop, r.GBPDrop)
 	return &next
 }
 

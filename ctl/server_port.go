@@ -159,10 +159,10 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("mss_clamp", spec.MSSClamp, model.ParseMSSClamp, &p.MSSClamp); err != nil {
 		return err
 	}
-	if err := optional("gbp_id", spec.GBPID, model.ParseGroup, &p.Group); err != nil {
+	if err := optional("gbp_id", spec.GBPID, model.ParseGBPID, &p.GBPID); err != nil {
 		return err
 	}
-	if err := optional("gbp_drop", spec.GBPDrop, model.ParseGroups, &p.GroupDrop); err != nil {
+	if err := optional("gbp_drop", spec.GBPDrop, model.ParseGBPRanges, &p.GBPDrop); err != nil {
 		return err
 	}
 	if spec.Addresses != nil {

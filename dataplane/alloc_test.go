@@ -44,7 +44,7 @@ func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 	s := newScene(t, 2, func(c *Config) { c.Workers = 1 })
 	vni.VNI, vni.Learning, vni.SpoofGuard = 42, true, true
 	s.set(vni, s.addrs()...)
-	for _, c := range []PortConfig{{Name: "p0", Untagged: 42, Group: 7}, {Name: "p1", Untagged: 42, GroupDrop: []GroupRange{{9, 9}}}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
+	for _, c := range []PortConfig{{Name: "p0", Untagged: 42, GBPID: 7}, {Name: "p1", Untagged: 42, GBPDrop: []GBPRange{{9, 9}}}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
 		c = s.ofKind(c)
 		s.do(func() error { return s.AddPort(c) })
 	}

@@ -138,7 +138,7 @@ type HeaderPolicy struct {
 	StrictReserved bool
 	// KeepInnerVLAN keeps an 802.1Q tag inside the VNI, both ways; without it such frames are discarded (RFC 7348 section 6.1).
 	KeepInnerVLAN bool
-	// GBP speaks the group policy extension (draft-smith-vxlan-group-policy): groups of ports cross the underlay.
+	// GBP speaks the group policy extension (draft-smith-vxlan-group-policy): the group policy IDs of ports cross the underlay.
 	GBP bool
 	// GPE speaks the generic protocol extension (draft-ietf-nvo3-vxlan-gpe) with Ethernet as the next protocol. It excludes GBP: their bits overlap.
 	GPE bool
@@ -171,9 +171,9 @@ type VNIConfig struct {
 	MSSClamp MSSClamp
 	// SpoofGuard drops what ports send as VXLAN to a VTEP.
 	SpoofGuard bool
-	// GroupDrop are the groups whose frames may not enter the VNI, from ports and from peers that have not applied policy themselves. Needs
+	// GBPDrop are the group policy IDs whose frames may not enter the VNI, from ports and from peers that have not applied policy themselves. Needs
 	// Header.GBP. When there are any, frames toward peers say that policy has been applied.
-	GroupDrop []GroupRange
+	GBPDrop []GBPRange
 	// Header is the outer header policy.
 	Header HeaderPolicy
 }
@@ -220,10 +220,10 @@ type PortConfig struct {
 	Addresses []netip.Prefix
 	// MaxMACs bounds the dynamic entries of the port; 0 leaves the other bounds alone.
 	MaxMACs int
-	// Group marks the frames from the port, in VNIs with HeaderPolicy.GBP; 0 is no group.
-	Group uint16
+	// GBPID marks the frames from the port, in VNIs with HeaderPolicy.GBP; 0 is none.
+	GBPID uint16
 	// MSSClamp replaces the VNI's for the frames from the port and to it.
 	MSSClamp MSSClamp
-	// GroupDrop are the groups whose frames are not delivered to the port, in VNIs with HeaderPolicy.GBP.
-	GroupDrop []GroupRange
+	// GBPDrop are the group policy IDs whose frames are not delivered to the port, in VNIs with HeaderPolicy.GBP.
+	GBPDrop []GBPRange
 }

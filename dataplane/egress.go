@@ -48,7 +48,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if vid == 0 && p.misreads(f.bytes()) {
 		return w.refuse(f, p, VLANNotAllowed)
 	}
-	if f.domain.gbp && p.groupDrop.denies(f.group) {
+	if f.domain.gbp && p.gbpDrop.denies(f.gbp) {
 		return w.refuse(f, p, GBPDenied)
 	}
 	if f.wire {
@@ -298,7 +298,7 @@ func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 	}
 	// The VXLAN header goes right in front of the frame, where the virtio-net header or a tag was.
 	datagram := f.buf[f.start-encap.VXLANLen:]
-	d.header.WithGroup(f.group).Put(datagram)
+	d.header.WithGBP(f.gbp).Put(datagram)
 	reason := TooBig
 	for _, p := range peers {
 		if !w.fits(f, p, len(datagram)-encap.VXLANLen) {
@@ -333,7 +333,7 @@ func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class
 		w.superframeToPeer(f, peers[0], class, hash)
 		return ReasonNone
 	}
-	vxlan := f.domain.header.WithGroup(f.group)
+	vxlan := f.domain.header.WithGBP(f.gbp)
 	size := encap.VXLANLen + w.cutter.HeaderLen()
 	for i := range w.cutter.Count() {
 		if w.headerUsed+size > len(w.header) {
@@ -374,7 +374,7 @@ func (w *worker) fitsWhole(p *peer) bool {
 // superframeToPeer is superframeToPeers for the one peer that nearly all superframes go to.
 func (w *worker) superframeToPeer(f *frame, p *peer, class underlay.Class, hash uint32) {
 	d, n := f.domain, w.cutter.Count()
-	vxlan := d.header.WithGroup(f.group)
+	vxlan := d.header.WithGBP(f.gbp)
 	size := encap.VXLANLen + w.cutter.HeaderLen()
 	class = d.classFor(p, class)
 	tx := w.tx[p.family]

@@ -382,7 +382,7 @@ func TestDontLearnIsForOneFrame(t *testing.T) {
 	s.port("p0", 42)
 	w := s.parked()
 	plain := datagramOf(42, frameOf(station(5), station(6)))
-	w.drive(s, [][]wagon{{{datagram: inGroup(42, encap.Group(0).WithDontLearn(), frameOf(station(5), broadcast))}, {datagram: plain}}}, false)
+	w.drive(s, [][]wagon{{{datagram: withGBP(42, encap.GBP(0).WithDontLearn(), frameOf(station(5), broadcast))}, {datagram: plain}}}, false)
 	if !s.known(42, station(5)) {
 		t.Error("not learned from the frame behind it")
 	}

@@ -24,8 +24,8 @@ type frame struct {
 	wire bool
 
 	domain   *domain
-	group    encap.Group // 0 in a VNI without group policy
-	priority uint16      // PCP and DEI of the tag that was taken off (802.1Q-2018 9.6)
+	gbp      encap.GBP // 0 in a VNI without group policy
+	priority uint16    // PCP and DEI of the tag that was taken off (802.1Q-2018 9.6)
 	// tight is what the narrowest destination takes that the frame was too big for, in bytes; 0: it was for none. See answerTooBig.
 	tight     int
 	tightPeer bool   // one of them is a peer
@@ -38,7 +38,7 @@ func (f *frame) reset(buf []byte, start int, off encap.Offload) {
 	f.buf, f.start, f.off = buf, start, off
 	f.parsed, f.joined, f.wire = false, false, false
 	f.port, f.peer, f.domain = nil, nil, nil
-	f.priority, f.group = 0, 0
+	f.priority, f.gbp = 0, 0
 	f.tight, f.tightPeer = 0, false
 }
 
@@ -97,7 +97,7 @@ func (w *worker) portStages(f *frame) Reason {
 		return r
 	}
 	w.enterDomain(f)
-	if r := guardGroup(f); r != ReasonNone {
+	if r := guardGBP(f); r != ReasonNone {
 		return r
 	}
 	if r := guardSource(f); r != ReasonNone {
@@ -168,7 +168,7 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 		return r
 	}
 	w.enterDomain(f)
-	if r := guardGroup(f); r != ReasonNone {
+	if r := guardGBP(f); r != ReasonNone {
 		return r
 	}
 	if r := guardLength(f); r != ReasonNone {
@@ -187,7 +187,7 @@ func (w *worker) wireStages(f *frame, source netip.AddrPort, tos uint8) Reason {
 	if r := guardSource(f); r != ReasonNone {
 		return r
 	}
-	if f.domain.learning && f.peer != nil && !f.group.DontLearn() {
+	if f.domain.learning && f.peer != nil && !f.gbp.DontLearn() {
 		if r := w.learn(f, f.peer.place()); r != ReasonNone {
 			return r
 		}
@@ -223,7 +223,7 @@ func (w *worker) decapsulate(f *frame) Reason {
 	}
 	w.fates[f.fate].vni = f.domain.vni
 	if f.domain.gbp {
-		return f.readGroup(h)
+		return f.readGBP(h)
 	}
 	if f.domain.gpe {
 		return f.guardGPE(encap.GPE(h))

@@ -215,7 +215,7 @@ func (c PortConfig) clone() PortConfig {
 	c.Tagged = slices.Clone(c.Tagged)
 	c.MAC = slices.Clone(c.MAC)
 	c.Addresses = slices.Clone(c.Addresses)
-	c.GroupDrop = slices.Clone(c.GroupDrop)
+	c.GBPDrop = slices.Clone(c.GBPDrop)
 	return c
 }
 
@@ -233,7 +233,7 @@ func (s *Switch) checkPort(c *PortConfig) error {
 	if err := c.MSSClamp.check(); err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
-	if err := checkGroups(c.GroupDrop); err != nil {
+	if err := checkGBPRanges(c.GBPDrop); err != nil {
 		return fail("%w", err)
 	}
 	seen := map[uint32]bool{}
@@ -311,8 +311,8 @@ func newPort(index uint32, c PortConfig, l *link, stats counterSet) *port {
 		untagged:  c.Untagged,
 		nativeVID: c.NativeVID,
 		maxFrame:  mtu + encap.EthernetLen,
-		group:     encap.NewGroup(c.Group),
-		groupDrop: newGroupSet(c.GroupDrop),
+		gbp:       encap.NewGBP(c.GBPID),
+		gbpDrop:   newGBPSet(c.GBPDrop),
 		mss:       c.MSSClamp,
 		config:    c,
 	}

@@ -53,8 +53,8 @@ type port struct {
 	tags      map[uint32]uint16 // VNI to VID, for egress; nil on ports that are no trunk
 	maxFrame  int               // bytes of the largest frame it takes, untagged: MTU and Ethernet header
 	mss       MSSClamp          // MSSDefault: as the VNI says
-	group     encap.Group       // of its frames
-	groupDrop *groupSet         // what it does not get; nil: gets all
+	gbp       encap.GBP         // of its frames
+	gbpDrop   *gbpSet           // what it does not get; nil: gets all
 
 	config PortConfig
 }
@@ -110,7 +110,7 @@ type domain struct {
 	mss        MSSClamp
 	gbp        bool
 	gpe        bool
-	groupDrop  *groupSet // what may not enter; nil: all may
+	gbpDrop    *gbpSet // what may not enter; nil: all may
 	ecn        encap.ECNMode
 
 	noFlood    FloodKinds
@@ -122,7 +122,7 @@ type domain struct {
 	policy  Policy
 	allow   []netip.Prefix
 
-	// header is the VXLAN header but for the frame's group; class is the outer header when nothing is inherited; its ECN bits are empty.
+	// header is the VXLAN header but for the frame's group policy ID; class is the outer header when nothing is inherited; its ECN bits are empty.
 	header      encap.VXLANHeader
 	class       underlay.Class
 	noChecksum  [families]bool // datagrams to peers of a family leave without UDP checksum

@@ -104,7 +104,7 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	}
 	c.Peers = slices.Clone(c.Peers)
 	c.Allow = slices.Clone(c.Allow)
-	c.GroupDrop = slices.Clone(c.GroupDrop)
+	c.GBPDrop = slices.Clone(c.GBPDrop)
 	seen := make(map[netip.AddrPort]bool, len(c.Peers))
 	for i, a := range c.Peers {
 		a, err := s.peerAddress(a)
@@ -132,7 +132,7 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	if c.Header.GBP && c.Header.GPE {
 		return fmt.Errorf("vni %d: gbp and gpe exclude each other: %w", c.VNI, ErrInvalid)
 	}
-	if err := checkGroups(c.GroupDrop); err != nil {
+	if err := checkGBPRanges(c.GBPDrop); err != nil {
 		return fmt.Errorf("vni %d: %w", c.VNI, err)
 	}
 	if c.Header.DSCP > 63 {
@@ -224,7 +224,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		mss:         c.MSSClamp,
 		gbp:         h.GBP,
 		gpe:         h.GPE,
-		groupDrop:   newGroupSet(c.GroupDrop),
+		gbpDrop:     newGBPSet(c.GBPDrop),
 		header:      c.vxlanHeader(),
 		ecn:         h.ECN,
 		noFlood:     c.NoFlood,

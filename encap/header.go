@@ -13,8 +13,8 @@ func NewVXLANHeader(vni uint32) VXLANHeader {
 	return VXLANFlagVNI<<56 | VXLANHeader(vni&MaxVNI)<<8
 }
 
-// WithGroup is h with the group policy extension.
-func (h VXLANHeader) WithGroup(g Group) VXLANHeader { return h | VXLANHeader(g)<<32 }
+// WithGBP is h with the group policy extension.
+func (h VXLANHeader) WithGBP(g GBP) VXLANHeader { return h | VXLANHeader(g)<<32 }
 
 // Put writes the VXLANLen bytes at the front of b.
 func (h VXLANHeader) Put(b []byte) { binary.BigEndian.PutUint64(b, uint64(h)) }

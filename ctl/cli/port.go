@@ -166,8 +166,8 @@ func portWords() []word {
 		{name: "address", values: "IP/LEN", help: "put on the interface; may be given several times", repeat: true, parse: orDefault(valid(model.ParseInterfaceAddr))},
 		{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
 		{name: "mss-clamp", values: "auto|off|N", help: "the VNI's mss-clamp for its frames", parse: orDefault(valid(model.ParseMSSClamp))},
-		{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGroup))},
-		{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGroups))},
+		{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGBPID))},
+		{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGBPRanges))},
 	}
 }
 

@@ -125,7 +125,7 @@ static:
 				TTL:   model.Some(model.HeaderByte{Inherit: true}), DSCP: model.Some(model.HeaderByte{N: 46}), ECN: model.Some(encap.ECNLinux),
 				UDPChecksum: model.Some(dataplane.ChecksumOff), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true, Tx: true}),
 				StrictReserved: some(true), KeepInnerVLAN: some(true), MSSClamp: model.Some(dataplane.MSSOff), SpoofGuard: some(false), GBP: some(true), GPE: some(false),
-				GroupDrop: model.Some([]dataplane.GroupRange{{First: 5, Last: 6}, {First: 10, Last: 20}}),
+				GBPDrop: model.Some([]dataplane.GBPRange{{First: 5, Last: 6}, {First: 10, Last: 20}}),
 			},
 		},
 		VLANs: map[uint16]uint32{10: 10010, 20: 10020},
@@ -137,7 +137,7 @@ static:
 					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
 					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
 					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
-					StrictReserved: some(false), KeepInnerVLAN: some(false), MSSClamp: model.Some(dataplane.MSSClamp(900)), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GroupDrop: model.Some([]dataplane.GroupRange{}),
+					StrictReserved: some(false), KeepInnerVLAN: some(false), MSSClamp: model.Some(dataplane.MSSClamp(900)), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GBPDrop: model.Some([]dataplane.GBPRange{}),
 				},
 			},
 			10010: {Peers: peers("192.0.2.5:8472")},
@@ -148,7 +148,7 @@ static:
 			"tap2": {
 				Type: dataplane.PortTAP, Trunk: []uint16{10, 20}, Native: 10, MTU: 1400, NetNS: "blue", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
 				Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5, MSSClamp: 1300,
-				Group: 65535, GroupDrop: []dataplane.GroupRange{{}, {First: 7, Last: 9}},
+				GBPID: 65535, GBPDrop: []dataplane.GBPRange{{}, {First: 7, Last: 9}},
 			},
 		},
 		Statics: statics(map[model.StaticKey]model.Static{
@@ -172,7 +172,7 @@ func TestDefaults(t *testing.T) {
 	}
 	v := f.Model.VNIConfig(1)
 	if !v.Learning || !v.SpoofGuard || v.MSSClamp != dataplane.MSSAuto || v.Ageing != 300*time.Second || v.Policy != dataplane.Strict || v.Header.TTL != 64 || v.Header.DSCP != 0 || v.Header.ECN != encap.ECNRFC6040 ||
-		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.GBP || v.Header.GPE || len(v.GroupDrop) > 0 || v.Header.UDP6ZeroChecksumTx {
+		v.Header.UDPChecksum != dataplane.ChecksumAuto || v.Header.StrictReserved || v.Header.KeepInnerVLAN || v.Header.GBP || v.Header.GPE || len(v.GBPDrop) > 0 || v.Header.UDP6ZeroChecksumTx {
 		t.Errorf("defaults of a VNI: %+v", v)
 	}
 	if c := f.Model.SwitchConfig(); c.MaxMACs != 262144 || c.UDP6ZeroChecksumRx || !c.Offload {

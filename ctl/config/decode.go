@@ -162,8 +162,8 @@ func (d *decoder) settings(s *model.Settings, path string) []field {
 		}
 		if set.Name == "gbp-drop" {
 			f.decode = func(n ast.Node) error {
-				list, err := d.groups(n)
-				s.GroupDrop = model.Some(list)
+				list, err := d.gbpRanges(n)
+				s.GBPDrop = model.Some(list)
 				return err
 			}
 		}
@@ -172,15 +172,15 @@ func (d *decoder) settings(s *model.Settings, path string) []field {
 	return fields
 }
 
-// groups takes a list of group policy IDs and ranges: [5, 10-20].
-func (d *decoder) groups(n ast.Node) ([]dataplane.GroupRange, error) {
-	all := []dataplane.GroupRange{}
+// gbpRanges takes a list of group policy IDs and ranges: [5, 10-20].
+func (d *decoder) gbpRanges(n ast.Node) ([]dataplane.GBPRange, error) {
+	all := []dataplane.GBPRange{}
 	err := d.list(n, "gbp-drop", func(n ast.Node) error {
-		some, err := value(d, n, "gbp-drop", model.ParseGroups)
+		some, err := value(d, n, "gbp-drop", model.ParseGBPRanges)
 		all = append(all, some...)
 		return err
 	})
-	return model.JoinGroups(all), err
+	return model.JoinGBPRanges(all), err
 }
 
 // flood takes a list of kinds, [unknown, broadcast, multicast], of which none is nothing.
@@ -325,8 +325,8 @@ func (d *decoder) ports(n ast.Node) error {
 			}},
 			scalar(d, "max-macs", model.ParseMaxMACs, func(v int) { p.MaxMACs = v }),
 			scalar(d, "mss-clamp", model.ParseMSSClamp, func(v dataplane.MSSClamp) { p.MSSClamp = v }),
-			scalar(d, "gbp-id", model.ParseGroup, func(v uint16) { p.Group = v }),
-			{"gbp-drop", func(n ast.Node) (err error) { p.GroupDrop, err = d.groups(n); return err }},
+			scalar(d, "gbp-id", model.ParseGBPID, func(v uint16) { p.GBPID = v }),
+			{"gbp-drop", func(n ast.Node) (err error) { p.GBPDrop, err = d.gbpRanges(n); return err }},
 		}); err != nil {
 			return err
 		}

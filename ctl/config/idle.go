@@ -17,11 +17,11 @@ func (f *File) idle() (list []*model.Error) {
 		}
 		return g.GBP.V
 	}
-	if len(g.GroupDrop.V) > 0 && !g.GBP.V && !slices.ContainsFunc(m.Declared(), carries) {
+	if len(g.GBPDrop.V) > 0 && !g.GBP.V && !slices.ContainsFunc(m.Declared(), carries) {
 		list = append(list, model.Invalid("gbp-drop", "gbp-drop: no VNI carries groups, so nothing would be dropped: set gbp on here, or in the VNIs that it is for"))
 	}
 	for _, name := range m.PortNames() {
-		if p := m.Ports[name]; len(p.GroupDrop) > 0 && !slices.ContainsFunc(m.PortVNIs(p), carries) {
+		if p := m.Ports[name]; len(p.GBPDrop) > 0 && !slices.ContainsFunc(m.PortVNIs(p), carries) {
 			list = append(list, model.Invalid("ports/"+name+"/gbp-drop", "port %s has gbp-drop, but no VNI of it carries groups, so nothing would be dropped: set gbp on in the VNI", name))
 		}
 	}

@@ -68,7 +68,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 		Allow:      allow,
 		MSSClamp:   s.MSSClamp.or(g.MSSClamp).Or(dataplane.MSSAuto),
 		SpoofGuard: s.SpoofGuard.or(g.SpoofGuard).Or(true),
-		GroupDrop:  slices.Clone(s.GroupDrop.or(g.GroupDrop).V),
+		GBPDrop:    slices.Clone(s.GBPDrop.or(g.GBPDrop).V),
 		Header: dataplane.HeaderPolicy{
 			TTL:                ttl.N,
 			InheritTTL:         ttl.Inherit,
@@ -99,8 +99,8 @@ func (m *Model) PortConfig(name string) dataplane.PortConfig {
 		Addresses: append([]netip.Prefix(nil), p.Addresses...),
 		MaxMACs:   p.MaxMACs,
 		MSSClamp:  p.MSSClamp,
-		Group:     p.Group,
-		GroupDrop: slices.Clone(p.GroupDrop),
+		GBPID:     p.GBPID,
+		GBPDrop:   slices.Clone(p.GBPDrop),
 	}
 	if p.Access != 0 {
 		c.Untagged = m.VLANs[p.Access]

@@ -193,8 +193,8 @@ func (p *Port) attributes() []attribute {
 		{name: "addresses", list: words(p.Addresses)},
 		{name: "max-macs", text: number(uint64(p.MaxMACs))},
 		{name: "mss-clamp", text: clamp},
-		{name: "gbp-id", text: number(uint64(p.Group))},
-		{name: "gbp-drop", text: strings.Join(GroupWords(p.GroupDrop), ",")},
+		{name: "gbp-id", text: number(uint64(p.GBPID))},
+		{name: "gbp-drop", text: strings.Join(GBPWords(p.GBPDrop), ",")},
 	}
 }
 

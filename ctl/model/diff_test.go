@@ -39,7 +39,7 @@ func TestDiff(t *testing.T) {
 	}
 	next.Ports["tap10"] = &Port{
 		Type: dataplane.PortVeth, Trunk: []uint16{10, 20, 21, 22}, Native: 10, NetNS: "blue", IfName: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
-		Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}, MSSClamp: dataplane.MSSOff, MaxMACs: 5, Group: 7, GroupDrop: []dataplane.GroupRange{{First: 1, Last: 3}},
+		Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}, MSSClamp: dataplane.MSSOff, MaxMACs: 5, GBPID: 7, GBPDrop: []dataplane.GBPRange{{First: 1, Last: 3}},
 	}
 	next.Ports["tap1"] = &Port{Type: dataplane.PortTAP, Access: 10}
 	same := *old.Ports["tap3"]

@@ -132,9 +132,9 @@ type Port struct {
 	MSSClamp dataplane.MSSClamp
 	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.
 	MaxMACs int
-	// Group marks its frames, GroupDrop lists the groups whose frames it does not get; both in VNIs with group policy.
-	Group     uint16
-	GroupDrop []dataplane.GroupRange
+	// GBPID marks its frames, GBPDrop lists the group policy IDs whose frames it does not get; both in VNIs with group policy.
+	GBPID   uint16
+	GBPDrop []dataplane.GBPRange
 }
 
 // Static is a forwarding entry that is not learned. Exactly one of Dst and Port is set.
@@ -165,10 +165,10 @@ type Settings struct {
 
 	MSSClamp   Opt[dataplane.MSSClamp]
 	SpoofGuard Opt[bool]
-	// GBP speaks the group policy extension, GPE the generic protocol extension; GroupDrop, which needs GBP, keeps groups out of the VNI.
-	GBP       Opt[bool]
-	GPE       Opt[bool]
-	GroupDrop Opt[[]dataplane.GroupRange]
+	// GBP speaks the group policy extension, GPE the generic protocol extension; GBPDrop, which needs GBP, keeps frames by their group policy ID out of the VNI.
+	GBP     Opt[bool]
+	GPE     Opt[bool]
+	GBPDrop Opt[[]dataplane.GBPRange]
 }
 
 // HeaderByte is a number for an outer header field, or the inner frame's value.

@@ -67,14 +67,14 @@ func TestParseVIDs(t *testing.T) {
 	}
 }
 
-func TestParseGroups(t *testing.T) {
+func TestParseGBPRanges(t *testing.T) {
 	for in, want := range map[string]string{
 		"0": "[0]", "65535": "[65535]", "5,10-20": "[5 10-20]", "10-20,5": "[5 10-20]", "1-5,3-9": "[1-9]", "1-5,6": "[1-6]", "65535,65534": "[65534-65535]",
 		"0-65535,7": "[0-65535]", " 1 , 3 ": "[1 3]", "5-5": "[5]",
 		"": "err", "65536": "err", "-1": "err", "9-3": "err", "1,,2": "err", "1-": "err", "1-2-3": "err", "none": "err", "0x10": "err",
 	} {
-		list, err := ParseGroups(in)
-		got := fmt.Sprint(GroupWords(list))
+		list, err := ParseGBPRanges(in)
+		got := fmt.Sprint(GBPWords(list))
 		if err != nil {
 			got = "err"
 		}
@@ -82,7 +82,7 @@ func TestParseGroups(t *testing.T) {
 			t.Errorf("%q: %s, want %s (%v)", in, got, want, err)
 		}
 	}
-	if list, err := ParseGroupsOrNone("none"); err != nil || list == nil || len(list) != 0 {
+	if list, err := ParseGBPRangesOrNone("none"); err != nil || list == nil || len(list) != 0 {
 		t.Errorf("none: %v, %v", list, err)
 	}
 }

@@ -81,8 +81,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.GBP }),
 	setting("gpe", "on|off", "speak VXLAN-GPE, with Ethernet frames inside", ParseBool, onOff,
 		func(s *Settings) *Opt[bool] { return &s.GPE }),
-	setting("gbp-drop", "ID,ID-ID|none", "groups whose frames may not enter the VNI", ParseGroupsOrNone, groupsOrNone,
-		func(s *Settings) *Opt[[]dataplane.GroupRange] { return &s.GroupDrop }),
+	setting("gbp-drop", "ID,ID-ID|none", "groups whose frames may not enter the VNI", ParseGBPRangesOrNone, gbpRangesOrNone,
+		func(s *Settings) *Opt[[]dataplane.GBPRange] { return &s.GBPDrop }),
 }
 
 func setting[T any](name, values, help string, parse func(string) (T, error), text func(T) string, field func(*Settings) *Opt[T]) Setting {
@@ -202,11 +202,11 @@ func floodText(k dataplane.FloodKinds) string {
 	return "none"
 }
 
-func groupsOrNone(list []dataplane.GroupRange) string {
+func gbpRangesOrNone(list []dataplane.GBPRange) string {
 	if len(list) == 0 {
 		return "none"
 	}
-	return strings.Join(GroupWords(list), ",")
+	return strings.Join(GBPWords(list), ",")
 }
 
 // joined is a list of values as one word.

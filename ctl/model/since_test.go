@@ -100,7 +100,7 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		}
 		v.Settings.GBP, v.Settings.GPE = flag(), flag()
 		if rng.IntN(5) == 0 {
-			v.Settings.GroupDrop = Some([]dataplane.GroupRange{{First: 5, Last: 5}})
+			v.Settings.GBPDrop = Some([]dataplane.GBPRange{{First: 5, Last: 5}})
 		}
 		if rng.IntN(8) == 0 {
 			v.Settings.UDP6Zero = Some(ZeroChecksum{Rx: rng.IntN(2) == 0})

@@ -6,12 +6,12 @@ import (
 	"vtepd/encap"
 )
 
-// GroupRange is a range of group policy IDs, First and Last included.
-type GroupRange struct {
+// GBPRange is a range of group policy IDs, First and Last included.
+type GBPRange struct {
 	First, Last uint16
 }
 
-func checkGroups(list []GroupRange) error {
+func checkGBPRanges(list []GBPRange) error {
 	for _, r := range list {
 		if r.First > r.Last {
 			return fmt.Errorf("groups %d to %d: the range ends before it starts: %w", r.First, r.Last, ErrInvalid)
@@ -20,15 +20,15 @@ func checkGroups(list []GroupRange) error {
 	return nil
 }
 
-// groupSet is a set of group policy IDs, immutable: one bit each, so that looking one up costs the same however many there are.
-type groupSet [1 << 16 / 64]uint64
+// gbpSet is a set of group policy IDs, immutable: one bit each, so that looking one up costs the same however many there are.
+type gbpSet [1 << 16 / 64]uint64
 
-// newGroupSet is nil for an empty list.
-func newGroupSet(list []GroupRange) *groupSet {
+// newGBPSet is nil for an empty list.
+func newGBPSet(list []GBPRange) *gbpSet {
 	if len(list) == 0 {
 		return nil
 	}
-	s := new(groupSet)
+	s := new(gbpSet)
 	for _, r := range list {
 		for id := uint32(r.First); id <= uint32(r.Last); id++ {
 			s[id>>6] |= 1 << (id & 63)
@@ -38,7 +38,7 @@ func newGroupSet(list []GroupRange) *groupSet {
 }
 
 // denies says whether a frame is in the set. One to which policy has been applied is not judged again (draft-smith-vxlan-group-policy-05 2.1).
-func (s *groupSet) denies(g encap.Group) bool {
+func (s *gbpSet) denies(g encap.GBP) bool {
 	if s == nil || g.Applied() {
 		return false
 	}
@@ -52,31 +52,31 @@ func (c *VNIConfig) vxlanHeader() encap.VXLANHeader {
 	if c.Header.GPE {
 		h = h.WithNext(encap.GPEEthernet)
 	}
-	if c.Header.GBP && len(c.GroupDrop) > 0 {
-		h = h.WithGroup(encap.Group(0).WithApplied()) // whatever passed the VNI's own list
+	if c.Header.GBP && len(c.GBPDrop) > 0 {
+		h = h.WithGBP(encap.GBP(0).WithApplied()) // whatever passed the VNI's own list
 	}
 	return h
 }
 
-// readGroup takes the group of a frame from its header.
-func (f *frame) readGroup(h encap.VXLAN) Reason {
-	if f.domain.strictBits && !h.GroupReservedZero() {
+// readGBP takes the group policy ID of a frame from its header.
+func (f *frame) readGBP(h encap.VXLAN) Reason {
+	if f.domain.strictBits && !h.GBPReservedZero() {
 		return BadVXLANHeader
 	}
-	f.group = h.Group()
+	f.gbp = h.GBP()
 	return ReasonNone
 }
 
-// guardGroup gives a frame from a port its group, and keeps out what may not enter the VNI.
-func guardGroup(f *frame) Reason {
+// guardGBP gives a frame from a port its group policy ID, and keeps out what may not enter the VNI.
+func guardGBP(f *frame) Reason {
 	d := f.domain
 	if !d.gbp {
 		return ReasonNone
 	}
 	if !f.wire {
-		f.group = f.port.group
+		f.gbp = f.port.gbp
 	}
-	if d.groupDrop.denies(f.group) {
+	if d.gbpDrop.denies(f.gbp) {
 		return GBPDenied
 	}
 	return ReasonNone

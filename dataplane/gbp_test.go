@@ -34,42 +34,42 @@ func (r *remote) headers(vni uint32) (words []uint32) {
 	}
 }
 
-// inGroup is a datagram of VXLAN with a group.
-func inGroup(vni uint32, g encap.Group, frame []byte) []byte {
+// withGBP is a datagram of VXLAN with a group policy ID.
+func withGBP(vni uint32, g encap.GBP, frame []byte) []byte {
 	d := datagramOf(vni, frame)
-	encap.NewVXLANHeader(vni).WithGroup(g).Put(d)
+	encap.NewVXLANHeader(vni).WithGBP(g).Put(d)
 	return d
 }
 
-// The group of a port is in the header of each of its frames, of every copy and of every segment, where the VNI speaks of groups; without a group, or in another
-// VNI, the header is that of RFC 7348. What arrives in a group goes where no list is against it, unless policy has been applied to it.
+// The group policy ID of a port is in the header of each of its frames, of every copy and of every segment, where the VNI has gbp; without an ID, or in another
+// VNI, the header is that of RFC 7348. What arrives with an ID goes where no list is against it, unless policy has been applied to it.
 //
 //	p0 group 100               ──┐
 //	p1 drops 200-299, 0        ──┤ switch ════ r0 r1
 //	p2 drops 100               ──┘ (VNI 42: gbp; VNI 43: q0 group 100, plain; VNI 44: gbp, gbp-drop 300: g0 group 300, g1 group 5; VNI 45: gbp, strict: s0)
-func TestGroups(t *testing.T) {
+func TestGBP(t *testing.T) {
 	t.Parallel()
 	for _, offload := range []bool{true, false} {
-		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) { testGroups(t, offload) })
+		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) { testGBP(t, offload) })
 	}
 }
 
-func testGroups(t *testing.T, offload bool) {
+func testGBP(t *testing.T, offload bool) {
 	s := newScene(t, 2, func(c *Config) { c.Offload = offload })
 	r0, r1 := s.remotes[0], s.remotes[1]
 	gbp := HeaderPolicy{GBP: true}
 	s.set(VNIConfig{VNI: 42, Learning: true, Header: gbp}, s.addrs()...)
 	s.set(VNIConfig{VNI: 43, Learning: true}, s.addrs()...)
-	s.set(VNIConfig{VNI: 44, Learning: true, Header: gbp, GroupDrop: []GroupRange{{300, 300}}}, s.addrs()...)
+	s.set(VNIConfig{VNI: 44, Learning: true, Header: gbp, GBPDrop: []GBPRange{{300, 300}}}, s.addrs()...)
 	s.set(VNIConfig{VNI: 45, Learning: true, Header: HeaderPolicy{GBP: true, StrictReserved: true}}, s.addrs()...)
 	for _, c := range []PortConfig{
-		{Name: "p0", Untagged: 42, Group: 100},
-		{Name: "p1", Untagged: 42, GroupDrop: []GroupRange{{200, 299}, {0, 0}}},
-		{Name: "p2", Untagged: 42, GroupDrop: []GroupRange{{100, 100}}},
-		{Name: "q0", Untagged: 43, Group: 100},
-		{Name: "q1", Untagged: 43, GroupDrop: []GroupRange{{0, 100}}},
-		{Name: "g0", Untagged: 44, Group: 300},
-		{Name: "g1", Untagged: 44, Group: 5},
+		{Name: "p0", Untagged: 42, GBPID: 100},
+		{Name: "p1", Untagged: 42, GBPDrop: []GBPRange{{200, 299}, {0, 0}}},
+		{Name: "p2", Untagged: 42, GBPDrop: []GBPRange{{100, 100}}},
+		{Name: "q0", Untagged: 43, GBPID: 100},
+		{Name: "q1", Untagged: 43, GBPDrop: []GBPRange{{0, 100}}},
+		{Name: "g0", Untagged: 44, GBPID: 300},
+		{Name: "g1", Untagged: 44, GBPID: 5},
 		{Name: "s0", Untagged: 45},
 	} {
 		s.configuredPort(c)
@@ -145,31 +145,31 @@ func testGroups(t *testing.T, offload bool) {
 	for _, c := range []struct {
 		name  string
 		vni   uint32
-		group encap.Group
+		gbp   encap.GBP
 		ports string
 	}{
 		{"no group", 42, 0, "p0:1 p2:1"},
-		{"a group for all", 42, encap.NewGroup(7), "p0:1 p1:1 p2:1"},
-		{"first of p1's range", 42, encap.NewGroup(200), "p0:1 p2:1"},
-		{"last of p1's range", 42, encap.NewGroup(299), "p0:1 p2:1"},
-		{"behind p1's range", 42, encap.NewGroup(300), "p0:1 p1:1 p2:1"},
-		{"before p1's range", 42, encap.NewGroup(199), "p0:1 p1:1 p2:1"},
-		{"the group of p0", 42, encap.NewGroup(100), "p0:1 p1:1"},
-		{"the group of p0, applied", 42, encap.NewGroup(100).WithApplied(), "p0:1 p1:1 p2:1"},
-		{"the largest", 42, encap.NewGroup(65535), "p0:1 p1:1 p2:1"},
-		{"no group, applied", 42, encap.NewGroup(0).WithApplied(), "p0:1 p1:1 p2:1"},
-		{"a VNI without groups", 43, encap.NewGroup(100), "q0:1 q1:1"},
-		{"kept out of the VNI", 44, encap.NewGroup(300), ""},
-		{"kept out of the VNI, applied", 44, encap.NewGroup(300).WithApplied(), "g0:1 g1:1"},
-		{"let into the VNI", 44, encap.NewGroup(301), "g0:1 g1:1"},
-		{"strict", 45, encap.NewGroup(100).WithApplied().WithDontLearn(), "s0:1"},
+		{"a group for all", 42, encap.NewGBP(7), "p0:1 p1:1 p2:1"},
+		{"first of p1's range", 42, encap.NewGBP(200), "p0:1 p2:1"},
+		{"last of p1's range", 42, encap.NewGBP(299), "p0:1 p2:1"},
+		{"behind p1's range", 42, encap.NewGBP(300), "p0:1 p1:1 p2:1"},
+		{"before p1's range", 42, encap.NewGBP(199), "p0:1 p1:1 p2:1"},
+		{"the group of p0", 42, encap.NewGBP(100), "p0:1 p1:1"},
+		{"the group of p0, applied", 42, encap.NewGBP(100).WithApplied(), "p0:1 p1:1 p2:1"},
+		{"the largest", 42, encap.NewGBP(65535), "p0:1 p1:1 p2:1"},
+		{"no group, applied", 42, encap.NewGBP(0).WithApplied(), "p0:1 p1:1 p2:1"},
+		{"a VNI without groups", 43, encap.NewGBP(100), "q0:1 q1:1"},
+		{"kept out of the VNI", 44, encap.NewGBP(300), ""},
+		{"kept out of the VNI, applied", 44, encap.NewGBP(300).WithApplied(), "g0:1 g1:1"},
+		{"let into the VNI", 44, encap.NewGBP(301), "g0:1 g1:1"},
+		{"strict", 45, encap.NewGBP(100).WithApplied().WithDontLearn(), "s0:1"},
 	} {
 		s.rest()
 		denied := uint64(0)
 		if c.ports == "" {
 			denied = 1
 		}
-		s.drops(denied, GBPDenied, func() { r0.sendRaw(inGroup(c.vni, c.group, frameOf(station(50), broadcast))) })
+		s.drops(denied, GBPDenied, func() { r0.sendRaw(withGBP(c.vni, c.gbp, frameOf(station(50), broadcast))) })
 		if got := ports(); got != c.ports {
 			t.Errorf("%s: %q, want %q", c.name, got, c.ports)
 		}
@@ -181,8 +181,8 @@ func testGroups(t *testing.T, offload bool) {
 		s.drops(1, BadVXLANHeader, func() { r0.sendRaw(d) })
 	}
 	// D: the frame arrives, and its source stays unknown; a static entry of another place holds all the same.
-	r0.sendRaw(inGroup(42, encap.NewGroup(7).WithDontLearn(), frameOf(station(60), broadcast)))
-	r0.sendRaw(inGroup(42, encap.NewGroup(7), frameOf(station(61), broadcast)))
+	r0.sendRaw(withGBP(42, encap.NewGBP(7).WithDontLearn(), frameOf(station(60), broadcast)))
+	r0.sendRaw(withGBP(42, encap.NewGBP(7), frameOf(station(61), broadcast)))
 	s.rest()
 	if s.known(42, station(60)) || !s.known(42, station(61)) {
 		t.Errorf("don't learn: station 60 known %t, station 61 known %t", s.known(42, station(60)), s.known(42, station(61)))
@@ -203,10 +203,10 @@ func testGroups(t *testing.T, offload bool) {
 	}
 }
 
-// The kernel's vxlan device with gbp sends a packet's mark as its group and takes the group for the mark.
+// The kernel's vxlan device with gbp sends a packet's mark as its group policy ID and takes the ID for the mark.
 //
 //	vtep0 198.51.100.1 (group 77) ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel, gbp)
-func TestGroupsWithKernel(t *testing.T) {
+func TestGBPWithKernel(t *testing.T) {
 	t.Parallel()
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestGroupsWithKernel(t *testing.T) {
 			a.do(func() error {
 				return a.SetVNI(VNIConfig{VNI: 42, Learning: true, Peers: []netip.AddrPort{peerAt(hk.Underlay4())}, Header: HeaderPolicy{GBP: true}})
 			})
-			port := PortConfig{Name: "vtep0", Type: PortTAP, Untagged: 42, Addresses: ha.OverlayPrefixes(), Group: 77, GroupDrop: []GroupRange{{13, 13}}}
+			port := PortConfig{Name: "vtep0", Type: PortTAP, Untagged: 42, Addresses: ha.OverlayPrefixes(), GBPID: 77, GBPDrop: []GBPRange{{13, 13}}}
 			a.do(func() error { return a.AddPort(port) })
 			device := hk.VXLAN(lab.VXLANOptions{VNI: 42, Local: hk.Underlay4(), Peers: []netip.Addr{ha.Underlay4()}, MTU: 1450, GBP: true})
 			hk.Addr(device, hk.OverlayPrefixes()...)
@@ -254,10 +254,10 @@ func TestGroupsWithKernel(t *testing.T) {
 	}
 }
 
-// The kernel's device without gbp takes a group for reserved bits, and drops the frame.
+// The kernel's device without gbp takes an ID for reserved bits, and drops the frame.
 //
 //	vtep0 198.51.100.1 ── switch ── eth0 ══ eth0 ── vxlan42 198.51.100.2 (kernel)
-func TestGroupsWithPlainKernel(t *testing.T) {
+func TestGBPWithPlainKernel(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
 	ha, hk := l.Host("vtepd"), l.Host("kernel")
@@ -270,7 +270,7 @@ func TestGroupsWithPlainKernel(t *testing.T) {
 	a.do(func() error { return a.AddPort(port) })
 	hk.Addr(hk.VXLAN(lab.VXLANOptions{VNI: 42, Local: hk.Underlay4(), Peers: []netip.Addr{ha.Underlay4()}, MTU: 1450}), hk.OverlayPrefixes()...)
 	newPinger(t, ha, hk.Overlay4()).ping(100)
-	port.Group = 77
+	port.GBPID = 77
 	a.do(func() error { return a.SetPort(port) })
 	if _, err := ha.Command("ping", "-n", "-q", "-c", "2", "-i", "0.1", "-W", "1", hk.Overlay4().String()); err == nil {
 		t.Error("a kernel without gbp took frames with a group")
@@ -335,21 +335,21 @@ func exchange(t *testing.T, from, to markSocket, address netip.AddrPort, mark in
 	return 0, false
 }
 
-// The set of groups holds what its ranges say, ends included.
-func TestGroupSet(t *testing.T) {
-	s := newGroupSet([]GroupRange{{0, 0}, {63, 64}, {65535, 65535}, {300, 500}})
+// The set of IDs holds what its ranges say, ends included.
+func TestGBPSet(t *testing.T) {
+	s := newGBPSet([]GBPRange{{0, 0}, {63, 64}, {65535, 65535}, {300, 500}})
 	for id, want := range map[uint16]bool{0: true, 1: false, 62: false, 63: true, 64: true, 65: false, 299: false, 300: true, 500: true, 501: false, 65534: false, 65535: true} {
-		if got := s.denies(encap.NewGroup(id)); got != want {
+		if got := s.denies(encap.NewGBP(id)); got != want {
 			t.Errorf("group %d: %t", id, got)
 		}
-		if s.denies(encap.NewGroup(id).WithApplied()) {
+		if s.denies(encap.NewGBP(id).WithApplied()) {
 			t.Errorf("group %d is judged twice", id)
 		}
 	}
-	if s := newGroupSet(nil); s != nil || s.denies(0) {
+	if s := newGBPSet(nil); s != nil || s.denies(0) {
 		t.Error("an empty list denies something")
 	}
-	if err := checkGroups([]GroupRange{{1, 2}, {4, 3}}); err == nil {
+	if err := checkGBPRanges([]GBPRange{{1, 2}, {4, 3}}); err == nil {
 		t.Error("a range that ends before it starts was accepted")
 	}
 }
