@@ -30,7 +30,7 @@ const (
 	// DefaultMaxMACs bounds the dynamic forwarding entries of a switch when nothing else is said.
 	DefaultMaxMACs = 262144
 	// DefaultPort is the UDP port that IANA assigned to VXLAN (RFC 7348 section 8).
-	DefaultPort = 4789
+	DefaultPort = underlay.DefaultPort
 	// DefaultTTL is the outer TTL or hop limit (RFC 1700's recommended default).
 	DefaultTTL = 64
 )

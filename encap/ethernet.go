@@ -14,9 +14,6 @@ const (
 const (
 	EthernetLen = 14 // bytes: two MACs and the EtherType
 	VLANTagLen  = 4  // bytes: TPID and TCI
-	// MinEtherType is the least value of the type field that is an EtherType;
-	// anything below is the length of an 802.3 frame (IEEE 802.3 3.2.6).
-	MinEtherType = 1536
 )
 
 // MACMask keeps the 48 bits a MAC address has in a uint64.

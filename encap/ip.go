@@ -4,7 +4,6 @@ import "encoding/binary"
 
 const (
 	IPv4MinLen = 20 // bytes without options (RFC 791 3.1)
-	IPv4MaxLen = 60 // bytes with all the options the header length can state
 	IPv6Len    = 40 // bytes (RFC 8200 3)
 )
 

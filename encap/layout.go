@@ -51,7 +51,7 @@ const (
 //   - Payload != 0: Proto is TCP or UDP and its header, TCP options included, lies
 //     in L4..Payload, Payload <= End.
 type Layout struct {
-	EtherType uint16      // behind all tags; below MinEtherType it is an 802.3 length
+	EtherType uint16      // behind all tags; below 1536 it is an 802.3 length (IEEE 802.3 3.2.6)
 	TCI       uint16      // of the outermost tag, 0 when untagged
 	TPID      uint16      // of the outermost tag, 0 when untagged
 	L3        uint16      // what follows the EtherType, IP or not

@@ -4,7 +4,6 @@ import "encoding/binary"
 
 const (
 	TCPMinLen = 20 // bytes without options (RFC 9293 3.1)
-	TCPMaxLen = 60 // bytes with all the options the data offset can state
 	UDPLen    = 8  // bytes (RFC 768)
 	ICMPLen   = 8  // bytes of an ICMP header with its type-specific word (RFC 792); 4 are common to all types
 )

@@ -5,8 +5,6 @@ import "encoding/binary"
 const (
 	// VXLANLen is the length of the VXLAN header in bytes (RFC 7348 5).
 	VXLANLen = 8
-	// VXLANPort is the UDP port IANA assigned to VXLAN (RFC 7348 5).
-	VXLANPort = 4789
 	// MaxVNI is the largest VXLAN network identifier: 24 bits.
 	MaxVNI = 1<<24 - 1
 	// VXLANFlagVNI is the I flag: the VNI field is valid.

@@ -27,7 +27,6 @@ const (
 	// superframe as some 68 KiB: 21,000 small frames, 80 ms of what one core reads,
 	// or 240 superframes.
 	DefaultBuffer = 8 << 20
-	MaxQueues     = device.MaxQueues
 )
 
 // Options say which interface is wanted, and how.

@@ -29,7 +29,6 @@ const (
 	// worker may be kept from its core by the other threads of a small host. More
 	// only adds latency: 1000 superframes are 64 MB already.
 	DefaultTxQueueLen = 1000
-	MaxQueues         = device.MaxQueues
 )
 
 // Options say what device is wanted.
