@@ -70,17 +70,18 @@ func (f *fastPath) report() FastPathInfo {
 	return info
 }
 
-// onFastPath says for each index of a port, and each VNI, why it is not on the fast path, and what of it is not.
+// onFastPath says for each index of a port or a peer, and each VNI, why it is not on the fast path, and what of it is not.
 type onFastPath struct {
 	active  bool
 	reason  string // of all, when not active
 	ports   map[uint32]string
+	peers   map[uint32]string
 	domains map[uint32][2]string // reason and note
 }
 
 // places says what is on the fast path.
 func (f *fastPath) places() onFastPath {
-	out := onFastPath{ports: make(map[uint32]string), domains: make(map[uint32][2]string)}
+	out := onFastPath{ports: make(map[uint32]string), peers: make(map[uint32]string), domains: make(map[uint32][2]string)}
 	f.do(func() {
 		out.active, out.reason = f.mirror != nil, f.reason
 		if f.mirror == nil {
@@ -92,6 +93,11 @@ func (f *fastPath) places() onFastPath {
 				out.ports[uint32(i)] = mp.reason
 			}
 		}
+		for i, mp := range f.mirror.peers {
+			if mp != nil {
+				out.peers[uint32(i)] = mp.reason
+			}
+		}
 		for vni, md := range f.mirror.domains {
 			out.domains[vni] = [2]string{md.reason, md.note}
 		}
@@ -100,11 +106,16 @@ func (f *fastPath) places() onFastPath {
 }
 
 // port says whether a port is on the fast path, and why not.
-func (o *onFastPath) port(index uint32) (on bool, reason string) {
+func (o *onFastPath) port(index uint32) (on bool, reason string) { return o.place(o.ports, index) }
+
+// peer says whether the fast path sends to a peer, and why not.
+func (o *onFastPath) peer(index uint32) (on bool, reason string) { return o.place(o.peers, index) }
+
+func (o *onFastPath) place(reasons map[uint32]string, index uint32) (on bool, reason string) {
 	if !o.active {
 		return false, o.reason
 	}
-	reason, known := o.ports[index]
+	reason, known := reasons[index]
 	if !known {
 		return false, "not looked at yet"
 	}

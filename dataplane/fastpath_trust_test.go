@@ -173,6 +173,37 @@ func TestFastPathRoutesByPolicy(t *testing.T) {
 	}
 }
 
+// A peer that is not sent to by the fast path says why, for as long as that is so.
+//
+//	switch ════ r0, r1
+func TestFastPathOfPeers(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2, func(c *Config) { c.FastPath = FastPathAuto })
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	says := func(on bool, reason string) func() bool {
+		return func() bool {
+			list := s.Peers()
+			for _, p := range list {
+				if p.FastPath != on || !strings.Contains(p.FastPathReason, reason) || (p.FastPathReason == "") != on {
+					return false
+				}
+			}
+			return len(list) == 2
+		}
+	}
+	if s.Status().FastPath.Active {
+		eventually(t, "both are on", says(true, ""))
+		s.Host.Must("ip", "rule", "add", "ipproto", "udp", "dport", "4789", "lookup", "100")
+		eventually(t, "both are off", says(false, "routing rules"))
+		s.Host.Must("ip", "rule", "del", "ipproto", "udp", "dport", "4789", "lookup", "100")
+		eventually(t, "both are on again", says(true, ""))
+		if err := s.SetFastPath(FastPathOff); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "nothing is on", says(false, s.Status().FastPath.Reason))
+}
+
 // Where IPsec is required of what comes in, datagrams in the clear are taken by nobody.
 //
 //	p0 ── switch ════ r0

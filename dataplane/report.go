@@ -68,6 +68,9 @@ type PeerInfo struct {
 	// PMTU is what the path to it carries, RouteMTU the same without what ICMP errors said, both in bytes with the outer IP header; Inside is PMTU less
 	// the overhead: the largest packet inside. 0: not known, there is no route.
 	PMTU, RouteMTU, Inside int
+	// FastPath: known traffic to it passes user space by. FastPathReason says why not.
+	FastPath       bool
+	FastPathReason string
 }
 
 // Counters of one port or one peer. A superframe of N segments counts as N packets; bytes are those of the Ethernet frames, without VXLAN

@@ -301,6 +301,7 @@ func (s *Switch) Peers() []PeerInfo {
 			byPeer[p] = append(byPeer[p], vni)
 		}
 	}
+	fast := s.fast.places()
 	var list []PeerInfo
 	for _, p := range s.peers.all() {
 		if p.group {
@@ -308,6 +309,7 @@ func (s *Switch) Peers() []PeerInfo {
 		}
 		info := PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())}
 		info.PMTU, info.RouteMTU, info.Inside = s.paths.describe(p)
+		info.FastPath, info.FastPathReason = fast.peer(p.index)
 		list = append(list, info)
 	}
 	slices.SortFunc(list, func(a, b PeerInfo) int { return a.Addr.Compare(b.Addr) })

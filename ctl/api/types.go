@@ -227,10 +227,13 @@ type Peer struct {
 	MACs int `json:"macs"`
 	// PMTU is what the path to it carries in bytes, outer IP header included; RouteMTU the same without what ICMP errors said. Inside is the
 	// largest packet inside. 0: there is no route.
-	PMTU     int       `json:"pmtu"`
-	RouteMTU int       `json:"route_mtu"`
-	Inside   int       `json:"inside_mtu"`
-	Stats    *Counters `json:"stats,omitempty"`
+	PMTU     int `json:"pmtu"`
+	RouteMTU int `json:"route_mtu"`
+	Inside   int `json:"inside_mtu"`
+	// FastPath: known traffic to it passes user space by; FastPathReason says why not.
+	FastPath       bool      `json:"fastpath"`
+	FastPathReason string    `json:"fastpath_reason,omitempty"`
+	Stats          *Counters `json:"stats,omitempty"`
 }
 
 // DoctorSpec asks for a path to be probed.

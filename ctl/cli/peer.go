@@ -39,6 +39,7 @@ var peerShow = &verb{
 				t.row(p.Peer, fmt.Sprint(p.DPort), fmt.Sprint(p.MACs), dash(strings.Join(vnis, " ")))
 				if app.details {
 					t.note("%s", pathNote(p))
+					t.note("fast path %s", onOff(p.FastPath)+reason(p.FastPathReason))
 				}
 				counterLines(&t, p.Stats)
 			}

@@ -82,10 +82,13 @@ func (s *Switch) Peers() []dataplane.PeerInfo {
 	}
 	var list []dataplane.PeerInfo
 	for _, p := range slices.SortedFunc(maps.Keys(vnis), netip.AddrPort.Compare) {
+		except := ""
 		info := dataplane.PeerInfo{Addr: p, VNIs: vnis[p], PMTU: 1500, RouteMTU: 1500, Inside: 1450}
 		if len(list) == 1 {
 			info.PMTU, info.Inside = 1400, 1350
+			except = "tun0, which leads to it, carries no Ethernet"
 		}
+		info.FastPath, info.FastPathReason = s.fastPath(except)
 		for _, e := range s.entries {
 			if e.Dst == p && e.State == fdb.Dynamic {
 				info.MACs++
