@@ -48,13 +48,6 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 	if ttl.N == 0 {
 		ttl.N = dataplane.DefaultTTL
 	}
-	var allow []netip.Prefix
-	allow = append(allow, g.Allow...)
-	for _, p := range s.Allow {
-		if !slices.Contains(allow, p) {
-			allow = append(allow, p)
-		}
-	}
 	return dataplane.VNIConfig{
 		VNI:        vni,
 		Peers:      append([]netip.AddrPort(nil), own.Peers...),
@@ -65,7 +58,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 		Ageing:     s.Ageing.or(g.Ageing).Or(DefaultAgeing),
 		MaxMACs:    s.MaxMACs.V,
 		Policy:     s.Policy.or(g.Policy).Or(dataplane.Strict),
-		Allow:      allow,
+		Allow:      distinct(g.Allow, s.Allow),
 		MSSClamp:   s.MSSClamp.or(g.MSSClamp).Or(dataplane.MSSAuto),
 		SpoofGuard: s.SpoofGuard.or(g.SpoofGuard).Or(true),
 		GBPDrop:    slices.Clone(s.GBPDrop.or(g.GBPDrop).V),

@@ -159,11 +159,23 @@ func ParsePrefixes(texts []string) ([]netip.Prefix, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(list, p) {
-			list = append(list, p)
+		list = append(list, p)
+	}
+	return distinct(list), nil
+}
+
+// distinct is what stands in the lists, in their order and each once; nil for nothing. Lists may be long.
+func distinct[T comparable](lists ...[]T) (all []T) {
+	has := map[T]struct{}{}
+	for _, list := range lists {
+		for _, v := range list {
+			if _, ok := has[v]; !ok {
+				has[v] = struct{}{}
+				all = append(all, v)
+			}
 		}
 	}
-	return list, nil
+	return all
 }
 
 // The words that the parsers read.

@@ -101,11 +101,13 @@ func (v *validation) vnis() {
 		if n < 1 || n > dataplane.MaxVNI {
 			v.add(Invalid(path+"/vni", "VNI %d is out of range: 1 to %d", n, dataplane.MaxVNI))
 		}
-		for i, p := range vni.Peers {
+		listed := make(map[netip.AddrPort]bool, len(vni.Peers))
+		for _, p := range vni.Peers {
 			at := path + "/peers/" + v.m.PeerText(p)
-			if slices.Contains(vni.Peers[:i], p) {
+			if listed[p] {
 				v.add(Exists(at, "peer %s is listed twice in VNI %d: leave one away", v.m.PeerText(p), n))
 			}
+			listed[p] = true
 			v.remote(at, "peer", p)
 		}
 		v.extension(path, n, vni)
