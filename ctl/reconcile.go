@@ -108,6 +108,13 @@ func (p *planner) fastPath() {
 // run does the operations in order. When one fails, those before it are undone in reverse, and the error is returned; what could not be undone is
 // joined to it.
 func (c *Controller) run(ops []Op) error {
+	if len(ops) < 2 {
+		return c.runAll(ops)
+	}
+	return c.sw.Together(func() error { return c.runAll(ops) })
+}
+
+func (c *Controller) runAll(ops []Op) error {
 	for i, op := range ops {
 		c.progress.Add(1)
 		err := op.do()

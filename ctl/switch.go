@@ -26,6 +26,9 @@ type Switch interface {
 	FDBFlush(f dataplane.FDBFilter) (int, error)
 	FDBHistory(vni uint32, mac fdb.MAC) []dataplane.Move
 
+	// Together makes several changes, of which frames need to know when it returns. It returns the error of do.
+	Together(do func() error) error
+
 	// SetFastPath changes the mode of the fast path.
 	SetFastPath(mode dataplane.FastPathMode) error
 

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -272,4 +273,54 @@ func TestMirrorRoom(t *testing.T) {
 	s.fast.with(func(m *mirror) { s.fast.dirty.all() })
 	s.fast.poke()
 	f.equal(t, s.Switch, "with room")
+}
+
+// TestTogether: what was deleted is off the fast path when the call returns, be it one or the last of many; an error of the caller comes back.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	const count = 1000
+	mac := func(i int) fdb.MAC { return fdb.MAC(0x020000001000 + uint64(i)) }
+	put := func(i int) error {
+		return s.FDBPut(FDBEntry{VNI: 42, MAC: mac(i), Dst: netip.AddrPortFrom(s.remotes[0].addr, DefaultPort), State: fdb.Static}, fdb.Replace)
+	}
+	left := func() (n int) {
+		f.locked(func() {
+			for k := range f.entries {
+				if k.mac >= mac(0) && k.mac < mac(count) {
+					n++
+				}
+			}
+		})
+		return n
+	}
+	for i := range count {
+		if err := put(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.equal(t, s.Switch, "with all")
+	if n := left(); n != count {
+		t.Fatalf("%d entries, want %d", n, count)
+	}
+	if err := s.FDBDel(42, mac(0), netip.AddrPort{}); err != nil || left() != count-1 {
+		t.Errorf("one deleted: %v, %d left", err, left())
+	}
+	want := errors.New("the last is refused")
+	err := s.Together(func() error {
+		for i := 1; i < count-1; i++ {
+			if err := s.FDBDel(42, mac(i), netip.AddrPort{}); err != nil {
+				return err
+			}
+		}
+		return want
+	})
+	if n := left(); err != want || n != 1 {
+		t.Errorf("many deleted: %v, %d left, want 1", err, n)
+	}
+	if err := s.FDBDel(42, mac(count-1), netip.AddrPort{}); err != nil || left() != 0 {
+		t.Errorf("one deleted after many: %v, %d left", err, left())
+	}
+	f.equal(t, s.Switch, "in the end")
 }

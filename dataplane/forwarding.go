@@ -56,7 +56,7 @@ func (s *Switch) FDBPut(e FDBEntry, mode fdb.PutMode) error {
 		return err
 	}
 	if had {
-		defer s.fast.catchUp()
+		defer s.carriedAsSaid()
 	} else if e.State == fdb.Static {
 		defer s.fast.staticPut()
 	}
@@ -121,7 +121,7 @@ func (s *Switch) FDBDel(vni uint32, mac fdb.MAC, dst netip.AddrPort) error {
 		return fmt.Errorf("mac %s vni %d: %w", mac, vni, ErrNotFound)
 	}
 	s.unpin(r, old)
-	s.fast.catchUp()
+	s.carriedAsSaid()
 	return nil
 }
 

@@ -72,8 +72,10 @@ type Switch struct {
 	// groupLinks are the interfaces that groups are joined on, by family.
 	groupLinks [families]groupLink
 	serials    uint32
-	stop       context.CancelFunc
-	running    sync.WaitGroup
+	// together counts the calls of Together that go.
+	together int
+	stop     context.CancelFunc
+	running  sync.WaitGroup
 
 	latency atomic.Pointer[CPULatencyInfo]
 
@@ -292,6 +294,29 @@ func (s *Switch) publish(next snapshot) {
 	next.generation = s.current.Load().generation + 1
 	s.current.Store(&next)
 	s.fast.poke()
+}
+
+// Together makes several changes, of which none has to be carried as it says before the last is made: the fast path follows when it returns, and not after
+// each of a hundred thousand. do calls the methods of the switch, and its error is returned.
+func (s *Switch) Together(do func() error) error {
+	s.holdTogether(1)
+	defer s.fast.catchUp()
+	defer s.holdTogether(-1)
+	return do()
+}
+
+func (s *Switch) holdTogether(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.together += n
+}
+
+// carriedAsSaid returns when the fast path follows what was changed, unless more is to come. What must be out of its reach before it is taken apart waits by
+// settle. Needs mu.
+func (s *Switch) carriedAsSaid() {
+	if s.together == 0 {
+		s.fast.catchUp()
+	}
 }
 
 // settle returns when no worker is inside a batch that began before the last publication, nobody learns by an older state from what the programs told, and

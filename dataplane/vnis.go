@@ -71,7 +71,7 @@ func (s *Switch) SetVNI(c VNIConfig) (err error) {
 	if added {
 		s.event(Event{Object: "vni", Action: "add", VNI: c.VNI})
 	} else {
-		s.fast.catchUp()
+		s.carriedAsSaid()
 		s.event(Event{Object: "vni", Action: "change", VNI: c.VNI})
 	}
 	return nil

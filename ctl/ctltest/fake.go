@@ -214,6 +214,9 @@ func carries(p dataplane.PortConfig, vni uint32) bool {
 	return p.Untagged == vni || slices.ContainsFunc(p.Tagged, func(m dataplane.VIDMap) bool { return m.VNI == vni })
 }
 
+// Together does it.
+func (s *Switch) Together(do func() error) error { return do() }
+
 // SetFastPath changes the mode.
 func (s *Switch) SetFastPath(mode dataplane.FastPathMode) error {
 	s.mu.Lock()
