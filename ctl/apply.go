@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -8,6 +9,9 @@ import (
 	"vtepd/ctl/config"
 	"vtepd/ctl/model"
 )
+
+// maxFileName bounds what a client calls a file, in bytes: PATH_MAX of <linux/limits.h>. It is logged, and stands in front of every error.
+const maxFileName = 4096
 
 // Apply makes the running state equal to file, which must be valid and which the Controller keeps; with dry it changes nothing. It returns what differs, or
 // differed. Whatever was changed at run time goes where file does not have it, unlike with Reload, which from then on goes by the difference to
@@ -53,6 +57,9 @@ func (s *server) postApply(w http.ResponseWriter, r *http.Request) error {
 		return malformed("text", "text is missing: it is the contents of a configuration file")
 	}
 	name := spec.File
+	if len(name) > maxFileName {
+		return bad("file", fmt.Errorf("a name of %d bytes: a path has at most %d", len(name), maxFileName))
+	}
 	if name == "" {
 		name = "text"
 	}

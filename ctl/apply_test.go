@@ -164,6 +164,9 @@ func TestApplyOverHTTP(t *testing.T) {
 			t.Errorf("%+v: %d %s, want %d %s", r.spec, status, answer, r.status, r.message)
 		}
 	}
+	if status, answer := send(api.ApplySpec{File: strings.Repeat("x", 4097), Text: baseFile}); status != http.StatusUnprocessableEntity || !strings.HasPrefix(answer, `{"error":"file: a name of 4097 bytes`) {
+		t.Errorf("a name without end: %d %.100s", status, answer)
+	}
 	if ops := sw.Ops(); len(ops) > 0 {
 		t.Errorf("refused, and did %v", ops)
 	}
