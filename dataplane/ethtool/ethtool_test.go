@@ -2,6 +2,7 @@ package ethtool_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,10 +12,11 @@ import (
 	"vtepd/dataplane/ethtool"
 )
 
-// TestFeatures switches what can be switched, and leaves the rest alone.
+// onVeth opens one end of a pair, in its namespace.
 //
 //	a {eth0} ══ {eth0} b
-func TestFeatures(t *testing.T) {
+func onVeth(t *testing.T, f func(d *ethtool.Device) error) {
+	t.Helper()
 	l := lab.New(t)
 	a, b := l.Host("a"), l.Host("b")
 	l.Link(a, b, lab.LinkOptions{Addressing: lab.Bare})
@@ -24,6 +26,16 @@ func TestFeatures(t *testing.T) {
 			return err
 		}
 		defer d.Close()
+		return f(d)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFeatures switches what can be switched, and leaves the rest alone.
+func TestFeatures(t *testing.T) {
+	onVeth(t, func(d *ethtool.Device) error {
 		if driver, err := d.Driver(); err != nil || driver != "veth" {
 			t.Errorf("driver %q, %v", driver, err)
 		}
@@ -33,7 +45,7 @@ func TestFeatures(t *testing.T) {
 		}
 		const name, fixed = "tx-udp-segmentation", "loopback"
 		if !before[name].On || before[name].Fixed || before[fixed].On || !before[fixed].Fixed {
-			t.Fatalf("%s %+v, %s %+v", name, before[name], fixed, before[fixed])
+			return fmt.Errorf("%s %+v, %s %+v", name, before[name], fixed, before[fixed])
 		}
 		if err := d.SetFeatures(map[string]bool{name: false, "no-such-feature": true}); err == nil {
 			t.Error("switched a feature that there is not")
@@ -49,24 +61,11 @@ func TestFeatures(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestValue reads back what was written.
-//
-//	a {eth0} ══ {eth0} b
 func TestValue(t *testing.T) {
-	l := lab.New(t)
-	a, b := l.Host("a"), l.Host("b")
-	l.Link(a, b, lab.LinkOptions{Addressing: lab.Bare})
-	err := a.Do(func() error {
-		d, err := ethtool.Open("eth0")
-		if err != nil {
-			return err
-		}
-		defer d.Close()
+	onVeth(t, func(d *ethtool.Device) error {
 		for _, want := range []uint32{1, 0} {
 			if _, err := d.Value(unix.ETHTOOL_SGRO, want); err != nil {
 				return err
@@ -81,7 +80,4 @@ func TestValue(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
