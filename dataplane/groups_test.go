@@ -429,8 +429,8 @@ func TestGroupWithKernel(t *testing.T) {
 						_, err := from.Command("ping", "-n", "-q", "-c", "1", "-W", "1", to.Overlay4().String())
 						return err == nil
 					})
-					if out, err := from.Command("ping", "-n", "-c", "20", "-i", "0.01", "-W", "2", "-s", "1400", to.Overlay4().String()); err != nil || strings.Contains(out, "DUP!") {
-						t.Errorf("%s to %s: %v\n%s", from.Name(), to.Name(), err, out)
+					if err := from.Pinger(to.Overlay4()).Echoes(20, 10*time.Millisecond, 1400); err != nil {
+						t.Errorf("%s to %s: %v", from.Name(), to.Name(), err)
 					}
 				}
 			}

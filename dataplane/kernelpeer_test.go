@@ -1,10 +1,7 @@
 package dataplane
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,12 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"vtepd/bench/lab"
 	"vtepd/dataplane/tap"
 	"vtepd/dataplane/underlay"
-	"vtepd/encap/encaptest"
 )
 
 // gigabyte makes the transfer tests send 1 GB each way instead of 200 MB: `go test ./dataplane -args -gigabyte`, or VTEPD_TEST_GIGABYTE=1.
@@ -106,7 +100,7 @@ func TestKernelPeer(t *testing.T) {
 			}
 			waitForRoute(t, a, hk.Overlay6())
 			waitForAddress(t, a, ha.Overlay6())
-			if _, err := ha.Command("ping", "-n", "-q", "-i", "0.01", "-c", "10", "-W", "2", "-s", "1382", hk.Overlay6().String()); err != nil {
+			if err := ha.Pinger(hk.Overlay6()).Echoes(10, 10*time.Millisecond, 1382); err != nil {
 				t.Error(err)
 			}
 			for _, way := range []struct {
@@ -203,69 +197,23 @@ func transfer(t *testing.T, from, to *lab.Host, server netip.Addr, size int) tim
 	return time.Since(begin)
 }
 
-// pinger sends ICMP echo requests and compares what comes back.
+// pinger is a lab's, whose errors end the test.
 type pinger struct {
-	t   *testing.T
-	fd  int
-	to  unix.SockaddrInet4
-	seq uint16
-	buf []byte
+	t *testing.T
+	*lab.Pinger
 }
 
-func newPinger(t *testing.T, h *lab.Host, to netip.Addr) *pinger {
+func newPinger(t *testing.T, h *lab.Host, to netip.Addr) pinger {
 	t.Helper()
-	p := &pinger{t: t, to: unix.SockaddrInet4{Addr: to.As4()}, buf: make([]byte, 1<<16+100)}
-	if err := h.Do(func() (err error) {
-		p.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(p.fd) })
-	wait := unix.NsecToTimeval(int64(time.Second))
-	err := errors.Join(
-		unix.SetsockoptTimeval(p.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-		unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20),
-		unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return pinger{t, h.Pinger(to)}
 }
 
-// ping sends a request of size data bytes and waits for its reply; three tries.
-func (p *pinger) ping(size int) {
+// ping wants an answer to a request of size data bytes, in three tries.
+func (p pinger) ping(size int) {
 	p.t.Helper()
-	for range 3 {
-		p.seq++
-		request := make([]byte, 8, 8+size)
-		request[0] = 8 // echo request (RFC 792)
-		binary.BigEndian.PutUint16(request[4:], uint16(os.Getpid()))
-		binary.BigEndian.PutUint16(request[6:], p.seq)
-		request = append(request, encaptest.Payload(size, uint64(p.seq))...)
-		binary.BigEndian.PutUint16(request[2:], ^encaptest.ReferenceSum(request, 0))
-		if err := unix.Sendto(p.fd, request, 0, &p.to); err != nil {
-			p.t.Fatalf("ping of %d bytes: %v", size, err)
-		}
-		for {
-			n, _, err := unix.Recvfrom(p.fd, p.buf, 0)
-			if err == unix.EINTR {
-				continue
-			}
-			if err != nil {
-				break
-			}
-			reply := p.buf[int(p.buf[0]&15)*4 : n]
-			if len(reply) < 8 || reply[0] != 0 || !bytes.Equal(reply[4:8], request[4:8]) {
-				continue // not for us
-			}
-			if !bytes.Equal(reply[8:], request[8:]) {
-				p.t.Fatalf("ping of %d bytes came back changed", size)
-			}
-			return
-		}
+	if _, err := p.Ping(size); err != nil {
+		p.t.Fatal(err)
 	}
-	p.t.Errorf("ping of %d bytes: no answer in three tries", size)
 }
 
 // The same between two switches: every rung of either's offload against every rung of the other's, checked by the kernel's TCP at both ends.

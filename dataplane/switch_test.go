@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // Two hosts, pings of all sizes and a TCP transfer through the overlay, in each way of offloading.
@@ -11,13 +12,12 @@ func TestPingAndTransfer(t *testing.T) {
 	for _, offload := range []bool{true, false} {
 		t.Run(fmt.Sprintf("offload=%t", offload), func(t *testing.T) {
 			a, b, _ := pair(t, func(c *Config) { c.Offload = offload })
-			for _, size := range []string{"0", "56", "1000", "1422", "4000", "20000"} {
-				out, err := a.Command("ping", "-n", "-q", "-i", "0.01", "-c", "5", "-W", "2", "-s", size, b.Overlay4().String())
-				if err != nil {
-					t.Errorf("ping -s %s: %v\n%s", size, err, out)
+			for _, size := range []int{0, 56, 1000, 1422, 4000, 20000} {
+				if err := a.Pinger(b.Overlay4()).Echoes(5, 10*time.Millisecond, size); err != nil {
+					t.Errorf("%d bytes: %v", size, err)
 				}
 			}
-			if _, err := a.Command("ping", "-n", "-q", "-c", "2", "-W", "2", b.Overlay6().String()); err != nil {
+			if err := a.Pinger(b.Overlay6()).Echoes(2, 10*time.Millisecond, 56); err != nil {
 				t.Error(err)
 			}
 			server, err := b.Start("iperf3", "-s", "-1", "-B", b.Overlay4().String())

@@ -162,8 +162,10 @@ func (b *bridge1D) arrive(what string, frame []byte, at []*lab.Sniffer, want []i
 func (b *bridge1D) pings(to netip.Addr, tos uint8) {
 	b.t.Helper()
 	p := newPinger(b.t, b.h1, to)
-	defer p.close()
-	p.tos(tos)
+	defer p.Close()
+	if err := p.TOS(tos); err != nil {
+		b.t.Fatal(err)
+	}
 	for range floodSize {
 		p.ping(smallestPing)
 	}

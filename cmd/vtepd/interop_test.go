@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -171,12 +172,12 @@ func (o *stranger) interoperates(t *testing.T, s setting, over family) {
 func sweep(t *testing.T, from *lab.Host, to netip.Addr, mtu int) {
 	t.Helper()
 	p := newPinger(t, from, to)
-	defer p.close()
-	largest := mtu - p.headers()
+	defer p.Close()
+	largest := mtu - p.Headers()
 	p.dontFragment(true)
 	p.each(smallestPing, largest)
 	for size := largest + 1; size <= largest+64; size++ {
-		if _, err := p.send(size); err != unix.EMSGSIZE {
+		if err := p.Send(size); !errors.Is(err, unix.EMSGSIZE) {
 			t.Errorf("%s: ping of %d bytes with DF: %v, want %v", to, size, err, unix.EMSGSIZE)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -161,11 +162,7 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 
 	// It takes over under traffic, without a gap.
 	flood := sa.host.Go(func() error {
-		out, err := sa.host.Command("ping", "-n", "-q", "-c", "400", "-i", "0.002", "-W", "1", sb.host.Overlay4().String())
-		if err != nil || !strings.Contains(out, " 400 received") {
-			return errors.Join(errors.New(out), err)
-		}
-		return nil
+		return sa.host.Pinger(sb.host.Overlay4()).Echoes(400, 2*time.Millisecond, 56)
 	})
 	sa.port.Index = 7
 	a.do(func() error {
@@ -210,7 +207,7 @@ func takeover(t *testing.T, kind string, decap DecapMode) {
 	if err := errors.Join(a.f.PutDomain(d), a.f.DelEntry(testVNI, [6]byte(sa.mac))); err != nil {
 		t.Fatal(err)
 	}
-	if sa.ping(sb.host.Overlay4()) == nil {
+	if sa.pingInVain(sb.host.Overlay4()) {
 		t.Error("answered, though nobody has learned where to")
 	}
 	var list [8]LearnEvent

@@ -1,11 +1,10 @@
 package xdp
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -217,12 +216,17 @@ func (st *station) neighbour(other *station) {
 	}
 }
 
-// ping wants every one of a number of echo requests answered.
-func (st *station) ping(to netip.Addr, args ...string) error {
-	args = append([]string{"-n", "-q", "-c", "5", "-i", "0.02", "-W", "1"}, args...)
-	out, err := st.host.Command("ping", append(args, to.String())...)
-	if err != nil || !strings.Contains(out, " 5 received") {
-		return fmt.Errorf("ping %s %s: %v\n%s", strings.Join(args, " "), to, err, out)
-	}
-	return nil
+// ping wants every one of 5 echo requests answered.
+func (st *station) ping(to netip.Addr) error {
+	p := st.host.Pinger(to)
+	defer p.Close()
+	return p.Echoes(5, 20*time.Millisecond, 56)
+}
+
+// pingInVain sends 5 echo requests and says whether all were answered, which for once they should not be: it does not wait for long.
+func (st *station) pingInVain(to netip.Addr) (answered bool) {
+	p := st.host.Pinger(to)
+	defer p.Close()
+	p.Wait = 500 * time.Millisecond
+	return p.Echoes(5, 20*time.Millisecond, 56) == nil
 }
