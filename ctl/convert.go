@@ -116,6 +116,7 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		Offload:       append([]string{}, i.Offload...),
 		OffloadReason: i.OffloadReason,
 		Reason:        i.Reason,
+		Warning:       i.Warning,
 		KernelDrops:   i.KernelDrops,
 
 		FastPath:       i.FastPath,

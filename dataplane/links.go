@@ -176,7 +176,10 @@ func (s *Switch) refreshPort(r *portRecord) {
 	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Up != (r.state == PortUp) {
 		s.fast.portsChanged()
 	}
-	r.attr = PortInfo{Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
+	if a.Warning != r.attr.Warning && a.Warning != "" {
+		s.log.Warn("port is not served well", "port", p.config.Name, "interface", a.Name, "reason", a.Warning)
+	}
+	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	if a.MTU != p.link.mtu {
 		s.log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
 		s.judgeBy(r, a.MTU)

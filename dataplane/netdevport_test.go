@@ -92,6 +92,13 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	becomes("left the bridge", PortUp)
 	works("left the bridge")
 
+	// Put into one while it is a port, it stays the port, with a warning.
+	s.Must("ip", "link", "set", "nic0", "master", "br0")
+	eventually(t, "the warning is shown", func() bool { return strings.Contains(s.portInfo("nic0").Warning, `it was put into the bridge "br0"`) })
+	works("in a bridge")
+	s.Must("ip", "link", "set", "nic0", "nomaster")
+	eventually(t, "the warning is gone", func() bool { return s.portInfo("nic0").Warning == "" })
+
 	s.do(func() error { return s.DelPort("nic0") })
 	if out := s.Must("ip", "-d", "link", "show", "nic0"); !strings.Contains(out, "promiscuity 0") {
 		t.Errorf("given back: %s", out)

@@ -163,7 +163,9 @@ type Port struct {
 	// Ifname is the name of the workload's end of a veth, and on other ports the present name of the interface where it is not the port's.
 	Ifname string `json:"ifname,omitempty"`
 	// Reason says why a port is missing.
-	Reason    string   `json:"reason,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Warning says what keeps the interface of a netdev port from serving it well.
+	Warning   string   `json:"warning,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	// MACs counts its dynamic entries.
 	MACs    int `json:"macs"`

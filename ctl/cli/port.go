@@ -57,6 +57,9 @@ func (a *App) portTable(ports []api.Port) {
 		if p.Reason != "" {
 			t.note("missing: %s", p.Reason)
 		}
+		if p.Warning != "" {
+			t.note("warning: %s", p.Warning)
+		}
 		if p.KernelDrops > 0 {
 			t.note("%d frames dropped by the kernel before they were read", p.KernelDrops)
 		}

@@ -34,7 +34,7 @@ func (s *Switch) VNIs() []dataplane.VNIInfo {
 	return list
 }
 
-// Ports lists the ports, all of them up but for netdevs, whose interfaces are missing.
+// Ports lists the ports, all of them up but for netdevs: they say all that can be said of one, that the interface is missing and that it serves badly.
 func (s *Switch) Ports() []dataplane.PortInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *Switch) Ports() []dataplane.PortInfo {
 		}
 		info.FastPath, info.FastPathReason = s.fastPath(except)
 		if c.Type == dataplane.PortNetdev {
-			info = dataplane.PortInfo{Config: c, State: dataplane.PortMissing, Reason: "no such interface", KernelDrops: 3, FastPathReason: "its interface is missing"}
+			info = dataplane.PortInfo{Config: c, State: dataplane.PortMissing, Reason: "no such interface", Warning: "it was put into the bridge \"br0\"", KernelDrops: 3, FastPathReason: "its interface is missing"}
 		} else if info.MAC == nil {
 			info.MAC = net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}
 		}

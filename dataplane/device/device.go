@@ -27,6 +27,8 @@ type Attr struct {
 	MAC     net.HardwareAddr
 	Master  int  // ifindex of the bridge or the like that it is in, 0: none
 	Up      bool // set up by the administrator, and on a taken interface or a pair with carrier
+	// Warning says what keeps a taken interface from serving a port well; "": nothing.
+	Warning string
 	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
 	// the calling thread, and where the namespace has no name.
 	NetNS string

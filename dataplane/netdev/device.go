@@ -54,7 +54,12 @@ func Check(o Options) error {
 	if err := o.normalise(); err != nil {
 		return err
 	}
-	link, err := netlink.LinkByName(o.Name)
+	h, err := device.HandleIn(-1)
+	if err != nil {
+		return fmt.Errorf("netdev: look for %q: %w", o.Name, err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(o.Name)
 	var missing netlink.LinkNotFoundError
 	switch {
 	case errors.As(err, &missing):
@@ -64,7 +69,7 @@ func Check(o Options) error {
 	case slices.Contains(o.Going, link.Attrs().Index):
 		return nil
 	}
-	if err := mayTake(link); err != nil {
+	if err := mayTake(h, link); err != nil {
 		return fmt.Errorf("netdev: take %q: %w", o.Name, err)
 	}
 	return nil
@@ -90,7 +95,7 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mayTake(link); err != nil {
+	if err := mayTake(h, link); err != nil {
 		return nil, err
 	}
 	a := link.Attrs()

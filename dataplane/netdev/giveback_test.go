@@ -244,6 +244,42 @@ func TestRefusedInterfaces(t *testing.T) {
 	}
 }
 
+// TestWarning: what may be a port and serves one badly is told of.
+func TestWarning(t *testing.T) {
+	s := newStage(t)
+	s.host.Must("ip", "link", "add", "br0", "type", "bridge")
+	for _, mode := range []string{"bridge", "passthru"} {
+		t.Run(mode, func(t *testing.T) {
+			if out, err := s.host.Command("ip", "link", "add", "link", "port0", "name", "m0", "type", "macvlan", "mode", mode); err != nil {
+				t.Skipf("no macvlan here: %v: %s", err, out)
+			}
+			defer s.host.Must("ip", "link", "del", "m0")
+			s.do(func() error {
+				d, err := Open(Options{Name: "m0"})
+				if err != nil {
+					return err
+				}
+				defer d.Close()
+				warns := func(want string) {
+					t.Helper()
+					if a, err := d.Attr(); err != nil || (a.Warning == "") != (want == "") || !strings.Contains(a.Warning, want) {
+						t.Errorf("%q, error %v, want %q", a.Warning, err, want)
+					}
+				}
+				ofMode := map[string]string{"bridge": "hears unicast frames to its own MAC alone"}[mode]
+				warns(ofMode)
+				if mode == "bridge" {
+					s.host.Must("ip", "link", "set", "m0", "master", "br0")
+					warns("`ip link set m0 nomaster`")
+					s.host.Must("ip", "link", "set", "m0", "nomaster")
+					warns(ofMode)
+				}
+				return nil
+			})
+		})
+	}
+}
+
 func TestTakenTwice(t *testing.T) {
 	s := newStage(t)
 	d := s.open(nil)

@@ -22,7 +22,7 @@ type found struct {
 }
 
 // mayTake says why an interface cannot be a port.
-func mayTake(link netlink.Link) error {
+func mayTake(h *netlink.Handle, link netlink.Link) error {
 	a := link.Attrs()
 	unfit := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrUnfit, fmt.Sprintf(format, args...))
@@ -33,13 +33,35 @@ func mayTake(link netlink.Link) error {
 	case a.EncapType != "ether":
 		return unfit("it carries no Ethernet frames (link type %q): name another one", a.EncapType)
 	case a.MasterIndex != 0:
-		master := fmt.Sprintf("interface %d", a.MasterIndex)
-		if m, err := netlink.LinkByIndex(a.MasterIndex); err == nil {
-			master = fmt.Sprintf("the %s %q", m.Type(), m.Attrs().Name)
-		}
-		return unfit("it belongs to %s: `ip link set %s nomaster` first", master, a.Name)
+		return unfit("it belongs to %s: `ip link set %s nomaster` first", masterOf(h, a), a.Name)
 	}
 	return nil
+}
+
+// masterOf describes what an enslaved interface belongs to.
+func masterOf(h *netlink.Handle, a *netlink.LinkAttrs) string {
+	if m, err := h.LinkByIndex(a.MasterIndex); err == nil {
+		return fmt.Sprintf("the %s %q", m.Type(), m.Attrs().Name)
+	}
+	return fmt.Sprintf("interface %d", a.MasterIndex)
+}
+
+// warning says what keeps an interface from serving a port well, though it may be one; "": nothing.
+func warning(h *netlink.Handle, link netlink.Link) string {
+	a := link.Attrs()
+	if a.MasterIndex != 0 {
+		return fmt.Sprintf("it was put into %s, which hears nothing of it yet sends there: `ip link set %s nomaster`", masterOf(h, a), a.Name)
+	}
+	const ownOnly = "hears unicast frames to its own MAC alone, so that stations behind it are cut off: use "
+	switch l := link.(type) {
+	case *netlink.Macvlan:
+		if l.Mode != netlink.MACVLAN_MODE_PASSTHRU {
+			return "a macvlan of another mode than passthru " + ownOnly + "that mode, or the interface below"
+		}
+	case *netlink.IPVlan:
+		return "an ipvlan " + ownOnly + "the interface below"
+	}
+	return ""
 }
 
 // handle opens rtnetlink in the namespace of the device, and finds the interface. The caller holds the lock and closes the handle.
@@ -107,6 +129,7 @@ func (d *Device) Attr() (device.Attr, error) {
 			Up: a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
 		if d.pair == nil {
+			attr.Warning = warning(h, link)
 			return nil
 		}
 		d.pair.describe(h, link, &attr)
