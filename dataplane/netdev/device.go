@@ -60,9 +60,8 @@ func Check(o Options) error {
 	}
 	defer h.Close()
 	link, err := h.LinkByName(o.Name)
-	var missing netlink.LinkNotFoundError
 	switch {
-	case errors.As(err, &missing):
+	case isGone(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("netdev: look for %q: %w", o.Name, err)
@@ -88,9 +87,8 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 	}
 	defer h.Close()
 	link, err := h.LinkByName(o.Name)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
-		return nil, fmt.Errorf("%w here; it is taken as soon as there is one", ErrMissing)
+	if isGone(err) {
+		return nil, errAwaited
 	}
 	if err != nil {
 		return nil, err
@@ -115,7 +113,9 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 	d.claim, held = held, -1
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.undo(h, link))
+			if err = errors.Join(err, d.undo(h, link)); p == nil && d.vanished(h) {
+				err = errAwaited
+			}
 		}
 	}()
 	former := -1
@@ -412,7 +412,9 @@ func (d *Device) undo(h *netlink.Handle, link netlink.Link) error {
 	if d.pair != nil && d.pair.made {
 		err = h.LinkDel(link)
 	} else if d.pair == nil {
-		err = d.giveBack(h, link)
+		if err = d.giveBack(h, link); d.vanished(h) {
+			err = nil
+		}
 	}
 	return errors.Join(err, d.letGo())
 }

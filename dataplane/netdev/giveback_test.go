@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"vtepd/bench/lab"
@@ -350,6 +350,39 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// An interface that goes while it is taken, or given back, is one to wait for, at whatever moment that is.
+func TestGoesWhileTaken(t *testing.T) {
+	s := newStage(t)
+	s.do(func() error {
+		var taken, awaited int
+		for i := 0; i < 2000 && (taken < 20 || awaited < 50); i++ {
+			pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "brief0"}, PeerName: "brief1"}
+			if err := s.host.Netlink().LinkAdd(pair); err != nil {
+				return err
+			}
+			gone := make(chan error, 1)
+			time.AfterFunc(time.Duration(i%100)*50*time.Microsecond, func() { gone <- s.host.Netlink().LinkDel(pair) })
+			d, err := Open(Options{Name: "brief0", MTU: 1400, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}})
+			switch {
+			case err == nil:
+				taken++
+				if err := d.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			case errors.Is(err, ErrMissing):
+				awaited++
+			default:
+				t.Errorf("after %d us: %v", i%100*50, err)
+			}
+			if err := <-gone; err != nil {
+				return err
+			}
+		}
+		t.Logf("%d taken, %d awaited", taken, awaited)
+		return nil
+	})
 }
 
 // The interface goes down, up, gets another name, leaves the namespace and comes back.

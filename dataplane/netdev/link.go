@@ -91,8 +91,7 @@ func (d *Device) linkIn(ns int) (*netlink.Handle, netlink.Link, error) {
 		return nil, nil, err
 	}
 	link, err := h.LinkByIndex(d.ifindex)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
+	if isGone(err) {
 		err = ErrGone // between the question to the socket and this one
 	}
 	if err != nil {
@@ -100,6 +99,18 @@ func (d *Device) linkIn(ns int) (*netlink.Handle, netlink.Link, error) {
 		return nil, nil, err
 	}
 	return h, link, nil
+}
+
+// isGone: rtnetlink found no interface.
+func isGone(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, unix.ENODEV)
+}
+
+// vanished says whether the interface is not in the namespace of h any more.
+func (d *Device) vanished(h *netlink.Handle) bool {
+	_, err := h.LinkByIndex(d.ifindex)
+	return isGone(err)
 }
 
 // change does something to the interface.

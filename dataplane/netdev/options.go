@@ -18,6 +18,8 @@ var (
 	ErrMissing = device.ErrMissing
 	// ErrUnfit: an interface of that name exists, and cannot be taken as it is.
 	ErrUnfit = errors.New("interface cannot be a port")
+	// errAwaited: there is no such interface, or there was one until it was taken.
+	errAwaited = fmt.Errorf("%w here; it is taken as soon as there is one", ErrMissing)
 )
 
 // Bounds and defaults of Options.

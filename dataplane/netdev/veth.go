@@ -214,8 +214,7 @@ func peerOf(here, there *netlink.Handle, target int, host netlink.Link) (netlink
 		return nil, nil
 	}
 	peer, err := there.LinkByIndex(a.ParentIndex)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
+	if isGone(err) {
 		return nil, nil
 	}
 	if err != nil || peer.Type() != "veth" || peer.Attrs().ParentIndex != a.Index {
@@ -330,8 +329,7 @@ func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
 		return nil
 	}
 	err := here.LinkDel(host)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) || errors.Is(err, unix.ENODEV) {
+	if isGone(err) {
 		return nil // undo has done it
 	}
 	return err
