@@ -70,8 +70,14 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 	return values, nil
 }
 
+// text is a parameter as it stands; "" when it is absent. One that is there and empty is refused: it comes of a script's variable that was not set, and
+// what it was to narrow would be about everything.
 func (q *query) text(key string) string {
-	return q.values.Get(key)
+	v := q.values.Get(key)
+	if v == "" && q.values.Has(key) && q.err == nil {
+		q.err = malformed(key, "parameter %s is empty: give it a value or leave it away", key)
+	}
+	return v
 }
 
 func (q *query) flag(key string) bool {

@@ -20,12 +20,12 @@ func (s *server) listFDB(w http.ResponseWriter, r *http.Request) error {
 		Static:  q.flag("static"),
 		Dynamic: q.flag("dynamic"),
 	}
-	dport := parsed(q, "dport", model.ParsePort)
+	dport, dst := parsed(q, "dport", model.ParsePort), q.text("dst")
 	if q.err != nil {
 		return q.err
 	}
 	var err error
-	if f.Dst, err = endpoint("dst", q.text("dst"), dport); err != nil {
+	if f.Dst, err = endpoint("dst", dst, dport); err != nil {
 		return err
 	}
 	entries, err := s.c.dump(f)
@@ -114,11 +114,11 @@ func (s *server) getFDB(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) deleteFDB(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r, "dst", "dport")
-	dport := parsed(q, "dport", model.ParsePort)
+	dport, text := parsed(q, "dport", model.ParsePort), q.text("dst")
 	if q.err != nil {
 		return q.err
 	}
-	dst, err := endpoint("dst", q.text("dst"), dport)
+	dst, err := endpoint("dst", text, dport)
 	if err != nil {
 		return err
 	}

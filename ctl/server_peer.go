@@ -13,12 +13,12 @@ import (
 func (s *server) listPeers(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r, "peer", "dport", "vni", "stats")
 	vni := parsed(q, "vni", model.ParseVNI)
-	dport := parsed(q, "dport", model.ParsePort)
+	dport, peer := parsed(q, "dport", model.ParsePort), q.text("peer")
 	stats := q.flag("stats")
 	if q.err != nil {
 		return q.err
 	}
-	filter, err := endpoint("peer", q.text("peer"), dport)
+	filter, err := endpoint("peer", peer, dport)
 	if err != nil {
 		return err
 	}

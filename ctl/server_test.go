@@ -137,6 +137,11 @@ func TestRefusals(t *testing.T) {
 		{"DELETE", "/v1/vlans/11", "", 404, "vid", "VLAN 11 does not exist"},
 		{"GET", "/v1/stats?port=nope", "", 404, "port", "port nope does not exist"},
 		{"GET", "/v1/stats?vni=77", "", 404, "vni", "VNI 77 does not exist"},
+		{"GET", "/v1/events?objects=", "", 400, "objects", "parameter objects is empty: give it a value or leave it away"},
+		{"GET", "/v1/fdb?dst=", "", 400, "dst", "parameter dst is empty"},
+		{"GET", "/v1/fdb?vni=", "", 422, "vni", "vni: "},
+		{"DELETE", "/v1/fdb/42/02:00:00:00:00:01?dst=", "", 400, "dst", "parameter dst is empty"},
+		{"GET", "/v1/peers?peer=", "", 400, "peer", "parameter peer is empty"},
 		{"GET", "/v1/events?objects=fdb,prot", "", 422, "objects", `objects: "prot" is not one of fdb, port, peer, vni (did you mean "port"?)`},
 	} {
 		before := sw.State()
