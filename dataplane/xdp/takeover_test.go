@@ -84,202 +84,249 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// succession is a line of fast paths that take over from each other on host a.
+//
+//	workload ── sa ── fast path, one after the other ── underlay ── fast path of b ── sb ── workload
+type succession struct {
+	t            *testing.T
+	kind         string
+	options      Options
+	a, b         *side
+	sa, sb       *station
+	static, lost Entry // what the first one knows beside the two stations; to lost no peer leads
+}
+
 func takeover(t *testing.T, kind string, decap DecapMode) {
-	dir := pinDir(t)
-	var options Options
-	a, b := newSides(t, false, true, func(o *Options, _ *Domain) {
+	s := &succession{
+		t: t, kind: kind,
+		static: Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 1}, ToPeer: true, Index: peerIndex, Static: true, Seen: 12},
+		lost:   Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 2}, ToPeer: true, Index: peerIndex + 1},
+	}
+	s.begin(decap)
+	s.secondIsRefused()
+	s.outlivesItsProcess()
+	s.nextKnows()
+	s.takesOverUnderTraffic()
+	s.hears()
+	if kind == "veth" {
+		s.getsBeforeWhatShuts()
+	}
+	s.leavesPort()
+}
+
+// begin starts the first one.
+func (s *succession) begin(decap DecapMode) {
+	s.t.Helper()
+	dir := pinDir(s.t)
+	s.a, s.b = newSides(s.t, false, true, func(o *Options, _ *Domain) {
 		o.Decap = decap
-		if o.PinDir = ""; options.MaxEntries == 0 { // the first of the two
+		if o.PinDir = ""; s.options.MaxEntries == 0 { // the first of the two
 			o.PinDir = dir
-			options = *o
+			s.options = *o
 		}
 	})
-	var sa, sb *station
-	if kind == "tap" {
-		sa, sb = a.tap("tap0", 1450), b.tap("tap0", 1450)
+	if s.kind == "tap" {
+		s.sa, s.sb = s.a.tap("tap0", 1450), s.b.tap("tap0", 1450)
 	} else {
-		sa, sb = a.veth("wa", 1450), b.veth("wb", 1450)
+		s.sa, s.sb = s.a.veth("wa", 1450), s.b.veth("wb", 1450)
 	}
-	meet(sa, sb)
-	static := Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 1}, ToPeer: true, Index: peerIndex, Static: true, Seen: 12}
-	lost := Entry{VNI: testVNI, MAC: [6]byte{2, 0, 0, 0, 0, 2}, ToPeer: true, Index: peerIndex + 1}
-	if err := a.f.PutEntries([]Entry{static, lost}); err != nil {
-		t.Fatal(err)
+	meet(s.sa, s.sb)
+	if err := s.a.f.PutEntries([]Entry{s.static, s.lost}); err != nil {
+		s.t.Fatal(err)
 	}
-	if s := a.f.Former(); s != nil {
-		t.Errorf("former state of the first: %+v", s)
+	if state := s.a.f.Former(); state != nil {
+		s.t.Errorf("former state of the first: %+v", state)
 	}
-	if err := a.f.Commit(); err != nil {
-		t.Fatal(err)
+	if err := s.a.f.Commit(); err != nil {
+		s.t.Fatal(err)
 	}
-	if err := sa.ping(sb.host.Overlay4()); err != nil {
-		t.Fatal(err)
+	if err := s.sa.ping(s.sb.host.Overlay4()); err != nil {
+		s.t.Fatal(err)
 	}
+}
 
-	// While one has the directory, no other gets it, and the one is not disturbed.
-	a.do(func() error {
-		if _, err := Open(options); !errors.Is(err, ErrLocked) {
-			t.Errorf("a second: %v", err)
+// secondIsRefused: while one has the directory, no other gets it, and the one is not disturbed.
+func (s *succession) secondIsRefused() {
+	s.t.Helper()
+	s.a.do(func() error {
+		if _, err := Open(s.options); !errors.Is(err, ErrLocked) {
+			s.t.Errorf("a second: %v", err)
 		}
 		return nil
 	})
-	if err := sa.ping(sb.host.Overlay4()); err != nil {
-		t.Fatal(err)
+	if err := s.sa.ping(s.sb.host.Overlay4()); err != nil {
+		s.t.Fatal(err)
 	}
+}
 
-	// Known traffic outlives the process.
-	if err := a.f.Abandon(); err != nil {
-		t.Fatal(err)
+// outlivesItsProcess: known traffic outlives the process.
+func (s *succession) outlivesItsProcess() {
+	s.t.Helper()
+	if err := s.a.f.Abandon(); err != nil {
+		s.t.Fatal(err)
 	}
-	if err := sa.ping(sb.host.Overlay4()); err != nil {
-		t.Fatalf("nobody there: %v", err)
+	if err := s.sa.ping(s.sb.host.Overlay4()); err != nil {
+		s.t.Fatalf("nobody there: %v", err)
 	}
+}
 
-	// The next one knows what the former knew.
-	state := a.reopen(options, b.host.Underlay4())
+// nextKnows: the next one knows what the former knew.
+func (s *succession) nextKnows() {
+	s.t.Helper()
+	state := s.a.reopen(s.options, s.b.host.Underlay4())
 	if state == nil {
-		t.Fatal("no former state")
+		s.t.Fatal("no former state")
 	}
-	remote := netip.AddrPortFrom(b.host.Underlay4(), testPort)
+	remote := netip.AddrPortFrom(s.b.host.Underlay4(), testPort)
 	want := &State{
-		Ports: []FormerPort{{Index: portIndex, Ifindex: sa.port.Ifindex}},
+		Ports: []FormerPort{{Index: portIndex, Ifindex: s.sa.port.Ifindex}},
 		Peers: []FormerPeer{{Index: peerIndex, Addr: remote}},
 		Entries: []FormerEntry{
-			{VNI: testVNI, MAC: static.MAC, Peer: remote, Static: true, Seen: 12},
-			{VNI: testVNI, MAC: [6]byte(sa.mac), Ifindex: sa.port.Ifindex},
-			{VNI: testVNI, MAC: [6]byte(sb.mac), Peer: remote},
+			{VNI: testVNI, MAC: s.static.MAC, Peer: remote, Static: true, Seen: 12},
+			{VNI: testVNI, MAC: [6]byte(s.sa.mac), Ifindex: s.sa.port.Ifindex},
+			{VNI: testVNI, MAC: [6]byte(s.sb.mac), Peer: remote},
 		},
 	}
 	sorted := cmpopts.SortSlices(func(a, b FormerEntry) bool { return strings.Compare(string(a.MAC[:]), string(b.MAC[:])) < 0 })
 	timeless := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Seen" },
 		cmp.Comparer(func(a, b uint32) bool { return (a == 12) == (b == 12) }))
 	if diff := cmp.Diff(want, state, sorted, timeless, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
-		t.Errorf("former state (-want +got):\n%s", diff)
+		s.t.Errorf("former state (-want +got):\n%s", diff)
 	}
-	if err := sa.ping(sb.host.Overlay4()); err != nil {
-		t.Fatalf("the next one is loaded: %v", err)
+	if err := s.sa.ping(s.sb.host.Overlay4()); err != nil {
+		s.t.Fatalf("the next one is loaded: %v", err)
 	}
+}
 
-	// It takes over under traffic, without a gap.
-	flood := sa.host.Go(func() error {
-		return sa.host.Pinger(sb.host.Overlay4()).Echoes(400, 2*time.Millisecond, 56)
+// takesOverUnderTraffic: it takes over under traffic, without a gap.
+func (s *succession) takesOverUnderTraffic() {
+	s.t.Helper()
+	flood := s.sa.host.Go(func() error {
+		return s.sa.host.Pinger(s.sb.host.Overlay4()).Echoes(400, 2*time.Millisecond, 56)
 	})
-	sa.port.Index = 7
-	a.do(func() error {
-		if err := a.f.PutPort(sa.port); err != nil {
+	s.sa.port.Index = 7
+	s.a.do(func() error {
+		if err := s.a.f.PutPort(s.sa.port); err != nil {
 			return err
 		}
 		for _, e := range []Entry{
-			{VNI: testVNI, MAC: [6]byte(sa.mac), Index: 7},
-			{VNI: testVNI, MAC: [6]byte(sb.mac), ToPeer: true, Index: 2},
+			{VNI: testVNI, MAC: [6]byte(s.sa.mac), Index: 7},
+			{VNI: testVNI, MAC: [6]byte(s.sb.mac), ToPeer: true, Index: 2},
 		} {
-			if err := a.f.PutEntry(e); err != nil {
+			if err := s.a.f.PutEntry(e); err != nil {
 				return err
 			}
 		}
 		hook := Ingress
-		if kind == "tap" {
+		if s.kind == "tap" {
 			hook = Egress
 		}
-		if _, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name)); err != nil {
+		if _, err := s.a.f.AttachUnderlay(s.a.host.Index(s.a.wire.Name)); err != nil {
 			return err
 		}
-		return errors.Join(a.f.AttachPort(sa.port.Ifindex, hook), a.f.Commit())
+		return errors.Join(s.a.f.AttachPort(s.sa.port.Ifindex, hook), s.a.f.Commit())
 	})
 	if err := <-flood; err != nil {
-		t.Errorf("takeover under traffic: %v", err)
+		s.t.Errorf("takeover under traffic: %v", err)
 	}
-	for _, at := range a.f.Attachments() {
+	for _, at := range s.a.f.Attachments() {
 		if !at.Taken {
-			t.Errorf("not taken over: %+v", at)
+			s.t.Errorf("not taken over: %+v", at)
 		}
 	}
-	if err := sa.ping(sb.host.Overlay4()); err != nil {
-		t.Fatal(err)
+	if err := s.sa.ping(s.sb.host.Overlay4()); err != nil {
+		s.t.Fatal(err)
 	}
-	if c := a.f.PortCounters(7); c.RxPackets < 5 {
-		t.Errorf("the new programs carried %+v", c)
+	if c := s.a.f.PortCounters(7); c.RxPackets < 5 {
+		s.t.Errorf("the new programs carried %+v", c)
 	}
+}
 
-	// What the programs tell of new sources, it hears.
+// hears: what the programs tell of new sources, it hears.
+func (s *succession) hears() {
+	s.t.Helper()
 	d := testDomain()
 	d.NewSources = true
-	if err := errors.Join(a.f.PutDomain(d), a.f.DelEntry(testVNI, [6]byte(sa.mac))); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(s.a.f.PutDomain(d), s.a.f.DelEntry(testVNI, [6]byte(s.sa.mac))); err != nil {
+		s.t.Fatal(err)
 	}
-	if sa.pingInVain(sb.host.Overlay4()) {
-		t.Error("answered, though nobody has learned where to")
+	if s.sa.pingInVain(s.sb.host.Overlay4()) {
+		s.t.Error("answered, though nobody has learned where to")
 	}
 	var list [8]LearnEvent
-	told := LearnEvent{VNI: testVNI, MAC: [6]byte(sa.mac), Serial: portSerial}
-	if n := a.f.ReadEvents(list[:]); n != 5 || slices.ContainsFunc(list[:n], func(e LearnEvent) bool { return e != told }) {
-		t.Errorf("told %v, want %v five times", list[:n], told)
+	told := LearnEvent{VNI: testVNI, MAC: [6]byte(s.sa.mac), Serial: portSerial}
+	if n := s.a.f.ReadEvents(list[:]); n != 5 || slices.ContainsFunc(list[:n], func(e LearnEvent) bool { return e != told }) {
+		s.t.Errorf("told %v, want %v five times", list[:n], told)
 	}
-	if err := errors.Join(a.f.PutDomain(testDomain()), a.f.PutEntry(Entry{VNI: testVNI, MAC: [6]byte(sa.mac), Index: 7})); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(s.a.f.PutDomain(testDomain()), s.a.f.PutEntry(Entry{VNI: testVNI, MAC: [6]byte(s.sa.mac), Index: 7})); err != nil {
+		s.t.Fatal(err)
 	}
+}
 
-	// A third finds the device shut by something that came to stand before the former's program; it gets before that in turn.
-	if kind == "veth" {
-		if err := a.f.Abandon(); err != nil {
-			t.Fatal(err)
+// getsBeforeWhatShuts: a third finds the device shut by something that came to stand before the former's program; it gets before that in turn.
+func (s *succession) getsBeforeWhatShuts() {
+	s.t.Helper()
+	if err := s.a.f.Abandon(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.a.reopen(s.options, s.b.host.Underlay4())
+	s.a.do(func() error {
+		shut, err := shutDevice(s.sa.port.Ifindex)
+		if err != nil {
+			return err
 		}
-		a.reopen(options, b.host.Underlay4())
-		a.do(func() error {
-			shut, err := shutDevice(sa.port.Ifindex)
-			if err != nil {
-				return err
-			}
-			defer shut.Close()
-			for _, e := range []Entry{{VNI: testVNI, MAC: [6]byte(sa.mac), Index: 7}, {VNI: testVNI, MAC: [6]byte(sb.mac), ToPeer: true, Index: 2}} {
-				err = errors.Join(err, a.f.PutEntry(e))
-			}
-			_, underlayErr := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
-			if err := errors.Join(err, underlayErr, a.f.PutPort(sa.port), a.f.AttachPort(sa.port.Ifindex, Ingress), a.f.Commit()); err != nil {
-				return err
-			}
-			if n := a.programs(sa.port.Ifindex); n != 2 {
-				t.Errorf("%d programs on the port, not the one and what shuts it", n)
-			}
-			return sa.ping(sb.host.Overlay4())
-		})
-	}
-
-	// Another takes the underlay over and not the port: Commit takes the former port's program off.
-	if err := a.f.Abandon(); err != nil {
-		t.Fatal(err)
-	}
-	a.reopen(options, b.host.Underlay4())
-	a.do(func() error {
-		_, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name))
-		return errors.Join(err, a.f.Commit())
+		defer shut.Close()
+		for _, e := range []Entry{{VNI: testVNI, MAC: [6]byte(s.sa.mac), Index: 7}, {VNI: testVNI, MAC: [6]byte(s.sb.mac), ToPeer: true, Index: 2}} {
+			err = errors.Join(err, s.a.f.PutEntry(e))
+		}
+		_, underlayErr := s.a.f.AttachUnderlay(s.a.host.Index(s.a.wire.Name))
+		if err := errors.Join(err, underlayErr, s.a.f.PutPort(s.sa.port), s.a.f.AttachPort(s.sa.port.Ifindex, Ingress), s.a.f.Commit()); err != nil {
+			return err
+		}
+		if n := s.a.programs(s.sa.port.Ifindex); n != 2 {
+			s.t.Errorf("%d programs on the port, not the one and what shuts it", n)
+		}
+		return s.sa.ping(s.sb.host.Overlay4())
 	})
-	links, err := os.ReadDir(filepath.Join(dir, "links"))
+}
+
+// leavesPort: another takes the underlay over and not the port: Commit takes the former port's program off.
+func (s *succession) leavesPort() {
+	s.t.Helper()
+	if err := s.a.f.Abandon(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.a.reopen(s.options, s.b.host.Underlay4())
+	s.a.do(func() error {
+		_, err := s.a.f.AttachUnderlay(s.a.host.Index(s.a.wire.Name))
+		return errors.Join(err, s.a.f.Commit())
+	})
+	links, err := os.ReadDir(filepath.Join(s.options.PinDir, "links"))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if slices.ContainsFunc(links, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "port-") }) {
-		t.Errorf("left after commit: %v", links)
+		s.t.Errorf("left after commit: %v", links)
 	}
-	before := a.f.Totals().Encap
-	if sa.ping(sb.host.Overlay4()) == nil || a.f.Totals().Encap != before {
-		t.Error("a port's program is still at work")
+	before := s.a.f.Totals().Encap
+	if s.sa.pingInVain(s.sb.host.Overlay4()) || s.a.f.Totals().Encap != before {
+		s.t.Error("a port's program is still at work")
 	}
 
 	// Close leaves nothing.
-	if err := a.f.Close(); err != nil {
-		t.Fatal(err)
+	if err := s.a.f.Close(); err != nil {
+		s.t.Fatal(err)
 	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("pin directory: %v", err)
+	if _, err := os.Stat(s.options.PinDir); !os.IsNotExist(err) {
+		s.t.Errorf("pin directory: %v", err)
 	}
-	if n := a.programs(a.host.Index(a.wire.Name)) + a.programs(sa.port.Ifindex); n != 0 {
-		t.Errorf("%d programs left attached", n)
+	if n := s.a.programs(s.a.host.Index(s.a.wire.Name)) + s.a.programs(s.sa.port.Ifindex); n != 0 {
+		s.t.Errorf("%d programs left attached", n)
 	}
-	if err := a.f.Close(); !errors.Is(err, ErrClosed) {
-		t.Errorf("closed twice: %v", err)
+	if err := s.a.f.Close(); !errors.Is(err, ErrClosed) {
+		s.t.Errorf("closed twice: %v", err)
 	}
-	a.f = nil
+	s.a.f = nil
 }
 
 // shutDevice has a device drop what comes in, before everything that is there.
