@@ -43,7 +43,12 @@ func TestStopLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer pinging.Signal(syscall.SIGKILL)
-			d.tell(t, "port", "add", "tap2", "vni", "42")
+			ports := 1
+			soon(t, "the monitor tells of a port", func() bool {
+				ports++
+				d.tell(t, "port", "add", fmt.Sprintf("tap%d", ports), "vni", "42")
+				return strings.Contains(monitor.Output(), "tap")
+			})
 			d.stop(t, sig)
 			if d := cmp.Diff(before, traces(t, d, blue)); d != "" {
 				t.Errorf("left behind (-before +after):\n%s", d)
