@@ -46,6 +46,11 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 	found := func(format string, args ...any) { d.Findings = append(d.Findings, fmt.Sprintf(format, args...)) }
 	advise := func(format string, args ...any) { d.Advice = append(d.Advice, fmt.Sprintf(format, args...)) }
 	switch {
+	case p.Into != "":
+		d.OK = false
+		found("the route to the peer leads into port %s, which is the overlay itself: nothing can get there", p.Into)
+		advise("name the peer by its address in the underlay, or give that a route beside the overlay: ip route get %s", peer)
+		return d
 	case p.Tried == 0:
 		d.OK = false
 		found("there is no route to the peer")
@@ -60,7 +65,12 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 		advise("open UDP port %d between the hosts, and see ping %s", p.Peer.Port(), peer)
 		return d
 	}
-	if p.Evidence == dataplane.EvidenceEcho {
+	switch {
+	case p.Refused:
+		d.OK = false
+		found("the peer's host refuses UDP port %d: nothing listens for VXLAN there", p.Peer.Port())
+		advise("start a VTEP there, or name the port that it listens on: vtepctl peer add %s vni N dport PORT (Linux without dstport takes 8472)", peer)
+	case p.Evidence == dataplane.EvidenceEcho:
 		found("the peer's kernel answered ICMP echo; datagrams of VXLAN got no answer: no vtepd there, or one that does not list this host")
 	}
 	switch {

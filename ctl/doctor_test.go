@@ -27,6 +27,8 @@ func TestDiagnose(t *testing.T) {
 		{"large port", with(func(p *dataplane.PathProbe) { p.Ports = map[string]int{"tap0": 1500} }), false, "port tap0 has MTU 1500", "vtepctl port set tap0 mtu default, or 1550 bytes on the underlay"},
 		{"echo", with(func(p *dataplane.PathProbe) { p.Evidence = dataplane.EvidenceEcho }), true, "answered ICMP echo", ""},
 		{"nothing", with(func(p *dataplane.PathProbe) { p.Evidence, p.Fits, p.Inside = dataplane.EvidenceNone, 0, 0 }), false, "nothing came back", "open UDP port 4789"},
+		{"refused", with(func(p *dataplane.PathProbe) { p.Evidence, p.Refused = dataplane.EvidenceEcho, true }), false, "refuses UDP port 4789", "dport PORT"},
+		{"inside", dataplane.PathProbe{Peer: peer, Tried: 1450, Into: "tap0"}, false, "leads into port tap0", "its address in the underlay"},
 		{"no route", dataplane.PathProbe{Peer: peer, Evidence: dataplane.EvidenceNone}, false, "no route", "ip route get 192.0.2.2"},
 		{"too narrow for IPv6", with(func(p *dataplane.PathProbe) { p.Fits, p.Inside, p.Tried, p.Learned = 1300, 1250, 1300, 1300 }), true, "too few for IPv6", ""},
 	} {

@@ -47,6 +47,9 @@ type PathProbe struct {
 	Ports map[string]int
 	// Clamped says that TCP connections in VNIs with the peer are opened with an MSS that fits the path as it is believed to be.
 	Clamped bool
+	// Into names the port of this switch that the route to the peer leads into; nothing is sent then. Refused: the peer's host said that nobody listens.
+	Into    string
+	Refused bool
 	// WithoutEcho says why there was no ICMP echo; empty when there was.
 	WithoutEcho string
 }
@@ -91,8 +94,8 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	out := PathProbe{Peer: p.addr, Evidence: EvidenceNone, WithoutEcho: prober.WhyNoEcho}
 	s.paths.refresh([]*peer{p})
 	out.Known, out.Tried, _ = s.paths.describe(p)
-	if out.Tried == 0 {
-		return out, nil // no route: nothing can be sent
+	if out.Into = s.leadsInside(p); out.Tried == 0 || out.Into != "" {
+		return out, nil // nothing can be sent
 	}
 	examine := &examination{s: s, peer: p, domain: d, prober: prober, wait: probeWaitMax}
 	if d != nil {
@@ -109,6 +112,7 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	}
 	s.pathsChanged(s.paths.refresh([]*peer{p}))
 	out.Learned, _, _ = s.paths.describe(p)
+	out.Refused = prober.Refused
 	if out.Fits > 0 {
 		out.Inside = max(out.Fits-overheads[p.family], 0)
 		s.mu.Lock()

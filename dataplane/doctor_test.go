@@ -71,8 +71,18 @@ func TestProbePathOfStrangers(t *testing.T) {
 		s.MTU("eth0", 1450)
 		s.awaitPath(peer, 1450)
 		s.wire.MTU("eth0", 1400)
-		if got := s.probePath(peer); got.Evidence != EvidenceEcho || got.Fits != 1404 || got.Tried != 1450 {
-			t.Errorf("%s: %+v, want 1404 of 1450 by echo", peer, got)
+		if got := s.probePath(peer); got.Evidence != EvidenceEcho || got.Fits != 1404 || got.Tried != 1450 || got.Refused {
+			t.Errorf("%s: %+v, want 1404 of 1450 by echo, of a host where somebody listens", peer, got)
+		}
+		deaf := netip.PrefixFrom(mustAddr("192.0.2.99"), 24)
+		if peer.Is6() {
+			deaf = netip.PrefixFrom(mustAddr("2001:db8::99"), 64)
+		}
+		s.wire.Addr("eth0", deaf)
+		s.set(VNIConfig{VNI: 42, Learning: true}, append(s.addrs(), deaf.Addr())...)
+		s.awaitPath(deaf.Addr(), 1450)
+		if got := s.probePath(deaf.Addr()); got.Evidence != EvidenceEcho || !got.Refused {
+			t.Errorf("%s: %+v, want an echo, and that nobody listens", deaf, got)
 		}
 		for _, key := range []string{"net/ipv4/icmp_echo_ignore_all", "net/ipv6/icmp/echo_ignore_all"} {
 			if err := s.wire.Sysctl(key, "1"); err != nil {

@@ -1,6 +1,10 @@
 package dataplane
 
-import "vtepd/dataplane/xdp"
+import (
+	"fmt"
+
+	"vtepd/dataplane/xdp"
+)
 
 // peersLeave takes out the peers that the registry knows no more, and what may be sent in their name.
 func (m *mirror) peersLeave(version uint64, peers []*peer) {
@@ -72,6 +76,9 @@ func (m *mirror) peersCome(peers []*peer) {
 // placePeer puts a peer on the fast path by the route that leads to it now.
 func (m *mirror) placePeer(mp *mirroredPeer) {
 	mp.route = m.routes.find(mp.p.addr.Addr(), m.s.config.localOf(familyOf(mp.p.addr.Addr())))
+	if name, own := m.s.portLinks.Load(mp.route.ifindex); own && mp.route.reason == "" {
+		mp.route.reason = fmt.Sprintf("its route leads into port %s, inside the overlay", name)
+	}
 	if mp.route.reason != "" {
 		m.withdrawPeer(mp)
 		mp.reason = mp.route.reason

@@ -1,6 +1,9 @@
 package dataplane
 
 import (
+	"log/slog"
+	"net/netip"
+
 	"vtepd/encap"
 )
 
@@ -13,7 +16,8 @@ func (s *Switch) measure(r *vniRecord) (changed bool) {
 	inside := 0
 	s.paths.mu.Lock()
 	for _, p := range r.destinations() {
-		if p.path.base > 0 {
+		// A way through a port of ours would have its MTU follow itself down.
+		if _, own := s.portLinks.Load(p.path.via); p.path.base > 0 && !own {
 			inside = narrower(inside, p.path.base-overheads[p.family])
 		}
 	}
@@ -121,14 +125,35 @@ func (s *Switch) fitMTU(r *portRecord) {
 		return
 	}
 	log := s.log.With("port", p.config.Name, "from", l.mtu, "to", most)
+	before := l.given
 	l.given = most
 	if err := l.dev.SetMTU(most); err != nil {
 		log.Warn("port MTU cannot follow the underlay", "error", err)
 		return
 	}
+	s.keepIPv6(log, p, before, most)
 	log.Info("port MTU follows the underlay")
 	s.judgeBy(r, most)
 	s.event(Event{Object: "port", Action: "change", Port: p.config.Name})
+}
+
+// keepIPv6 gives a port back what the kernel took: an interface whose MTU goes below IPv6's least loses its IPv6 addresses (addrconf_ifdown). Needs mu.
+func (s *Switch) keepIPv6(log *slog.Logger, p *port, before, now int) {
+	var lost []netip.Prefix
+	for _, a := range p.config.Addresses {
+		if a.Addr().Is6() {
+			lost = append(lost, a)
+		}
+	}
+	switch {
+	case len(lost) == 0 || before < encap.IPv6MinMTU == (now < encap.IPv6MinMTU):
+	case now < encap.IPv6MinMTU:
+		log.Warn("port has no IPv6 addresses until its MTU is 1280 again", "addresses", lost)
+	default:
+		if err := p.link.dev.SetAddresses(nil, lost); err != nil {
+			log.Warn("port does not get its IPv6 addresses back", "addresses", lost, "error", err)
+		}
+	}
 }
 
 // warnTooLarge says once that a port takes larger packets than the underlay carries. Needs mu.

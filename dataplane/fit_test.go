@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"vtepd/bench/lab"
 )
 
 // portMTU is the MTU that a port's interface has, and the size of the largest packet that the workers take for it.
@@ -93,6 +95,76 @@ func TestPortsFollowTheUnderlay(t *testing.T) {
 			s.awaitPort("auto", 1480-over)
 		})
 	}
+}
+
+// A peer that is reached through a port of the switch itself, by mistake or while the underlay is down, says nothing about MTUs: the port would follow
+// itself down to the least that there is.
+//
+//	vtep0 198.51.100.1 ── switch ── eth0 ══ r0
+func TestPeerInsideTheOverlay(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	inside := netip.MustParseAddr("198.51.100.77")
+	s.set(VNIConfig{VNI: 42, Learning: true}, append(s.addrs(), inside)...)
+	s.do(func() error {
+		return s.AddPort(PortConfig{Name: "vtep0", Type: PortTAP, Untagged: 42, Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}})
+	})
+	stays := func(when string) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if i, j := s.portMTU("vtep0"); i != 1450 || j != 1450 {
+				t.Fatalf("%s: MTU %d, judged by %d", when, i, j)
+			}
+		}
+	}
+	stays("one peer is inside")
+	if got := s.probePath(inside); got.Into != "vtep0" {
+		t.Errorf("doctor does not see where the route leads: %+v", got)
+	}
+	s.Must("ip", "route", "add", "default", "via", "198.51.100.2")
+	s.Must("ip", "addr", "flush", "dev", "eth0")
+	stays("all peers are")
+	s.do(func() error { return s.DelPort("vtep0") })
+	if _, known := s.portLinks.Load(s.paths.over(s.peers.find(netip.AddrPortFrom(inside, s.config.DstPort)))); known {
+		t.Error("a port that is gone is still in the way")
+	}
+}
+
+// IPv6 addresses that the kernel takes from a port when the underlay leaves less than 1280 bytes come back with the MTU.
+//
+//	{eth0} workload ── port0 (veth), vtep0 (TAP) ── switch ── eth0 ══ r0
+func TestIPv6AddressesComeBack(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	workload := s.l.Host("workload")
+	for _, h := range []*lab.Host{s.Host, workload} {
+		for _, key := range []string{"all", "default"} {
+			if err := h.Sysctl("net/ipv6/conf/"+key+"/disable_ipv6", "0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add := func(c PortConfig, address string) {
+		c.Untagged, c.Addresses = 42, []netip.Prefix{netip.MustParsePrefix(address)}
+		s.do(func() error { return s.AddPort(c) })
+	}
+	add(PortConfig{Name: "vtep0", Type: PortTAP}, "2001:db8:1::1/64")
+	add(PortConfig{Name: "port0", Type: PortVeth, NetNS: workload.Name(), IfName: "eth0"}, "2001:db8:1::2/64")
+	has := func(want bool) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("addresses there: %t", want), func() bool {
+			return strings.Contains(s.Must("ip", "addr", "show", "dev", "vtep0"), "2001:db8:1::1/64") == want &&
+				strings.Contains(workload.Must("ip", "addr", "show", "dev", "eth0"), "2001:db8:1::2/64") == want
+		})
+	}
+	has(true)
+	s.MTU("eth0", 1300)
+	s.awaitPort("vtep0", 1250)
+	has(false)
+	s.MTU("eth0", 1500)
+	s.awaitPort("vtep0", 1450)
+	has(true)
 }
 
 // An MTU that somebody gives to the interface is what frames are judged by, until the underlay changes.

@@ -164,7 +164,11 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.remakePort(r)
 		return
 	}
-	a, err := p.link.dev.Attr()
+	var a device.Attr
+	err := s.atHome(func() (err error) { // whether it is away is told from there
+		a, err = p.link.dev.Attr()
+		return err
+	})
 	if errors.Is(err, device.ErrGone) {
 		s.losePort(r)
 		return
@@ -178,6 +182,11 @@ func (s *Switch) refreshPort(r *portRecord) {
 	}
 	if a.Warning != r.attr.Warning && a.Warning != "" {
 		s.log.Warn("port is not served well", "port", p.config.Name, "interface", a.Name, "reason", a.Warning)
+	}
+	if a.Away {
+		s.place(r, 0)
+	} else {
+		s.place(r, a.Ifindex)
 	}
 	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	if a.MTU != p.link.mtu {
@@ -195,6 +204,26 @@ func (s *Switch) refreshPort(r *portRecord) {
 	}
 	p.link.down.Store(!a.Up)
 	s.setPortState(r, state)
+}
+
+// place notes where a port's interface is: its ifindex in vtepd's own namespace, or 0. Needs mu.
+func (s *Switch) place(r *portRecord, ifindex int) {
+	if r.here == ifindex {
+		return
+	}
+	s.portLinks.Delete(r.here)
+	if r.here = ifindex; ifindex != 0 {
+		s.portLinks.Store(ifindex, r.published.config.Name)
+	}
+}
+
+// leadsInside names the port that the route to a peer leads into; "": it leads over the underlay, or there is none. What is sent there comes back as
+// a frame from the host and is dropped or sent again; it never reaches the peer.
+func (s *Switch) leadsInside(p *peer) string {
+	if name, ok := s.portLinks.Load(s.paths.over(p)); ok {
+		return name.(string)
+	}
+	return ""
 }
 
 func (s *Switch) setPortState(r *portRecord, state PortState) {
@@ -220,6 +249,7 @@ func (s *Switch) losePort(r *portRecord) {
 	if p.config.Type != PortNetdev {
 		r.lastMAC = r.attr.MAC
 	}
+	s.place(r, 0)
 	r.attr = PortInfo{}
 	r.why = "the interface has been deleted, or moved to another namespace"
 	r.wait = retryFirst

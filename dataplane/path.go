@@ -25,6 +25,8 @@ type path struct {
 	// mtu is the kernel's word for the packets of the underlay, in bytes: route, interface, and what ICMP taught it. base is mtu without what
 	// ICMP taught. 0: there is no route.
 	mtu, base int
+	// via is the ifindex of the interface that the route leads over, of this namespace; 0: there is no route.
+	via int
 	// heard is an ICMP error's word that the kernel does not share, for as long as it does not: of several paths to a peer the kernel is
 	// asked about one only. until is when it is forgotten.
 	heard int
@@ -123,9 +125,9 @@ func (s *paths) refreshLocked(peers []*peer) (changes []pathChange) {
 		t := &p.path
 		before, asked := t.current(), t.asked
 		t.asked = true
-		base := t.base
-		t.mtu, t.base = s.ask(p)
-		if t.base != base {
+		base, via := t.base, t.via
+		t.mtu, t.base, t.via = s.ask(p)
+		if t.base != base || t.via != via {
 			s.turns++
 		}
 		if t.heard != 0 && now.After(t.until) {
@@ -150,20 +152,21 @@ func (s *paths) publish(p *peer) (mtu int) {
 }
 
 // ask asks the kernel for the way to a peer, or to a group by the interface that it is joined on.
-func (s *paths) ask(p *peer) (mtu, base int) {
+func (s *paths) ask(p *peer) (mtu, base, via int) {
 	if s.netlink == nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	to := p.addr.Addr()
 	options := netlink.RouteGetOptions{SrcAddr: s.local[p.family].AsSlice(), OifIndex: p.dest.Interface()}
 	routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &options)
 	if err != nil || len(routes) == 0 {
-		return 0, 0
+		return 0, 0, 0
 	}
-	link := s.linkMTU(routes[0].LinkIndex)
+	via = routes[0].LinkIndex
+	link := s.linkMTU(via)
 	mtu = routes[0].MTU
 	if mtu == 0 {
-		return link, link
+		return link, link, via
 	}
 	// The route has an MTU of its own, or ICMP gave it one: the entry of the table itself tells.
 	base = link
@@ -172,7 +175,7 @@ func (s *paths) ask(p *peer) (mtu, base int) {
 		base = routes[0].MTU
 	}
 	// The kernel goes by a route's MTU even where the interface has less, and loses what is larger.
-	return narrower(mtu, link), narrower(base, link)
+	return narrower(mtu, link), narrower(base, link), via
 }
 
 // carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has.
@@ -254,6 +257,13 @@ func (s *paths) describe(p *peer) (mtu, route, inside int) {
 		inside = max(mtu-overheads[p.family], 0)
 	}
 	return mtu, p.path.base, inside
+}
+
+// over is the ifindex of the interface that the route to a peer leads over; 0: there is no route.
+func (s *paths) over(p *peer) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.path.via
 }
 
 // forget drops what was heard of old ways: routes or interfaces have changed.

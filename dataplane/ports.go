@@ -189,6 +189,7 @@ func (s *Switch) DelPort(name string) error {
 
 func (s *Switch) removePort(r *portRecord) {
 	p := r.published
+	s.place(r, 0)
 	delete(s.ports, p.config.Name)
 	s.unpublishPort(p)
 	s.settle()

@@ -51,6 +51,9 @@ type Switch struct {
 	paths *paths
 	heard answers
 
+	// portLinks names the ports whose interfaces are in vtepd's own namespace, by ifindex (int to string): a route over one leads into the overlay.
+	portLinks sync.Map
+
 	// probes are the answers of peers to probes, asked who waits for them by identifier (chan uint32), doctors how many paths are being probed.
 	// probeSource is the source MAC of ours.
 	probes      chan probeAnswer
@@ -102,6 +105,8 @@ type portRecord struct {
 	retry time.Time
 	wait  time.Duration
 	attr  PortInfo // what the kernel last said
+	// here is the ifindex of the interface while it is in vtepd's own namespace, 0: it is not.
+	here int
 	// master is the ifindex of the bridge or the like that the interface is in, 0: none.
 	master int
 	// lastMAC is that of a device that vanished.

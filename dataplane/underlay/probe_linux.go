@@ -21,6 +21,8 @@ type Prober struct {
 	seq  uint16
 	// WhyNoEcho says why there is no ICMP echo; empty when there is.
 	WhyNoEcho string
+	// Refused: the peer's host has answered a datagram with the ICMP error that nobody listens on the port.
+	Refused bool
 }
 
 // Sizes of what precedes the payload, in bytes.
@@ -38,6 +40,14 @@ func NewProber(local netip.Addr, to netip.AddrPort) (*Prober, error) {
 	}
 	var err error
 	if p.udp, err = probeSocket(family, unix.SOCK_DGRAM, unix.IPPROTO_UDP, local); err != nil {
+		return nil, fmt.Errorf("underlay: probe: %w", err)
+	}
+	recverr, level := unix.IP_RECVERR, unix.SOL_IP
+	if local.Is6() {
+		recverr, level = unix.IPV6_RECVERR, unix.SOL_IPV6
+	}
+	if err := set(p.udp, level, recverr, 1, "IP_RECVERR"); err != nil { // else a socket that is not connected hears no refusal
+		unix.Close(p.udp)
 		return nil, fmt.Errorf("underlay: probe: %w", err)
 	}
 	// A raw socket needs CAP_NET_RAW, a ping socket net.ipv4.ping_group_range. The
@@ -109,6 +119,7 @@ func (p *Prober) send(fd int, b []byte, port int) error {
 	}
 	err := unix.Sendto(fd, b, 0, sa)
 	if e, ok := err.(unix.Errno); ok && mayBeStale(e) {
+		p.Refused = p.Refused || fd == p.udp && e == unix.ECONNREFUSED
 		// An ICMP error of the packet before is told now; the next call is about this
 		// packet.
 		err = unix.Sendto(fd, b, 0, sa)
