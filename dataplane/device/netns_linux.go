@@ -25,7 +25,8 @@ func OpenNetNS(name string) (int, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(NetNSDir, name)
 	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	// O_NONBLOCK: opening a FIFO would wait for a writer, with all of control behind it.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return -1, fmt.Errorf("netns %q: %w: %s", name, ErrNoNetNS, HowToNetNS(name))
 	}
