@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/vishvananda/netlink"
+
 	"vtepd/dataplane/device"
 	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
@@ -153,6 +155,9 @@ func (s *Switch) checkKind(c *PortConfig) error {
 // checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more, nor for what stands on it.
 func (s *Switch) checkUnderlay(name string) error {
 	return s.atHome(func() error {
+		if l, err := netlink.LinkByName(name); err == nil {
+			name = l.Attrs().Name // which may have been an alternative one
+		}
 		for family := range families {
 			local := s.config.localOf(family)
 			carrier, _ := linkOf(local)

@@ -270,7 +270,14 @@ func (s *Switch) remakePort(r *portRecord) {
 	if c.MAC == nil {
 		c.MAC = r.lastMAC // the one its neighbours know
 	}
-	l, err := s.openLink(&c)
+	var l *link
+	var err error
+	if c.Type == PortNetdev {
+		err = s.checkUnderlay(c.Name) // what was not there when the port came may carry the underlay now
+	}
+	if err == nil {
+		l, err = s.openLink(&c)
+	}
 	if errors.Is(err, device.ErrMissing) {
 		r.why = err.Error() // the announcement, or the poll, that it is there again asks anew
 		return

@@ -46,3 +46,29 @@ func TestPortUnderTheUnderlay(t *testing.T) {
 		})
 	}
 }
+
+// The underlay's interface is no port by its other name either, nor when it comes, with the address, after the port.
+//
+//	192.0.2.1 on eth0, also called other0, then on late0 (bridge) ── eth0
+func TestPortIsTheUnderlay(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.Must("ip", "link", "property", "add", "dev", "eth0", "altname", "other0")
+	s.do(func() error {
+		if err := s.AddPort(PortConfig{Name: "other0", Type: PortNetdev, Untagged: 42}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("taken by its other name: %v", err)
+		}
+		return s.AddPort(PortConfig{Name: "late0", Type: PortNetdev, Untagged: 42})
+	})
+	s.Must("ip", "link", "add", "br0", "type", "bridge")
+	s.Must("ip", "address", "flush", "dev", "eth0")
+	s.Must("ip", "address", "add", s.Underlay4().String()+"/24", "dev", "br0")
+	s.Must("ip", "link", "set", "eth0", "master", "br0")
+	s.Must("ip", "link", "set", "br0", "up")
+	s.Must("ip", "link", "set", "br0", "name", "late0")
+	eventually(t, "the reason is shown", func() bool { return strings.Contains(s.portInfo("late0").Reason, "late0 carries the underlay address") })
+	if state := s.portInfo("late0").State; state != PortMissing {
+		t.Errorf("it is %s", state)
+	}
+}
