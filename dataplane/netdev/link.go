@@ -53,10 +53,15 @@ func warning(h *netlink.Handle, link netlink.Link) string {
 		return fmt.Sprintf("it was put into %s, which hears nothing of it yet sends there: `ip link set %s nomaster`", masterOf(h, a), a.Name)
 	}
 	const ownOnly = "hears unicast frames to its own MAC alone, so that stations behind it are cut off: use "
+	const passthru = "of another mode than passthru " + ownOnly + "that mode, or the interface below"
 	switch l := link.(type) {
 	case *netlink.Macvlan:
 		if l.Mode != netlink.MACVLAN_MODE_PASSTHRU {
-			return "a macvlan of another mode than passthru " + ownOnly + "that mode, or the interface below"
+			return "a macvlan " + passthru
+		}
+	case *netlink.Macvtap:
+		if l.Mode != netlink.MACVLAN_MODE_PASSTHRU {
+			return "a macvtap " + passthru
 		}
 	case *netlink.IPVlan:
 		return "an ipvlan " + ownOnly + "the interface below"
