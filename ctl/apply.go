@@ -2,7 +2,10 @@ package ctl
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"time"
 
 	"vtepd/ctl/api"
@@ -39,11 +42,24 @@ func withLocal(file *config.File, now *model.Global) error {
 	if g.Interface == "" {
 		return nil
 	}
-	if g.Interface != now.Interface {
+	if g.Interface != now.Interface && !hasAddress(g.Interface, now.Local) {
 		return file.Locate(model.Invalid("interface", "interface %s is not where this vtepd took its address from: write local: %s, or restart vtepd with the file", g.Interface, now.LocalsText()))
 	}
 	g.Local = now.Local
 	return file.Check()
+}
+
+// hasAddress says whether an interface has an address now.
+func hasAddress(name string, a netip.Addr) bool {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return false
+	}
+	addrs, _ := i.Addrs()
+	return slices.ContainsFunc(addrs, func(has net.Addr) bool {
+		p, err := netip.ParsePrefix(has.String())
+		return err == nil && p.Addr() == a
+	})
 }
 
 // postApply makes the running state equal to a file.

@@ -35,6 +35,9 @@ var applyObject = &object{
 			if len(text) == 0 {
 				return fmt.Errorf("%s is empty: it would take everything away, and not even says local", name)
 			}
+			if err := config.CheckText(name, text); err != nil {
+				return err
+			}
 			found, err := app.client.Apply(ctx, api.ApplySpec{File: name, Text: string(text), DryRun: a.has("dry-run")})
 			if err != nil {
 				return err

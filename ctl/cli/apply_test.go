@@ -65,3 +65,23 @@ exit: 0
 		t.Errorf("a misspelt word: %s", got)
 	}
 }
+
+// TestApplySendsFilesAsTheyAre: what JSON would replace is refused as vtepd does it at the start, and what it would lengthen is not.
+func TestApplySendsFilesAsTheyAre(t *testing.T) {
+	l := newLab(t)
+	name := filepath.Join(t.TempDir(), "file.yaml")
+	for _, c := range []struct{ text, want string }{
+		{testConfig + "# caf\xe9\n", "byte 0xe9 does not belong into a text file: write UTF-8"},
+		{testConfig + strings.Repeat("# "+strings.Repeat("<", 90_000)+"\n", 10), "nothing differs\nexit: 0\n"},
+	} {
+		if err := os.WriteFile(name, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.run("apply", name); !strings.Contains(got, c.want) {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+	if got := l.run("apply", name, "--dry-run"); !strings.Contains(got, `"--dry-run": write dry-run, without dashes`) {
+		t.Error(got)
+	}
+}

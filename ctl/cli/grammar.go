@@ -96,6 +96,9 @@ func (v *verb) parse(path string, tokens []string) (*args, error) {
 	for i := 0; i < len(tokens); i++ {
 		token := tokens[i]
 		w := v.word(token)
+		if plain := strings.TrimLeft(token, "-"); w == nil && plain != token && v.word(plain) != nil {
+			return nil, fail("%q: write %s, without dashes", shorten(token), plain)
+		}
 		if w == nil && len(token) > 1 && token[0] == '-' {
 			return nil, fail("%q: options come before the object, as in vtepctl %s %s", shorten(token), shorten(token), path)
 		}

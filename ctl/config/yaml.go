@@ -31,11 +31,20 @@ type decoder struct {
 	trunks trunkPlaces
 }
 
+// CheckText refuses what is no UTF-8, or has characters that no text file has. It is for who sends a file on in a way that would replace them.
+func CheckText(file string, data []byte) error {
+	if i := invalidByte(data); i >= 0 {
+		d := &decoder{file: file, data: data}
+		return d.errorAt(placeOf(data, i), "byte 0x%02x does not belong into a text file: write UTF-8", data[i])
+	}
+	return nil
+}
+
 // root parses data and returns the mapping at its top; nil when the file is empty.
 func (d *decoder) root(data []byte) (root ast.Node, err error) {
 	d.data = data
-	if i := invalidByte(data); i >= 0 {
-		return nil, d.errorAt(placeOf(data, i), "byte 0x%02x does not belong into a text file: write UTF-8", data[i])
+	if err := CheckText(d.file, data); err != nil {
+		return nil, err
 	}
 	tokens := lexer.Tokenize(string(data))
 	if err := d.plain(tokens); err != nil {
