@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/device"
 )
 
 // pins is a directory on a bpffs that one process at a time uses:
@@ -66,6 +68,11 @@ func openPins(dir string) (*pins, error) {
 func ensureBPFFS(dir string) error {
 	if dir == bpffs || strings.HasPrefix(dir, bpffs+"/") {
 		if on, err := onBPFFS(bpffs); err == nil && !on {
+			mounts, _ := os.ReadFile("/proc/thread-self/mountinfo") // what cannot be read names nothing
+			if name := ownSys(string(mounts)); name != "" {
+				return fmt.Errorf("pin directory %s: `ip netns exec %s` gives vtepd a /sys that ends with it: start it by `nsenter --net=%s/%s`",
+					dir, name, device.NetNSDir, name)
+			}
 			if err := unix.Mount("bpf", bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RELATIME, "mode=0700"); err != nil {
 				return fmt.Errorf("mount bpffs on %s: %w", bpffs, err)
 			}
