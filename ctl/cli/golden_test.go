@@ -403,7 +403,9 @@ stats show vni 42 port tap1
 -j stats show vni 42
 stats show port tap11
 stats show peer 192.0.2.99
-stats show vni 77`,
+stats show vni 77
+peer add 192.0.2.2 vni 42 dport 4790
+stats show peer 192.0.2.2`,
 	"drops": `
 drops
 -d drops show

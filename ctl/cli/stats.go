@@ -30,15 +30,21 @@ var statsObject = &object{
 			}
 			return list(app, rows, func() {
 				t := table{header: []string{"OF", ">RX-PACKETS", ">RX-BYTES", ">RX-DROPPED", ">TX-PACKETS", ">TX-BYTES", ">TX-DROPPED"}}
+				ports := make(map[string]int) // rows of a peer's address: one for each of its UDP ports
 				for _, r := range rows {
-					of := "port " + r.Port
+					ports[r.Peer]++
+				}
+				for _, r := range rows {
+					what := "port " + r.Port
 					switch {
+					case r.Peer != "" && ports[r.Peer] > 1:
+						what = fmt.Sprintf("peer %s dport %d", r.Peer, r.DPort)
 					case r.Peer != "":
-						of = "peer " + r.Peer
+						what = "peer " + r.Peer
 					case r.VNI != 0:
-						of = fmt.Sprintf("vni %d", r.VNI)
+						what = fmt.Sprintf("vni %d", r.VNI)
 					}
-					t.row(of, fmt.Sprint(r.RxPackets), fmt.Sprint(r.RxBytes), fmt.Sprint(r.RxDropped),
+					t.row(what, fmt.Sprint(r.RxPackets), fmt.Sprint(r.RxBytes), fmt.Sprint(r.RxDropped),
 						fmt.Sprint(r.TxPackets), fmt.Sprint(r.TxBytes), fmt.Sprint(r.TxDropped))
 				}
 				t.print(app.Stdout)
