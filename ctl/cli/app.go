@@ -175,6 +175,9 @@ func expand(args []string) ([]string, error) {
 	}
 	o, err := findObject(args[0])
 	if err != nil {
+		if verb, object := inverted(args); object != "" {
+			err = usagef("vtepctl [OPTIONS] OBJECT VERB [WORDS]", "the object comes first: vtepctl %s %s", object, verb)
+		}
 		return nil, err
 	}
 	out := []string{o.name}
@@ -202,6 +205,22 @@ func expand(args []string) ([]string, error) {
 	return append(out, rest...), nil
 }
 
+// inverted finds the verb and the object of a command line that begins with the verb.
+func inverted(args []string) (verb, object string) {
+	if len(args) < 2 {
+		return "", ""
+	}
+	o, err := findObject(args[1])
+	if err != nil {
+		return "", ""
+	}
+	v, err := o.findVerb(args[0])
+	if err != nil {
+		return "", ""
+	}
+	return v.name, o.name
+}
+
 func findObject(word string) (*object, error) {
 	objects := allObjects()
 	i, err := match(word, objectNames())
@@ -213,6 +232,10 @@ func findObject(word string) (*object, error) {
 
 func (o *object) findVerb(word string) (*verb, error) {
 	names := o.verbNames()
+	if strings.HasPrefix(word, "-") {
+		return nil, usagef(fmt.Sprintf("vtepctl %s %s", o.name, strings.Join(names, "|")), "%s: %q: options come before the object, as in vtepctl %s %s",
+			o.name, shorten(word), shorten(word), o.name)
+	}
 	for i, v := range o.verbs {
 		if slices.Contains(v.aliases, word) {
 			return o.verbs[i], nil

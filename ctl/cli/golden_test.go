@@ -396,6 +396,9 @@ vlan add 50
 vlan show`,
 	"stats": `
 stats
+stats -j
+show stats
+add stats
 stats show port tap1
 stats show peer 192.0.2.2
 stats show vni 42 port tap1

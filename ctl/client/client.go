@@ -354,6 +354,9 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
+	if err != nil && ctx.Err() != nil && method != http.MethodGet {
+		return nil, fmt.Errorf("%w before vtepd answered: it goes on, and does or refuses what was asked: its log says which", context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, c.connectError(err)
 	}

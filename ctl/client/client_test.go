@@ -98,3 +98,31 @@ func TestUnavailable(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestInterrupted: who interrupts a change is told that it is not called off, who interrupts a question is not.
+func TestInterrupted(t *testing.T) {
+	over := make(chan struct{})
+	asked := make(chan struct{}, 2)
+	c := serve(t, func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-over
+	})
+	defer close(over)
+	for _, r := range []struct {
+		ask  func(context.Context) error
+		said bool
+	}{
+		{func(ctx context.Context) error { return c.AddVNI(ctx, api.VNISpec{}) }, true},
+		{func(ctx context.Context) error { _, err := c.Ports(ctx, false); return err }, false},
+	} {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			<-asked
+			cancel()
+		}()
+		err := r.ask(ctx)
+		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "before vtepd answered: it goes on") != r.said {
+			t.Errorf("%v", err)
+		}
+	}
+}
