@@ -90,6 +90,16 @@ func TestCheckVethPort(t *testing.T) {
 	for _, c := range []PortConfig{veth("a0", red, ""), veth("b0", blue, ""), tap("t0", green)} {
 		n.do(func() error { return n.AddPort(c) })
 	}
+	six := func(c PortConfig) PortConfig {
+		c.Addresses = []netip.Prefix{netip.MustParsePrefix("2001:db8:1::1/64")}
+		return c
+	}
+	without := l.Host("without")
+	for host, off := range map[*lab.Host]string{without: "1", red: "0", green: "0"} {
+		if err := host.Sysctl("net/ipv6/conf/default/disable_ipv6", off); err != nil {
+			t.Fatal(err)
+		}
+	}
 	before := n.Ports()
 	for _, c := range []struct {
 		what    string
@@ -99,6 +109,10 @@ func TestCheckVethPort(t *testing.T) {
 	}{
 		{"the loopback's name", veth("a0", red, "lo"), []string{"a0"}, ErrUnfit},
 		{"another name", veth("a0", red, "net0"), []string{"a0"}, nil},
+		{"another name and an IPv6 address", six(veth("a0", red, "net0")), []string{"a0"}, nil},
+		{"to where IPv6 is off", six(veth("a0", without, "")), []string{"a0"}, ErrNoIPv6},
+		{"a TAP to where IPv6 is off", six(tap("t0", without)), []string{"t0"}, ErrNoIPv6},
+		{"a new TAP where IPv6 is off", six(tap("t1", without)), nil, ErrNoIPv6},
 		{"its own name", veth("a0", red, "eth0"), []string{"a0"}, nil},
 		{"the namespace by its path", PortConfig{Name: "c0", Type: PortVeth, NetNS: red.Path(), Untagged: 42}, []string{"a0"}, nil},
 		{"our own namespace by its path", PortConfig{Name: "c0", Type: PortVeth, NetNS: h.Path(), IfName: "b0", Untagged: 42}, []string{"b0"}, nil},

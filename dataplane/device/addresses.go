@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -29,6 +31,24 @@ next:
 func KernelAddr(p netip.Prefix) *netlink.Addr {
 	ip := p.Addr().Unmap()
 	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(p.Bits(), ip.BitLen())}}
+}
+
+const ipv6IsOff = "IPv6 is off on the interface: see `sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6` in its namespace"
+
+// CheckNew says why an interface that is yet to be made could not have some addresses, as far as its namespace tells; ns is that, or -1 for the calling
+// thread's.
+func CheckNew(ns int, all []netip.Prefix) error {
+	i := slices.IndexFunc(all, func(p netip.Prefix) bool { return p.Addr().Is6() })
+	if i < 0 {
+		return nil
+	}
+	return Within(ns, func() error {
+		off, err := os.ReadFile("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+		if err != nil || strings.TrimSpace(string(off)) == "0" {
+			return nil // what cannot be read is left to the attempt
+		}
+		return fmt.Errorf("add %v: %w: "+ipv6IsOff, all[i], ErrNoIPv6)
+	})
 }
 
 // AddAddresses gives back those that were not there before.
@@ -58,7 +78,7 @@ func explainAddress(h *netlink.Handle, link netlink.Link, p netip.Prefix, err er
 	case ierr == nil && now.Attrs().MTU < MinMTU6:
 		return fmt.Errorf("%w: IPv6 needs an MTU of %d and the interface has %d: raise mtu, or leave the address away (%w)", ErrOption, MinMTU6, now.Attrs().MTU, err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%w (%w): IPv6 is off on the interface: see `sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6` in its namespace", ErrNoIPv6, err)
+		return fmt.Errorf("%w (%w): "+ipv6IsOff, ErrNoIPv6, err)
 	}
 	return err
 }

@@ -117,6 +117,9 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	defer there.Close()
 
 	host, peer, err := findPair(here, there, target, o)
+	if err == nil && peer == nil {
+		err = device.CheckNew(target, o.Addresses)
+	}
 	if err != nil || check {
 		return nil, err
 	}

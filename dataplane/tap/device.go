@@ -54,8 +54,11 @@ func Open(o Options) (*Device, error) {
 // anything: options that make no sense, no such namespace, or something in it
 // that has the name already.
 func Check(o Options) error {
-	return byName(&o, func(_ *netlink.Handle, found netlink.Link, _ int) error {
+	return byName(&o, func(_ *netlink.Handle, found netlink.Link, home int) error {
 		if found == nil || slices.Contains(o.Going, found.Attrs().Index) {
+			if err := device.CheckNew(home, o.Addresses); err != nil {
+				return fmt.Errorf("tap: open %q: %w", o.Name, err)
+			}
 			return nil
 		}
 		if _, err := mayTakeOver(found); err != nil {
