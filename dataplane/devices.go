@@ -155,7 +155,12 @@ func (s *Switch) checkKind(c *PortConfig) error {
 // checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more, nor for what stands on it.
 func (s *Switch) checkUnderlay(name string) error {
 	return s.atHome(func() error {
-		if l, err := netlink.LinkByName(name); err == nil {
+		l, err := netlink.LinkByName(name)
+		var missing netlink.LinkNotFoundError
+		switch {
+		case errors.As(err, &missing):
+			return nil // it carries nothing; ports that wait for theirs ask often
+		case err == nil:
 			name = l.Attrs().Name // which may have been an alternative one
 		}
 		for family := range families {

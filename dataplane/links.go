@@ -211,7 +211,7 @@ func (s *Switch) place(r *portRecord, ifindex int) {
 	if r.here == ifindex {
 		return
 	}
-	s.portLinks.Delete(r.here)
+	s.portLinks.CompareAndDelete(r.here, r.published.config.Name) // the number may be another port's by now
 	if r.here = ifindex; ifindex != 0 {
 		s.portLinks.Store(ifindex, r.published.config.Name)
 	}
