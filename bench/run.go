@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -135,10 +136,19 @@ func (p Plan) congest(sites ...Site) error {
 	}
 	for _, s := range sites {
 		if err := s.Host.Sysctl(congestionKey, p.Congestion); err != nil {
-			return fmt.Errorf("congestion control %q: %w (the kernel has those in /proc/sys/net/ipv4/tcp_available_congestion_control)", p.Congestion, err)
+			return congestionError(p.Congestion, err)
 		}
 	}
 	return nil
+}
+
+// congestionError says what keeps a network namespace from having a congestion control by default: the kernel lacks it, or leaves it to the first namespace
+// (tcp_set_default_congestion_control).
+func congestionError(name string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("congestion control %q: %w (other namespaces than the first get those of net.ipv4.tcp_allowed_congestion_control only: add it there by sysctl -w)", name, err)
+	}
+	return fmt.Errorf("congestion control %q: %w (the kernel has those of net.ipv4.tcp_available_congestion_control)", name, err)
 }
 
 // steps are the measurements of one system, those that the plan wants.

@@ -2,12 +2,15 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vtepd/bench/lab"
 )
@@ -112,5 +115,21 @@ func TestCongestionControlOfTheWorkloads(t *testing.T) {
 	}
 	if err := (Plan{Congestion: "nosuch"}).congest(a, b); err == nil || !strings.Contains(err.Error(), `"nosuch"`) || control(a) != "reno" {
 		t.Errorf("one that there is not: %q, error %v", control(a), err)
+	}
+}
+
+// Which congestion controls other namespaces may have by default differs by machine: the kernel's two answers stand for it.
+func TestCongestionErrorNamesTheCause(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{unix.EPERM, "tcp_allowed_congestion_control"},
+		{unix.ENOENT, "tcp_available_congestion_control"},
+	} {
+		err := congestionError("cubic", &os.PathError{Op: "write", Path: "/proc/sys/" + congestionKey, Err: c.err})
+		if !strings.Contains(err.Error(), `"cubic"`) || !strings.Contains(err.Error(), c.want) || !errors.Is(err, c.err) {
+			t.Errorf("%v: %v", c.err, err)
+		}
 	}
 }
