@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/model"
@@ -41,7 +42,7 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 		Findings: []string{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Ports)) {
-		d.Ports = append(d.Ports, api.PortMTU{Port: name, MTU: p.Ports[name]})
+		d.Ports = append(d.Ports, api.PortMTU{Port: name, MTU: p.Ports[name].MTU})
 	}
 	found := func(format string, args ...any) { d.Findings = append(d.Findings, fmt.Sprintf(format, args...)) }
 	advise := func(format string, args ...any) { d.Advice = append(d.Advice, fmt.Sprintf(format, args...)) }
@@ -87,7 +88,11 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 		for _, port := range d.Ports {
 			d.OK = false
 			found("port %s has MTU %d: larger packets than %d to this peer are dropped (too_big) and answered with ICMP", port.Port, port.MTU, p.Inside)
-			advise("vtepctl port set %s mtu default, or %d bytes on the underlay", port.Port, port.MTU+p.Fits-p.Inside)
+			mtu := "default"
+			if !p.Ports[port.Port].Follows {
+				mtu = strconv.Itoa(p.Inside)
+			}
+			advise("vtepctl port set %s mtu %s, or %d bytes on the underlay", port.Port, mtu, port.MTU+p.Fits-p.Inside)
 		}
 	}
 	if p.Inside < 1280 {

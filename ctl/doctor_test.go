@@ -24,7 +24,10 @@ func TestDiagnose(t *testing.T) {
 		{"black hole", with(func(p *dataplane.PathProbe) { p.Fits, p.Inside = 1400, 1350 }), false, "a black hole: the path carries 1400 bytes", "mtu 1400"},
 		{"narrow and said so", with(func(p *dataplane.PathProbe) { p.Fits, p.Inside, p.Learned = 1400, 1350, 1400 }), true, "routers say so", "mtu 1400"},
 		{"narrow and not clamped", with(func(p *dataplane.PathProbe) { p.Fits, p.Inside, p.Learned, p.Clamped = 1400, 1350, 1400, false }), true, "routers say so", "mss-clamp auto"},
-		{"large port", with(func(p *dataplane.PathProbe) { p.Ports = map[string]int{"tap0": 1500} }), false, "port tap0 has MTU 1500", "vtepctl port set tap0 mtu default, or 1550 bytes on the underlay"},
+		{"large port", with(func(p *dataplane.PathProbe) {
+			p.Ports = map[string]dataplane.PortMTU{"tap0": {MTU: 1500, Follows: true}}
+		}), false, "port tap0 has MTU 1500", "vtepctl port set tap0 mtu default, or 1550 bytes on the underlay"},
+		{"large port found", with(func(p *dataplane.PathProbe) { p.Ports = map[string]dataplane.PortMTU{"vnet0": {MTU: 9000}} }), false, "port vnet0 has MTU 9000", "vtepctl port set vnet0 mtu 1450, or 9050 bytes on the underlay"},
 		{"echo", with(func(p *dataplane.PathProbe) { p.Evidence = dataplane.EvidenceEcho }), true, "answered ICMP echo", ""},
 		{"nothing", with(func(p *dataplane.PathProbe) { p.Evidence, p.Fits, p.Inside = dataplane.EvidenceNone, 0, 0 }), false, "nothing came back", "open UDP port 4789"},
 		{"refused", with(func(p *dataplane.PathProbe) { p.Evidence, p.Refused = dataplane.EvidenceEcho, true }), false, "refuses UDP port 4789", "dport PORT"},

@@ -43,8 +43,8 @@ type PathProbe struct {
 	Known, Learned int
 	// Inside is Fits less the overhead.
 	Inside int
-	// Ports whose packets to the peer may be larger than Inside, by name, with their MTU.
-	Ports map[string]int
+	// Ports whose packets to the peer may be larger than Inside, by name.
+	Ports map[string]PortMTU
 	// Clamped says that TCP connections in VNIs with the peer are opened with an MSS that fits the path as it is believed to be.
 	Clamped bool
 	// Into names the port of this switch that the route to the peer leads into; nothing is sent then. Refused: the peer's host said that nobody listens.
@@ -52,6 +52,12 @@ type PathProbe struct {
 	Refused bool
 	// WithoutEcho says why there was no ICMP echo; empty when there was.
 	WithoutEcho string
+}
+
+// PortMTU is the MTU of a port, in bytes. It follows the underlay where none was asked for, unless its interface was there before, which keeps its own.
+type PortMTU struct {
+	MTU     int
+	Follows bool
 }
 
 // Bounds of probing: it is a few dozen packets, and a few seconds where answers are lost.
@@ -141,8 +147,8 @@ func (s *Switch) probeTarget(a netip.Addr) (found *peer, d *domain) {
 }
 
 // portsAbove lists the ports of a peer's VNIs that take larger packets than fit inside, and says whether all those VNIs lower the MSS by the path. Needs mu.
-func (s *Switch) portsAbove(p *peer, inside int) (ports map[string]int, clamped bool) {
-	ports, clamped = make(map[string]int), true
+func (s *Switch) portsAbove(p *peer, inside int) (ports map[string]PortMTU, clamped bool) {
+	ports, clamped = make(map[string]PortMTU), true
 	for vni, r := range s.vnis {
 		if !slices.Contains(r.flood, p) {
 			continue
@@ -150,7 +156,7 @@ func (s *Switch) portsAbove(p *peer, inside int) (ports map[string]int, clamped 
 		clamped = clamped && r.config.MSSClamp != MSSOff
 		for name, port := range s.ports {
 			if _, ok := port.published.tagFor(vni); ok && port.published.link != nil && port.published.link.mtu > inside {
-				ports[name] = port.published.link.mtu
+				ports[name] = PortMTU{MTU: port.published.link.mtu, Follows: port.published.config.Type != PortNetdev}
 			}
 		}
 	}

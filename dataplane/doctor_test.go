@@ -38,13 +38,13 @@ func TestProbePath(t *testing.T) {
 			}
 			peer := a.theOther()
 			want := PathProbe{Peer: a.Peers()[0].Addr, VNI: 42, Evidence: EvidenceProbe, Fits: 1500, Tried: 1500, Known: 1500, Learned: 1500, Inside: 1500 - over,
-				Ports: map[string]int{}, Clamped: true}
+				Ports: map[string]PortMTU{}, Clamped: true}
 			if diff := cmp.Diff(want, a.probePath(peer), sameAddr); diff != "" {
 				t.Errorf("all fits (-want +got):\n%s", diff)
 			}
 			// What r1 sends is more than r2's end takes: the link loses it. A veth pair takes a VLAN tag's 4 bytes more (is_skb_forwardable).
 			w.r2.MTU("eth0", 1400)
-			want.Fits, want.Inside, want.Ports = 1404, 1404-over, map[string]int{"vtep0": 1500 - over}
+			want.Fits, want.Inside, want.Ports = 1404, 1404-over, map[string]PortMTU{"vtep0": {1500 - over, true}}
 			if diff := cmp.Diff(want, a.probePath(peer), sameAddr); diff != "" {
 				t.Errorf("a black hole (-want +got):\n%s", diff)
 			}

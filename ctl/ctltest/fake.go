@@ -517,7 +517,7 @@ func (s *Switch) ProbePath(_ context.Context, peer netip.Addr) (dataplane.PathPr
 		}
 		out := dataplane.PathProbe{Peer: p.Addr, VNI: 42, Evidence: dataplane.EvidenceProbe, Fits: 1500, Tried: 1500, Known: 1500, Learned: 1500, Inside: 1450, Clamped: true}
 		if b := peer.AsSlice(); b[len(b)-1]%2 != 0 {
-			out.Evidence, out.Fits, out.Inside, out.Ports, out.Clamped = dataplane.EvidenceEcho, 1400, 1350, map[string]int{"tap0": 1450}, false
+			out.Evidence, out.Fits, out.Inside, out.Ports, out.Clamped = dataplane.EvidenceEcho, 1400, 1350, map[string]dataplane.PortMTU{"tap0": {MTU: 1450, Follows: true}}, false
 		}
 		return out, nil
 	}
