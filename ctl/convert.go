@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"vtepd/ctl/api"
@@ -142,6 +143,21 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 func peerInfo(i dataplane.PeerInfo) api.Peer {
 	return api.Peer{Peer: i.Addr.Addr().String(), DPort: i.Addr.Port(), VNIs: append([]uint32{}, i.VNIs...), MACs: i.MACs, PMTU: i.PMTU, RouteMTU: i.RouteMTU, Inside: i.Inside,
 		FastPath: i.FastPath, FastPathReason: i.FastPathReason}
+}
+
+// dropLines are the drop ledger, with the senders that were refused under the first line that is about them.
+func dropLines(m *model.Model, drops []dataplane.Drop, strangers []dataplane.Stranger) []api.Drop {
+	lines := make([]api.Drop, 0, len(drops))
+	for _, d := range drops {
+		lines = append(lines, dropLine(m, d))
+	}
+	for _, s := range strangers {
+		i := slices.IndexFunc(drops, func(d dataplane.Drop) bool { return d.Reason == s.Reason && (d.VNI == s.VNI || d.VNI == 0) })
+		if i >= 0 {
+			lines[i].Senders = append(lines[i].Senders, api.Sender{Source: s.Source.String(), VNI: s.VNI, Count: s.Count, Age: int64(s.Age.Seconds())})
+		}
+	}
+	return lines
 }
 
 func dropLine(m *model.Model, d dataplane.Drop) api.Drop {

@@ -152,6 +152,7 @@ func (s *server) listDrops(w http.ResponseWriter, r *http.Request) error {
 	if q := newQuery(r); q.err != nil {
 		return q.err
 	}
-	m := s.c.Model()
-	return replyList(w, s.c.sw.Drops(), func(d dataplane.Drop) api.Drop { return dropLine(m, d) })
+	// The strangers first: who is refused in between is in the ledger then, too.
+	strangers := s.c.sw.Strangers()
+	return replyList(w, dropLines(s.c.Model(), s.c.sw.Drops(), strangers), func(d api.Drop) api.Drop { return d })
 }

@@ -39,6 +39,7 @@ type Switch interface {
 	PeerStats() []dataplane.PeerStats
 	VNIStats() []dataplane.VNIStats
 	Drops() []dataplane.Drop
+	Strangers() []dataplane.Stranger
 	Status() dataplane.Status
 	ProbePath(ctx context.Context, peer netip.Addr) (dataplane.PathProbe, error)
 

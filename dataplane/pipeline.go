@@ -151,6 +151,7 @@ func (w *worker) fromDatagram(d []byte, m *underlay.Message) {
 	w.train.datagram = nil
 	if reason := w.wireStages(f, m.Source, m.TOS); reason != ReasonNone {
 		w.fates[f.fate].blame(reason)
+		w.strangers.note(reason, m.Source.Addr(), encap.VXLAN(f.buf), w.now)
 	} else if f.joined {
 		w.lead(f, m)
 	}

@@ -92,9 +92,10 @@ type worker struct {
 	portRx, peerRx, vniRx tally
 	portTx, peerTx, vniTx tally
 
-	drops   ledger
-	totals  totals
-	answers answerCounters
+	drops     ledger
+	totals    totals
+	answers   answerCounters
+	strangers strangers
 
 	_      [64]byte
 	inside atomic.Uint64 // generation of the snapshot in use, or outside, or entering; read by control

@@ -316,6 +316,17 @@ type Drop struct {
 	Port   string `json:"port,omitempty"`
 	VNI    uint32 `json:"vni,omitempty"`
 	Peer   string `json:"peer,omitempty"`
+	// Senders are who was dropped of late for being unknown, or for naming a VNI that is: the last one first.
+	Senders []Sender `json:"senders,omitempty"`
+}
+
+// Sender is a source of datagrams that were refused.
+type Sender struct {
+	Source string `json:"source"`
+	VNI    uint32 `json:"vni"`
+	Count  uint64 `json:"count"`
+	// Age is in seconds since the last.
+	Age int64 `json:"age"`
 }
 
 // Status is the switch as a whole.

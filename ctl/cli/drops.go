@@ -10,8 +10,9 @@ var dropsObject = &object{
 	short: "dropped frames, by reason and place",
 	verbs: []*verb{{
 		name: "show", aliases: []string{"list", "ls", "lst"},
-		short:    "show how many frames were dropped, where and why",
-		long:     "Each dropped frame is counted once, with one reason. With -d the reasons are explained.",
+		short: "show how many frames were dropped, where and why",
+		long: "Each dropped frame is counted once, with one reason. Below unknown_vni and unknown_peer stands who sent such datagrams of late. With -d the reasons\n" +
+			"are explained.",
 		examples: []string{"vtepctl drops show", "vtepctl -d drops show"},
 		run: func(ctx context.Context, app *App, _ *args) error {
 			drops, err := app.client.Drops(ctx)
@@ -22,6 +23,13 @@ var dropsObject = &object{
 				t := table{header: []string{"REASON", ">COUNT", "PORT", ">VNI", "PEER"}}
 				for i, d := range drops {
 					t.row(d.Reason, fmt.Sprint(d.Count), dash(d.Port), dash(fmt.Sprint(d.VNI)), dash(d.Peer))
+					for _, s := range d.Senders {
+						vni := ""
+						if d.VNI == 0 {
+							vni = fmt.Sprintf(" for VNI %d", s.VNI)
+						}
+						t.note("from %s%s: %d, the last %d s ago", s.Source, vni, s.Count, s.Age)
+					}
 					last := i+1 == len(drops) || drops[i+1].Reason != d.Reason
 					if why, ok := explanations[d.Reason]; ok && app.details && last {
 						t.note("%s", why)

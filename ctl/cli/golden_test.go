@@ -64,6 +64,10 @@ func newLab(tb testing.TB) *lab {
 	sw.Learn(dataplane.FDBEntry{VNI: 42, MAC: 0x020000000001, Port: "tap10", Age: 75 * time.Second, Moves: 2},
 		dataplane.Move{From: "192.0.2.2", To: "tap1", Ago: 2 * time.Hour}, dataplane.Move{From: "", To: "tap10", Ago: 75 * time.Second})
 	sw.Learn(dataplane.FDBEntry{VNI: 42, MAC: 0x020000000002, Dst: netip.MustParseAddrPort("192.0.2.2:4789")})
+	sw.Drop(dataplane.Drop{Reason: dataplane.UnknownVNI, Count: 9})
+	sw.Refuse(dataplane.Stranger{Reason: dataplane.UnknownVNI, Source: netip.MustParseAddr("192.0.2.2"), VNI: 43, Count: 8, Age: 2 * time.Second})
+	sw.Refuse(dataplane.Stranger{Reason: dataplane.UnknownPeer, Source: netip.MustParseAddr("203.0.113.9"), VNI: 42, Count: 12, Age: time.Minute})
+	sw.Refuse(dataplane.Stranger{Reason: dataplane.UnknownVNI, Source: netip.MustParseAddr("2001:db8::9"), VNI: 0, Count: 1, Age: time.Hour})
 	sw.Drop(dataplane.Drop{Reason: dataplane.UnknownPeer, VNI: 42, Peer: netip.MustParseAddrPort("203.0.113.9:4789"), Count: 12})
 	sw.Drop(dataplane.Drop{Reason: dataplane.VLANNotAllowed, Port: "tap1", Count: 3})
 	sw.Drop(dataplane.Drop{Reason: dataplane.VLANNotAllowed, Port: "tap2", Count: 1})

@@ -27,6 +27,7 @@ type Switch struct {
 	ports   map[string]dataplane.PortConfig
 	entries map[key]dataplane.FDBEntry
 	drops   []dataplane.Drop
+	unknown []dataplane.Stranger
 	history map[key][]dataplane.Move
 	subs    map[chan dataplane.Event]struct{}
 	closed  bool
@@ -116,6 +117,13 @@ func (s *Switch) Drop(d dataplane.Drop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drops = append(s.drops, d)
+}
+
+// Refuse adds a sender that was refused.
+func (s *Switch) Refuse(who dataplane.Stranger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unknown = append(s.unknown, who)
 }
 
 // Send delivers an event to every subscriber that has room.

@@ -138,6 +138,13 @@ func (s *Switch) Drops() []dataplane.Drop {
 	return slices.Clone(s.drops)
 }
 
+// Strangers lists what Refuse was given.
+func (s *Switch) Strangers() []dataplane.Stranger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.unknown)
+}
+
 // Status invents a status.
 func (s *Switch) Status() dataplane.Status {
 	ports, vnis, peers := len(s.Ports()), len(s.VNIs()), len(s.Peers())
