@@ -525,12 +525,15 @@ func TestNoSwitch(t *testing.T) {
 // TestMonitor reads a stream to its end by interrupt.
 func TestMonitor(t *testing.T) {
 	entry := &dataplane.FDBEntry{VNI: 42, MAC: 0x020000000001, Dst: netip.MustParseAddrPort("192.0.2.2:4789"), State: fdb.Dynamic}
+	elsewhere := &dataplane.FDBEntry{VNI: 42, MAC: 0x020000000002, Dst: netip.MustParseAddrPort("192.0.2.2:8472"), State: fdb.Dynamic}
 	flushed := &dataplane.FDBEntry{VNI: 42, Port: "tap0"}
 	events := []dataplane.Event{
 		{Time: ctltest.Time, Object: "fdb", Action: "move", FDB: entry, From: "tap0", VNI: 42, Count: 1},
 		{Time: ctltest.Time, Object: "fdb", Action: "flush", FDB: flushed, VNI: 42, Count: 7},
 		{Time: ctltest.Time, Object: "port", Action: "missing", Port: "tap0", Reason: "the interface was deleted"},
 		{Time: ctltest.Time, Object: "peer", Action: "add", Peer: netip.MustParseAddrPort("192.0.2.2:4789"), VNI: 42},
+		{Time: ctltest.Time, Object: "peer", Action: "add", Peer: netip.MustParseAddrPort("192.0.2.2:8472"), VNI: 42},
+		{Time: ctltest.Time, Object: "fdb", Action: "add", FDB: elsewhere, VNI: 42, Count: 1},
 		{Time: ctltest.Time, Object: "vni", Action: "add", VNI: 42},
 		{Time: ctltest.Time, Object: "fdb", Action: "lost", Count: 99},
 	}

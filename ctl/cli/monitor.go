@@ -35,7 +35,21 @@ var monitorObject = &object{
 				}
 				objects = append(objects, o)
 			}
-			err := app.client.Events(ctx, objects, app.printEvent)
+			line := jsonLine
+			if !app.json {
+				st, err := app.client.Status(ctx)
+				if err != nil {
+					return err
+				}
+				line = func(e api.Event) (string, error) { return eventLine(e, st.DstPort), nil }
+			}
+			err := app.client.Events(ctx, objects, func(e api.Event) error {
+				text, err := line(e)
+				if err == nil {
+					_, err = fmt.Fprintln(app.Stdout, text)
+				}
+				return err
+			})
 			if errors.Is(err, io.ErrUnexpectedEOF) {
 				return fmt.Errorf("vtepd at %s has stopped", app.socket)
 			}
@@ -54,23 +68,13 @@ func monitorWord(s string) (string, error) {
 	return words[i], nil
 }
 
-// printEvent writes one line at once.
-func (a *App) printEvent(e api.Event) error {
-	var line string
-	if a.json {
-		b, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		line = string(b)
-	} else {
-		line = eventLine(e)
-	}
-	_, err := fmt.Fprintln(a.Stdout, line)
-	return err
+func jsonLine(e api.Event) (string, error) {
+	b, err := json.Marshal(e)
+	return string(b), err
 }
 
-func eventLine(e api.Event) string {
+// eventLine is an event for people; dstport is the UDP port of a peer that goes without saying.
+func eventLine(e api.Event, dstport uint16) string {
 	words := []string{e.Time.Local().Format("15:04:05.000")}
 	if e.Action == "lost" {
 		return fmt.Sprintf("%s lost %d changes: this reader is too slow", words[0], e.Count)
@@ -86,12 +90,18 @@ func eventLine(e api.Event) string {
 		add("", e.Port)
 	}
 	add("", e.Peer)
+	if e.Peer != "" && e.DPort != dstport {
+		add("dport", fmt.Sprint(e.DPort))
+	}
 	if e.Object == "vni" {
 		add("", fmt.Sprint(e.VNI))
 	} else {
 		add("vni", fmt.Sprint(e.VNI))
 	}
 	add("dst", e.Dst)
+	if e.Dst != "" && e.DPort != dstport {
+		add("dport", fmt.Sprint(e.DPort))
+	}
 	if e.Object != "port" {
 		add("port", e.Port)
 	}
