@@ -22,7 +22,7 @@ const maxFileName = 4096
 func (c *Controller) Apply(file *model.Model, dry bool) ([]model.Difference, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := fixed(&c.model.Global, &file.Global); err != nil {
+	if err := c.fixed(&c.model.Global, &file.Global); err != nil {
 		return nil, err
 	}
 	differences := file.Diff(c.model)

@@ -16,6 +16,9 @@ type Controller struct {
 	log     *slog.Logger
 	started time.Time
 
+	// SocketByOption: the command line names the control socket, so that no file has a say in it. It is set before anybody else has the Controller.
+	SocketByOption bool
+
 	mu sync.Mutex
 	// model is what the switch does now.
 	model *model.Model

@@ -15,7 +15,7 @@ import (
 func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := fixed(&c.file.Global, &file.Global); err != nil {
+	if err := c.fixed(&c.file.Global, &file.Global); err != nil {
 		return nil, err
 	}
 	next := merge(c.file, file, c.model)
@@ -51,7 +51,7 @@ func fromRuntime(e *model.Error, file *model.Model) *model.Error {
 }
 
 // fixed refuses a difference in what is decided when vtepd starts.
-func fixed(was, is *model.Global) error {
+func (c *Controller) fixed(was, is *model.Global) error {
 	for _, k := range []struct {
 		key     string
 		was, is any
@@ -69,7 +69,7 @@ func fixed(was, is *model.Global) error {
 		{"max-macs", orDefault(was.Settings.MaxMACs), orDefault(is.Settings.MaxMACs)},
 		{"udp6-zero-checksum", receiving(was), receiving(is)},
 	} {
-		if k.was != k.is {
+		if k.was != k.is && (k.key != "socket" || !c.SocketByOption) {
 			return model.Invalid(k.key, "%s changed from %v to %v, which a running vtepd cannot follow: restart vtepd, or change it back", k.key, k.was, k.is)
 		}
 	}

@@ -204,6 +204,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	if d.control, err = ctl.New(sw, m, d.log); err != nil {
 		return err
 	}
+	d.control.SocketByOption = d.settings.socket != ""
 	if err := sw.TakeOver(); err != nil {
 		return internalError{fmt.Errorf("fast path: %w", err)}
 	}

@@ -189,6 +189,38 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// TestSocketOption: where the command line names the socket, no file has a say in it: neither one that names the same, nor another one.
+func TestSocketOption(t *testing.T) {
+	dir := shortDir(t)
+	path, socket := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "s")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := launch(t, nil, "--config", path, "--socket", socket)
+	r.logged(t, "started")
+	c := client.New(socket)
+	defer c.Close()
+	for i, word := range []string{socket, "/x", socket} {
+		text := fmt.Sprintf("socket: %s\n%s- {name: tap%d, vni: 42}\n", word, file, i+1)
+		if _, err := c.Apply(context.Background(), api.ApplySpec{Text: text}); err != nil {
+			t.Errorf("apply with socket %s: %v", word, err)
+		}
+		if err := os.WriteFile(path, []byte(text+"- {name: new, vni: 42}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.reloads <- syscall.SIGHUP
+		for end := time.Now().Add(patience); strings.Count(r.err.String(), "msg=reloaded") <= i; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("reload with socket %s: %s", word, r.err)
+			}
+		}
+	}
+	r.stops <- syscall.SIGTERM
+	if code := r.wait(t); code != ExitClean {
+		t.Errorf("exit %d: %s", code, r.err)
+	}
+}
+
 // slowSwitch does not end before it may.
 type slowSwitch struct {
 	*ctltest.Switch
