@@ -346,6 +346,10 @@ port add tap4 trunk 10,20-23
 port add tap4 trunk 10,20-22 native 10 mtu 1400 mac 02:00:00:00:00:01 netns blue address 198.51.100.1/24 address 2001:db8::1/64 max-macs 9
 -d port show tap4
 port set tap4 gbp-id 100 gbp-drop 300-399,200
+vni set 10010 gbp on
+port set tap4 gbp-id 100 gbp-drop 300-399,200
+vni set 10010 gbp off
+port add tap5 vni 42 gbp-drop 5
 -d port show tap4
 -j port show tap4
 port set tap4 mss-clamp 1300
@@ -353,6 +357,7 @@ port set tap4 mss-clamp 9
 port set tap4 gbp-id 65536
 port set tap4 gbp-drop none
 port set tap4 gbp-id default gbp-drop default
+vni set 10010 gbp off
 port set tap4 native default mtu default netns default max-macs default address default
 -d port show tap4
 port set tap4 vni 42

@@ -290,7 +290,7 @@ func TestErrors(t *testing.T) {
 		{"groups without gbp", local + "vnis: [{vni: 1, gbp-drop: [5]}]\n", "2:27: VNI 1 has gbp-drop, but its frames carry no group: set gbp on"},
 		{"groups above, and gbp nowhere", local + "gbp-drop: [5]\nvnis: [{vni: 1}, {vni: 2, gbp: off}]\n", "2:11: gbp-drop: no VNI carries groups, so nothing would be dropped: set gbp on here, or in the VNIs that it is for"},
 		{"a port's groups without gbp", local + "vnis: [{vni: 1}, {vni: 2, gbp: on}]\nports: [{name: t0, vni: 1, gbp-drop: [5]}]\n",
-			"3:38: port t0 has gbp-drop, but no VNI of it carries groups, so nothing would be dropped: set gbp on in the VNI"},
+			"3:38: port t0 has gbp-drop, but no VNI of it carries groups, so nothing would be dropped: set gbp on in the VNI, or take gbp-drop away"},
 		{"quoted number", local + "workers: \"2\"\n", `2:10: workers: "2" is quoted, which makes it text: write 2`},
 		{"two documents", local + "---\n" + local, "3:1: a second document: a configuration is one document, so remove the --- and merge them"},
 		{"anchor", "local: &a 192.0.2.1\n", "1:8: anchors and aliases are not part of this file's language: write the value out"},

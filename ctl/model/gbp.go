@@ -12,6 +12,21 @@ import (
 // maxGBPID is the largest group policy ID: 16 bits (draft-smith-vxlan-group-policy-05 2.1).
 const maxGBPID = 1<<16 - 1
 
+// CarriesGroups says whether a VNI speaks the group policy extension.
+func (m *Model) CarriesGroups(vni uint32) bool {
+	if v := m.VNIs[vni]; v != nil && v.Settings.GBP.Set {
+		return v.Settings.GBP.V
+	}
+	return m.Global.Settings.GBP.V
+}
+
+// groups checks that the groups which a port is not to get can come to it: what would drop nothing must not be taken for protection.
+func (v *validation) groups(path, name string, p *Port) {
+	if len(p.GBPDrop) > 0 && !slices.ContainsFunc(v.m.PortVNIs(p), v.m.CarriesGroups) {
+		v.add(Invalid(path+"/gbp-drop", "port %s has gbp-drop, but no VNI of it carries groups, so nothing would be dropped: set gbp on in the VNI, or take gbp-drop away", name))
+	}
+}
+
 // ParseGBPID reads a group policy ID; 0 is none.
 func ParseGBPID(s string) (uint16, error) {
 	n, err := parseNumber(s, "a group policy ID", 0, maxGBPID)

@@ -117,11 +117,27 @@ func (m *Model) validateSince(old *Model, c Changes, apart bool) []*Error {
 	case c.Undeclared:
 		v.vniKeys, v.portNames, v.staticKeys = c.VNIs, m.PortNames(), m.staticsConcerned(old, c)
 	default:
-		v.vniKeys, v.portNames = c.VNIs, c.Ports
+		v.vniKeys, v.portNames = c.VNIs, m.portsConcerned(old, c)
 		v.staticKeys = m.staticsConcerned(old, c)
 	}
 	v.all()
 	return v.problems
+}
+
+// portsConcerned lists the ports that differ and, where a VNI has come to carry no groups, those that have a list of groups.
+func (m *Model) portsConcerned(old *Model, c Changes) []string {
+	silenced := func(n uint32) bool { return old.CarriesGroups(n) && !m.CarriesGroups(n) }
+	if !slices.ContainsFunc(c.VNIs, silenced) && !slices.ContainsFunc(c.Named, silenced) {
+		return c.Ports
+	}
+	names := slices.Clone(c.Ports)
+	for name, p := range m.Ports {
+		if len(p.GBPDrop) > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, CompareNames)
+	return slices.Compact(names)
 }
 
 // staticsConcerned lists the static entries that differ, those at ports that left or left a VNI, and those in VNIs that are not declared any more.

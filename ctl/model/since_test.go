@@ -57,7 +57,7 @@ func TestCheckSince(t *testing.T) {
 	if valid < 600 {
 		t.Errorf("only %d steps were valid", valid)
 	}
-	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk", "ports/ifname",
+	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk", "ports/ifname", "ports/gbp-drop",
 		"static/mac", "static/vni", "static/port", "static/dst"} {
 		if kinds[kind] < 8 {
 			t.Errorf("%s was wrong %d times only; see %v", kind, kinds[kind], kinds)
@@ -145,6 +145,9 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		}
 		if rng.IntN(6) == 0 {
 			p.Type, p.NetNS, p.IfName = dataplane.PortVeth, []string{"", "blue", "/run/netns/blue"}[rng.IntN(3)], []string{"", "x", "p1"}[rng.IntN(3)]
+		}
+		if rng.IntN(6) == 0 {
+			p.GBPDrop = []dataplane.GBPRange{{First: 7, Last: 7}}
 		}
 		m.Ports[name] = p
 		return fmt.Sprintf("port %s %+v", name, *p)

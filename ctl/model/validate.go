@@ -225,6 +225,7 @@ func (v *validation) port(name string, p *Port) {
 		v.unknownVLAN(path+"/native", name, p.Native)
 	}
 	v.trunk(path, name, p)
+	v.groups(path, name, p)
 	for i, a := range p.Addresses {
 		if slices.Contains(p.Addresses[:i], a) {
 			v.add(Exists(path+"/addresses/"+a.String(), "port %s: address %s is listed twice: leave one away", name, a))
