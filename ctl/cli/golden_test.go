@@ -343,6 +343,7 @@ port add tap3 vni 42
 port add tap4 vni 43
 port add tap4 access 99
 port add tap4 trunk 10,20-23
+port add tap4 trunk 10,20,10-11
 port add tap4 trunk 10,20-22 native 10 mtu 1400 mac 02:00:00:00:00:01 netns blue address 198.51.100.1/24 address 2001:db8::1/64 max-macs 9
 -d port show tap4
 port set tap4 gbp-id 100 gbp-drop 300-399,200

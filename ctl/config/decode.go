@@ -339,7 +339,7 @@ func (d *decoder) ports(n ast.Node) error {
 
 // trunk takes a list of VLAN IDs and ranges: [10, 20-30].
 func (d *decoder) trunk(n ast.Node, key string, p *model.Port) error {
-	var listed [model.MaxVID + 1]bool
+	var listed model.VIDSet
 	var trunk []uint16
 	err := d.list(n, "trunk", func(n ast.Node) error {
 		vids, err := value(d, n, "trunk", model.ParseVIDs)
@@ -347,10 +347,9 @@ func (d *decoder) trunk(n ast.Node, key string, p *model.Port) error {
 			return err
 		}
 		for _, vid := range vids {
-			if listed[vid] {
-				return d.errorf(n, "trunk: VLAN %d is listed twice: leave one away", vid)
+			if err := listed.Add(vid); err != nil {
+				return d.errorf(n, "trunk: %v", err)
 			}
-			listed[vid] = true
 		}
 		d.trunks.put(key+"/trunk", vids, d.at(n))
 		trunk = append(trunk, vids...)

@@ -17,6 +17,7 @@ func TestTrunkPlaces(t *testing.T) {
 		"20-21, 40, 10": "f:4:31: port tap0: VLANs 10 and 40 are both VNI 1, which a trunk can call by one VLAN only: leave one away",
 		"20-21, 10, 21": "f:4:35: trunk: VLAN 21 is listed twice: leave one away",
 		"10, 10-11":     "f:4:28: trunk: VLAN 10 is listed twice: leave one away",
+		`"21,20-21"`:    "f:4:24: trunk: VLAN 21 is listed twice: leave one away",
 	} {
 		_, err := Parse("f", fmt.Appendf(nil, file, trunk))
 		got := ""

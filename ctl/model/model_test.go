@@ -50,7 +50,8 @@ func TestNearest(t *testing.T) {
 
 func TestParseVIDs(t *testing.T) {
 	for in, want := range map[string]string{
-		"10": "[10]", "20-22,10": "[10 20 21 22]", "10, 11": "[10 11]", "5-5": "[5]", "1,1-2": "[1 2]",
+		"10": "[10]", "20-22,10": "[10 20 21 22]", "10, 11": "[10 11]", "5-5": "[5]",
+		"10,10": "err", "1,1-2": "err", "1-4094,4094": "err",
 		"": "err", "0": "err", "4095": "err", "3-1": "err", "1-": "err", "-1": "err", "1,,2": "err", "1-2-3": "err",
 	} {
 		vids, err := ParseVIDs(in)

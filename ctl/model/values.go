@@ -333,9 +333,22 @@ func ParsePortMAC(s string) (net.HardwareAddr, error) {
 	return hw, nil
 }
 
-// ParseVIDs reads VLAN IDs and ranges (10,20-30) into an ascending list without doubles.
+// VIDSet holds VLAN IDs of one list, to find those that it names twice.
+type VIDSet [MaxVID + 1]bool
+
+// Add refuses a VLAN ID that is there already.
+func (s *VIDSet) Add(vid uint16) error {
+	if s[vid] {
+		return fmt.Errorf("VLAN %d is listed twice: leave one away", vid)
+	}
+	s[vid] = true
+	return nil
+}
+
+// ParseVIDs reads VLAN IDs and ranges (10,20-30), each once, into an ascending list.
 func ParseVIDs(s string) ([]uint16, error) {
 	var vids []uint16
+	var listed VIDSet
 	for part := range strings.SplitSeq(s, ",") {
 		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		lo, err := ParseVID(from)
@@ -351,15 +364,15 @@ func ParseVIDs(s string) ([]uint16, error) {
 				return nil, fmt.Errorf("%s is a range that ends before it starts: write %d-%d", quote(part), hi, lo)
 			}
 		}
-		if len(vids)+int(hi-lo) > 2*MaxVID {
-			return nil, fmt.Errorf("%s names too many VLANs: there are %d", quote(s), MaxVID)
-		}
 		for v := lo; v <= hi; v++ {
+			if err := listed.Add(v); err != nil {
+				return nil, err
+			}
 			vids = append(vids, v)
 		}
 	}
 	slices.Sort(vids)
-	return slices.Compact(vids), nil
+	return vids, nil
 }
 
 // VIDText writes VLAN IDs in ascending order as ParseVIDs reads them: 10,20-30.
