@@ -306,7 +306,12 @@ func TestErrors(t *testing.T) {
 		{"many empty elements", local + "vnis:\n" + strings.Repeat("-\n", 100), "3:2: vnis has an empty element: remove it"},
 		{"control byte", local + "age\x00ing: 3\n", "2:4: byte 0x00 does not belong into a text file: write UTF-8"},
 		{"not UTF-8", local + "\xff\n", "2:1: byte 0xff does not belong into a text file: write UTF-8"},
-		{"tab", local + "\tageing: 3s\n", "2:1: syntax: found character '\t' that cannot start any token"},
+		{"tab", local + "\tageing: 3s\n", "2:1: syntax: tabs cannot indent YAML: use spaces"},
+		{"tab before the first key", "\t" + local, "1:1: syntax: tabs cannot indent YAML: use spaces"},
+		{"tab before a list", local + "vnis:\n\t- {vni: 1}\n", "3:1: syntax: tabs cannot indent YAML: use spaces"},
+		{"tab behind spaces", local + "vnis:\n- vni: 1\n \tttl: 3\n", "4:2: syntax: tabs cannot indent YAML: use spaces"},
+		{"tab behind a dash", local + "vnis:\n- \tvni: 1\n", "3:3: syntax: tabs cannot indent YAML: use spaces"},
+		{"tab in brackets, and another mistake", local + "vnis: [\n\t{vni: 1]\n", "3:9: syntax: ',' or '}' must be specified"},
 		{"open bracket", local + "vnis: [{vni: 1}\n", "2:7: syntax: sequence end token ']' not found"},
 
 		{"one end twice", local + "vnis: [{vni: 1}]\nports:\n- {name: a, vni: 1, type: veth, netns: blue}\n- {name: b, vni: 1, type: veth, netns: /run/netns/blue, ifname: eth0}\n",

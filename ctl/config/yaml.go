@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -195,9 +196,19 @@ func (d *decoder) syntax(err error) error {
 	msg, _, _ = strings.Cut(msg, "\n")
 	if l, ok := err.(located); ok && l.GetToken() != nil {
 		at := tokenPlace(l.GetToken())
+		// Inside brackets a tab may stand before anything: the parser has to have taken offence at it.
+		if line, _ := d.line(at.line); tabColumn(line) > 0 && (strings.Contains(msg, "'\t'") || strings.Contains(msg, "tab character")) {
+			return d.errorAt(place{at.line, tabColumn(line)}, "syntax: tabs cannot indent YAML: use spaces")
+		}
 		return d.errorAt(at, "syntax: %s%s", msg, d.quoteHint(at.line))
 	}
 	return &Error{File: d.file, Msg: "syntax: " + msg}
+}
+
+// tabColumn is where a line has a tab in its indentation, which the dashes of list elements are part of; 0 for nowhere.
+func tabColumn(line []byte) int {
+	indent := line[:len(line)-len(bytes.TrimLeft(line, "\t -"))]
+	return bytes.IndexByte(indent, '\t') + 1
 }
 
 func tokenPlace(t *token.Token) place {
