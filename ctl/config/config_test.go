@@ -296,6 +296,8 @@ func TestErrors(t *testing.T) {
 		{"anchor", "local: &a 192.0.2.1\n", "1:8: anchors and aliases are not part of this file's language: write the value out"},
 		{"alias", local + "ageing: *a\n", "2:9: anchors and aliases are not part of this file's language: write the value out"},
 		{"tag", "local: !!str 192.0.2.1\n", "1:8: tags are not part of this file's language: remove the tag"},
+		{"tag alone", "!", "1:1: tags are not part of this file's language: remove the tag"},
+		{"tag at the very end", local + "!x", "2:1: tags are not part of this file's language: remove the tag"},
 		{"merge key", local + "<<: {a: b}\n", "2:1: merge keys are not part of this file's language: write the values out"},
 		{"block text", "local: |\n  192.0.2.1\n", "1:8: a block of text: no key takes one, so write the value on one line"},
 		{"deep", local + strings.Repeat("[", 100), "2:9: brackets nested too deep: no key takes more than a list of mappings"},
