@@ -17,6 +17,9 @@ func TestMistakeInLargeFile(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a bracket too many", statics.String() + "- ]\n", "f:15004:3: syntax: could not find '[' character corresponding to ']'"},
 		{"not YAML", strings.Repeat("@", MaxSize/8), "f:1:1: syntax: '@' is a reserved character"},
+		{"elements without value", "vnis:\n" + strings.Repeat("-\n", MaxSize/2-3), "f:1003:1: more than 1000 elements and keys without value up to here: write the values, or remove them"},
+		{"braces", "vnis: [" + strings.Repeat("{a},", MaxSize/4-3) + "]", "f:1:4010: more than 1000 elements and keys without value up to here: write the values, or remove them"},
+		{"documents", strings.Repeat("---\na\n", MaxSize/6), "f:129:1: too many documents: a configuration is one document, so remove every --- and merge them"},
 		{"colons", strings.Repeat(": ", MaxSize/8), "f:1:19: mappings nested too deep: no key takes more than a list of mappings"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

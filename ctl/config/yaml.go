@@ -97,8 +97,9 @@ func placeOf(data []byte, i int) place {
 
 // plain refuses the parts of YAML that the file has no use for, and nesting that would take the parser deep.
 func (d *decoder) plain(tokens token.Tokens) error {
-	depth, entries := 0, 0
+	depth, entries, documents := 0, 0, 0
 	var keys keyCounter
+	var empty emptyCounter
 	for _, t := range tokens {
 		if t.Type != token.SequenceEntryType || t.Prev != nil && t.Prev.Position.Line != t.Position.Line {
 			entries = 0
@@ -113,7 +114,14 @@ func (d *decoder) plain(tokens token.Tokens) error {
 		if len(keys.block) > maxDepth {
 			what = "mappings nested too deep: no key takes more than a list of mappings"
 		}
+		if empty.count(t) > maxEmpty {
+			what = fmt.Sprintf("more than %d elements and keys without value up to here: write the values, or remove them", maxEmpty)
+		}
 		switch t.Type {
+		case token.DocumentHeaderType:
+			if documents++; documents > maxDocuments {
+				what = "too many documents: a configuration is one document, so remove every --- and merge them"
+			}
 		case token.AnchorType, token.AliasType:
 			what = "anchors and aliases are not part of this file's language: write the value out"
 		case token.MergeKeyType:
