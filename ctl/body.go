@@ -7,7 +7,11 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
+
+	"vtepd/ctl/model"
+	"vtepd/dataplane"
 )
 
 // maxBody bounds the body of a request, in bytes: the longest that makes sense is the peer list of a VNI, at 40 bytes a peer.
@@ -59,6 +63,7 @@ func decodeObject(d *json.Decoder, into reflect.Value) error {
 	if err := open(d, '{', "an object"); err != nil {
 		return err
 	}
+	keys := keysOf(into.Type())
 	seen := make(map[string]bool, 8)
 	for d.More() {
 		t, err := d.Token()
@@ -66,14 +71,15 @@ func decodeObject(d *json.Decoder, into reflect.Value) error {
 			return unended(err)
 		}
 		key := t.(string)
-		field := fieldOf(into, key)
+		i := slices.Index(keys, key)
 		switch {
-		case !field.IsValid():
-			return malformed(key, "unknown key %q", key)
+		case i < 0:
+			return malformed(key, "unknown key %.64q%s", key, model.Expected(key, keys))
 		case seen[key]:
 			return malformed(key, "%s is given twice", key)
 		}
 		seen[key] = true
+		field := into.Field(i)
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
 			return unended(err)
@@ -106,22 +112,20 @@ func unended(err error) error {
 	return err
 }
 
-// fieldOf is the field of a struct with a JSON name; the zero Value when it has none.
-func fieldOf(v reflect.Value, key string) reflect.Value {
-	t := v.Type()
-	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name == key && key != "" {
-			return v.Field(i)
-		}
+// keysOf lists the JSON names of the fields of a struct, each of which has one.
+func keysOf(t reflect.Type) []string {
+	keys := make([]string, t.NumField())
+	for i := range keys {
+		keys[i], _, _ = strings.Cut(t.Field(i).Tag.Get("json"), ",")
 	}
-	return reflect.Value{}
+	return keys
 }
 
 // valueError says what is wrong with the value of a key.
 func valueError(key string, err error) error {
 	var typed *json.UnmarshalTypeError
 	if errors.As(err, &typed) {
-		return malformed(key, "%s: a JSON %s does not fit: expected %s", key, typed.Value, jsonKind(typed.Type))
+		return malformed(key, "%s: a JSON %s does not fit: expected %s", key, typed.Value, jsonKind(key, typed.Type))
 	}
 	return malformed(key, "%s: %w", key, err)
 }
@@ -160,15 +164,18 @@ func kindOf(t json.Token) string {
 	return "string"
 }
 
-// jsonKind is what a Go type is in JSON.
-func jsonKind(t reflect.Type) string {
+// largest are the values that the keys with numbers take at most; all begin at 1.
+var largest = map[string]int{"vni": dataplane.MaxVNI, "vid": model.MaxVID, "dport": 1<<16 - 1}
+
+// jsonKind is what the Go type of a key, or of the elements of its list, is in JSON.
+func jsonKind(key string, t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map:
 		return "an object"
 	case reflect.Slice:
 		return "a list"
 	case reflect.Uint16, reflect.Uint32:
-		return fmt.Sprintf("a number from 0 to %d", uint64(1)<<t.Bits()-1)
+		return fmt.Sprintf("a number from 1 to %d", largest[key])
 	case reflect.Bool:
 		return "true or false"
 	case reflect.String:

@@ -62,7 +62,7 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 		case len(known) == 0:
 			return values, malformed(k, "unknown parameter %q: %s %s takes none", k, r.Method, r.URL.Path)
 		case !slices.Contains(known, k):
-			return values, malformed(k, "unknown parameter %q: expected one of %s", k, strings.Join(known, ", "))
+			return values, malformed(k, "unknown parameter %.64q%s", k, model.Expected(k, known))
 		case len(values[k]) > 1:
 			return values, malformed(k, "parameter %s is given %d times: leave one away", k, len(values[k]))
 		}

@@ -265,11 +265,7 @@ func match(word string, words []string) (int, error) {
 	case 1:
 		return slices.Index(words, found[0]), nil
 	case 0:
-		hint := model.DidYouMean(word, words)
-		if hint == "" {
-			hint = ": expected one of " + strings.Join(words, ", ")
-		}
-		return 0, fmt.Errorf("%q is not %%s%s", shorten(word), hint)
+		return 0, fmt.Errorf("%q is not %%s%s", shorten(word), model.Expected(word, words))
 	}
 	return 0, fmt.Errorf("%q is ambiguous: it may be %s", word, strings.Join(found, " or "))
 }

@@ -165,11 +165,7 @@ func (v *verb) unexpected(token string) string {
 	if len(names) == 0 {
 		return fmt.Sprintf("%q is too much: nothing was expected here", shorten(token))
 	}
-	hint := model.DidYouMean(token, names)
-	if hint == "" {
-		hint = ": expected one of " + strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%q is not a word of this command%s", shorten(token), hint)
+	return fmt.Sprintf("%q is not a word of this command%s", shorten(token), model.Expected(token, names))
 }
 
 // complete proposes what may come after tokens.

@@ -295,11 +295,7 @@ func (d *decoder) mapping(pairs []*ast.MappingValueNode, path string, fields []f
 			for i, f := range fields {
 				names[i] = f.name
 			}
-			hint := model.DidYouMean(key, names)
-			if hint == "" {
-				hint = ": expected one of " + strings.Join(names, ", ")
-			}
-			return d.errorAt(at, "unknown key %q%s", shorten(key), hint)
+			return d.errorAt(at, "unknown key %q%s", shorten(key), model.Expected(key, names))
 		}
 		if first, twice := seen[key]; twice {
 			return d.errorAt(at, "key %q is doubled: first on line %d, so remove one", key, first.line)

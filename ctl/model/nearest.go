@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // maxNear bounds the words that are looked through for the one that was meant: with more, that would take longer than everything else, and the
 // nearest of thousands is none that was meant.
@@ -12,6 +15,14 @@ func DidYouMean(s string, words []string) string {
 		return fmt.Sprintf(" (did you mean %q?)", w)
 	}
 	return ""
+}
+
+// Expected is what to say behind a word that is none of words: the one that was meant, as DidYouMean, or all there are.
+func Expected(s string, words []string) string {
+	if hint := DidYouMean(s, words); hint != "" {
+		return hint
+	}
+	return ": expected one of " + strings.Join(words, ", ")
 }
 
 // Nearest is the word that s is a typing mistake away from: at most two edits, and fewer than half of the word. Empty when there is none, or more than
