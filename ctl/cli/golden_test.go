@@ -477,6 +477,12 @@ port set tap0
 port set tap0 address default address 198.51.100.1/24
 monitor everything
 completion tcsh
+completion ksh
+completion
+completion bash zsh
+port add dev tap7 vni 42
+port del name tap7
+port show dev tap7
 --sokcet x status
 -x`,
 	"help": `

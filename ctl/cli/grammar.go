@@ -104,6 +104,10 @@ func (v *verb) parse(path string, tokens []string) (*args, error) {
 		}
 		if w == nil {
 			if v.subject == nil || len(out.subjects) > 0 && !v.subject.many {
+				// As in ip link set dev NAME and ip link add name NAME.
+				if s := out.subject(); v.subject != nil && v.subject.name == "NAME" && (s == "dev" || s == "name") {
+					return nil, fail("NAME stands without %q before it: write %s %s", s, path, shorten(token))
+				}
 				return nil, fail("%s", v.unexpected(token))
 			}
 			if err := v.subject.parse(token); err != nil {

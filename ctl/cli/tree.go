@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,17 @@ func (a *App) command(name string, v *verb, path string) *cobra.Command {
 	}
 }
 
+// shells are those that have a completion script.
+var shells = []string{"bash", "zsh", "fish"}
+
+// parseShell does without the hint at a near word: ksh is no zsh mistyped.
+func parseShell(s string) error {
+	if !slices.Contains(shells, s) {
+		return fmt.Errorf("there is no script for %q: expected one of %s", shorten(s), strings.Join(shells, ", "))
+	}
+	return nil
+}
+
 // completionObject is made anew each time: its script lists every object, itself included.
 func completionObject() *object {
 	return &object{
@@ -102,19 +114,14 @@ func completionObject() *object {
 				"vtepctl completion zsh > \"${fpath[1]}/_vtepctl\"",
 				"vtepctl completion fish > ~/.config/fish/completions/vtepctl.fish",
 			},
-			words: []word{{name: "bash", help: "for bash"}, {name: "zsh", help: "for zsh"}, {name: "fish", help: "for fish"}},
-			check: func(a *args) error {
-				if len(a.values) != 1 {
-					return fmt.Errorf("expected one of bash, zsh, fish")
-				}
-				return nil
-			},
+			subject: &subject{name: "SHELL", what: "bash, zsh or fish", required: true, parse: parseShell,
+				complete: func(context.Context, *App) []string { return shells }},
 			run: func(_ context.Context, app *App, a *args) error {
 				root := app.tree()
-				switch {
-				case a.has("bash"):
+				switch a.subject() {
+				case "bash":
 					return root.GenBashCompletionV2(app.Stdout, true)
-				case a.has("zsh"):
+				case "zsh":
 					return root.GenZshCompletion(app.Stdout)
 				}
 				return root.GenFishCompletion(app.Stdout, true)

@@ -214,10 +214,19 @@ func flagValue[T any](errs *error, name, text string, parse func(string) (T, err
 	}
 	v, err := parse(text)
 	if err != nil {
-		*errs = fmt.Errorf("--%s: %w", name, err)
+		*errs = valueError(name, text, err)
 		return
 	}
 	*into = v
+}
+
+// valueError says of which option a value is wrong, and how to write a list of them for an option that may be given several times.
+func valueError(name, text string, err error) error {
+	if first, rest, list := strings.Cut(text, ","); list && slices.Contains([]string{"local", "peer", "address"}, name) {
+		second, _, _ := strings.Cut(rest, ",")
+		return fmt.Errorf("--%s: %.64q is a list: give the option once for each, as in --%s %.40s --%s %.40s", name, text, name, first, name, second)
+	}
+	return fmt.Errorf("--%s: %w", name, err)
 }
 
 // model declares as it goes: the VNI, its peers, and the TAPs in it.
@@ -306,7 +315,7 @@ func (q *quickFlags) addVNI(m *model.Model, vni uint32) error {
 	for _, text := range q.peers {
 		p, err := model.ParsePeer(text)
 		if err != nil {
-			return fmt.Errorf("--peer: %w", err)
+			return valueError("peer", text, err)
 		}
 		v.Peers = append(v.Peers, m.Endpoint(p))
 	}
@@ -319,7 +328,7 @@ func (q *quickFlags) addTAPs(m *model.Model, port model.Port) error {
 	for _, text := range q.addresses {
 		a, err := model.ParseInterfaceAddr(text)
 		if err != nil {
-			return fmt.Errorf("--address: %w", err)
+			return valueError("address", text, err)
 		}
 		port.Addresses = append(port.Addresses, a)
 	}
