@@ -24,10 +24,11 @@ func TestMissingPrivileges(t *testing.T) {
 		{"CAP_PERFMON", []string{"setpriv", "--bounding-set", "-perfmon,-sys_admin"}, "this process lacks CAP_PERFMON"},
 		{"both", []string{"setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"}, "this process lacks CAP_BPF and CAP_PERFMON"},
 		{"locked memory", []string{"prlimit", "--memlock=0:0", "setpriv", "--bounding-set", "-sys_resource"}, ""},
+		{"descriptors", []string{"prlimit", "--nofile=44:44"}, "64 descriptors for programs and maps: too many open files: this process may have 44 descriptors: raise LimitNOFILE="},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, ha, hb, _ := pair(t)
-			config := overlay(ha.Underlay4(), hb.Underlay4(), ha.OverlayPrefixes())
+			config := "workers: 1\n" + overlay(ha.Underlay4(), hb.Underlay4(), ha.OverlayPrefixes())
 			a := prepare(t, l, ha, "fastpath: on\n"+config)
 			launch := func() {
 				t.Helper()

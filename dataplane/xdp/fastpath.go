@@ -59,6 +59,9 @@ func Open(o Options) (_ *FastPath, err error) {
 	if missing := append(missingCapabilities(), o.Refuse.Privileges...); len(missing) > 0 {
 		return nil, fmt.Errorf("this process lacks %s: start it as root, or add that to AmbientCapabilities= and CapabilityBoundingSet= of its unit", strings.Join(missing, " and "))
 	}
+	if err := needDescriptors(); err != nil {
+		return nil, err
+	}
 	capabilities := o.Refuse.probe()
 	for _, c := range []Capability{capabilities.BPF, capabilities.TCX, capabilities.RedirectNeigh, capabilities.RedirectPeer} {
 		if !c.On {
