@@ -323,6 +323,10 @@ peer add 192.0.2.1 vni 42
 peer add 2001:db8::1 vni 42
 peer add 239.0.0.1 vni 42
 peer add 127.0.0.1 vni 42
+peer add 255.255.255.255 vni 42
+peer add 0.0.0.0 vni 42
+fdb add 02:00:00:00:00:7b vni 42 dst 255.255.255.255
+fdb append 00:00:00:00:00:00 vni 42 dst 255.255.255.255
 peer del 192.0.2.3 vni 42 dport 4790
 peer show
 peer del 192.0.2.2

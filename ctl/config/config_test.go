@@ -407,6 +407,8 @@ func TestErrors(t *testing.T) {
 		{"peer of the other family", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 2001:db8::1\n", "6:5: peer 2001:db8::1 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local"},
 		{"peer is a group", local + "vnis: [{vni: 42, peers: [239.1.1.1]}]\n", "2:26: peer 239.1.1.1 is a multicast group, not a host: a group stands under group, beside the peers"},
 		{"peer is local", local + "vnis: [{vni: 42, peers: [192.0.2.1]}]\n", "2:26: peer 192.0.2.1 is this host itself: write the address of the other VTEP"},
+		{"peer is everybody", local + "vnis: [{vni: 42, peers: [255.255.255.255]}]\n", "2:26: peer 255.255.255.255 is not the address of a host: write the underlay address of the other VTEP"},
+		{"entry behind nobody", local + "vnis: [{vni: 1}]\nstatic: [{mac: '02:00:00:00:00:01', vni: 1, dst: 0.0.0.0}]\n", "3:50: dst 0.0.0.0 is not the address of a host: write the underlay address of the other VTEP"},
 		{"empty peer", local + "vnis:\n- vni: 42\n  peers:\n  -\n  - 192.0.2.2\n", "5:4: peers has an empty element: remove it"},
 		{"rx per VNI", local + "vnis: [{vni: 42, udp6-zero-checksum: both}]\n", "2:38: udp6-zero-checksum both: receiving without checksum is decided for all VNIs at once: write tx here, or change the top level"},
 
