@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"vtepd/dataplane/underlay"
 )
 
@@ -189,7 +191,7 @@ func (s *Switch) publishMembership(slot int, m *membership) {
 }
 
 // refreshGroups joins all groups again when their interface was deleted and made anew: the kernel forgets memberships with the interface. One that only
-// goes down and up keeps them.
+// goes down and up keeps them. Where nobody named an interface they go after our address.
 func (s *Switch) refreshGroups() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,12 +214,11 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 	link, u := &s.groupLinks[family], s.sockets[family]
 	was := *link
 	link.index = u.InterfaceIndex(was.name)
-	if link.index == 0 && s.config.GroupInterface == "" {
-		// Another interface may have the address by now.
-		if name, _ := linkOf(s.config.localOf(family)); name != "" && name != was.name {
-			if i := u.InterfaceIndex(name); i != 0 {
-				*link = groupLink{name, i}
-			}
+	if s.config.GroupInterface == "" {
+		// An address that is nowhere may come back to where it was: that of IPv6 goes with every link that goes down.
+		on := linksOf(s.config.localOf(family))
+		if len(on) > 0 && !slices.ContainsFunc(on, func(l *netlink.LinkAttrs) bool { return l.Name == was.name }) {
+			*link = groupLink{on[0].Name, on[0].Index}
 		}
 	}
 	if link.index == 0 {
@@ -238,6 +239,7 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 		}
 		if err := s.join(g); err != nil {
 			failure = err
+			s.leave(g) // to be tried again
 		} else {
 			joined++
 		}

@@ -388,6 +388,56 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 	}
 }
 
+// Groups go after our address to another interface while the one that had it stays, as when a bridge is made over it; not while the first still has it.
+//
+//	p0 ── switch ── (br0, later) eth0 ══ eth0 ── sender to the group
+func TestGroupFollowsTheAddress(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		build func(testing.TB, int, func(*Config)) *scene
+		group string
+		bits  int
+	}{{"v4", newScene, "239.1.1.1", 24}, {"v6", newScene6, "ff05::100", 64}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.build(t, 1, nil)
+			group := netip.AddrPortFrom(netip.MustParseAddr(c.group), DefaultPort)
+			s.setGroup(42, group)
+			s.port("p0", 42)
+			on := func(want string) {
+				t.Helper()
+				s.do(func() error { s.refreshGroups(); return nil })
+				if got := s.VNIs()[0].GroupInterface; got != want {
+					t.Errorf("joined on %q, want %q", got, want)
+				}
+			}
+			local := netip.PrefixFrom(s.config.Local, c.bits)
+			on(s.link.A.Name)
+			if err := s.Sysctl("net/ipv6/conf/default/disable_ipv6", "0"); err != nil {
+				t.Fatal(err)
+			}
+			s.Must("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+			s.Addr("br0", local)
+			on(s.link.A.Name)
+			s.Must("ip", "addr", "del", local.String(), "dev", s.link.A.Name)
+			s.Must("ip", "link", "set", s.link.A.Name, "master", "br0")
+			on("br0")
+			eventually(t, "the group is heard on the bridge", func() bool {
+				r := s.remotes[0].toGroup(s, group)
+				_, _ = r.conn.WriteToUDPAddrPort(datagramOf(42, frameOf(station(1), broadcast)), group)
+				time.Sleep(20 * time.Millisecond)
+				return len(s.seen("p0")) > 0
+			})
+			member := s.member(group)
+			eventually(t, "the group is sent to by the bridge", func() bool {
+				s.Inject("p0", frameOf(station(9), broadcast))
+				time.Sleep(20 * time.Millisecond)
+				return len(member.received()) > 0
+			})
+			s.balance()
+		})
+	}
+}
+
 // Kernel vxlan devices of a group find each other and us, in both directions, and so does a second switch; each frame arrives once.
 //
 //	vtep0 .1 ── switch ══╗

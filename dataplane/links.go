@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"vtepd/dataplane/device"
 )
@@ -305,22 +305,25 @@ func (s *Switch) remakePort(r *portRecord) {
 // underlayLink finds the interface that carries the local address: its name and MTU in bytes, or nothing.
 func (s *Switch) underlayLink() (name string, mtu int) { return linkOf(s.config.Local) }
 
-// linkOf finds the interface that has an address: its name and MTU in bytes, or nothing.
+// linkOf finds the first interface that has an address: its name and MTU in bytes, or nothing.
 func linkOf(local netip.Addr) (name string, mtu int) {
-	links, err := net.Interfaces()
-	if err != nil {
-		return "", 0
-	}
-	for _, l := range links {
-		addrs, err := l.Addrs()
-		if err != nil {
-			continue
-		}
-		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok && local.Compare(addrOf(n.IP)) == 0 {
-				return l.Name, l.MTU
-			}
-		}
+	if all := linksOf(local); len(all) > 0 {
+		return all[0].Name, all[0].MTU
 	}
 	return "", 0
+}
+
+// linksOf lists the interfaces that have an address: mostly one, but nothing keeps a host from giving it to several.
+func linksOf(local netip.Addr) (list []*netlink.LinkAttrs) {
+	// All addresses in one answer; one that was interrupted by a change may still hold it.
+	addrs, _ := netlink.AddrList(nil, unix.AF_UNSPEC)
+	for _, a := range addrs {
+		if local.Compare(addrOf(a.IP)) != 0 {
+			continue
+		}
+		if l, err := netlink.LinkByIndex(a.LinkIndex); err == nil {
+			list = append(list, l.Attrs())
+		}
+	}
+	return list
 }
