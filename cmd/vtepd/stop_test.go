@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"vtepd/bench/lab"
 )
@@ -206,4 +207,28 @@ func TestKernelHoldsThePort(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.stderr, "vxlan device") || !strings.Contains(got.stderr, "4789") {
 		t.Errorf("exit code %d, %s; want 1 and the kernel's vxlan device", got.code, got.stderr)
 	}
+}
+
+// TestNobodyReadsTheLog: who was given the log may go, as a terminal or a log program that dies; vtepd switches on, and stops in order.
+func TestNobodyReadsTheLog(t *testing.T) {
+	l, ha, hb, _ := pair(t)
+	d := prepare(t, l, ha, overlay(ha.Underlay4(), hb.Underlay4(), ha.OverlayPrefixes()))
+	fifo := d.file + ".log"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := unix.Open(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Process, err = ha.Start("sh", append([]string{"-c", `exec "$@" 2>` + fifo, "sh", vtepdPath}, d.args()...)...); err != nil {
+		t.Fatal(err)
+	}
+	d.endWithTest(t)
+	d.awaitStart(t)
+	unix.Close(reader)
+	for _, name := range []string{"tap1", "tap2"} { // each is a line of the log
+		d.tell(t, "port", "add", name, "vni", "42")
+	}
+	d.stop(t, syscall.SIGTERM)
 }

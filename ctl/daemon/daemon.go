@@ -72,6 +72,8 @@ func Main(args []string) int {
 		stops:     make(chan os.Signal, 2),
 		exit:      os.Exit,
 	}
+	// Without it a log line that nobody reads any more ends the process (package os/signal, SIGPIPE).
+	signal.Ignore(syscall.SIGPIPE)
 	signal.Notify(p.reloads, syscall.SIGHUP)
 	signal.Notify(p.stops, syscall.SIGTERM, os.Interrupt)
 	return p.Run(args)
