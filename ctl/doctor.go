@@ -47,6 +47,11 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 	found := func(format string, args ...any) { d.Findings = append(d.Findings, fmt.Sprintf(format, args...)) }
 	advise := func(format string, args ...any) { d.Advice = append(d.Advice, fmt.Sprintf(format, args...)) }
 	switch {
+	case p.Homeless.IsValid():
+		d.OK = false
+		found("no interface has %s, which datagrams to the peer leave from: nothing can be sent", p.Homeless)
+		advise("give it to one again (ip addr add), or start vtepd with the address that this host has now")
+		return d
 	case p.Into != "":
 		d.OK = false
 		found("the route to the peer leads into port %s, which is the overlay itself: nothing can get there", p.Into)

@@ -47,6 +47,8 @@ type PathProbe struct {
 	Ports map[string]PortMTU
 	// Clamped says that TCP connections in VNIs with the peer are opened with an MSS that fits the path as it is believed to be.
 	Clamped bool
+	// Homeless is our own address that datagrams to the peer leave from, when no interface has it; nothing can be sent then.
+	Homeless netip.Addr
 	// Into names the port of this switch that the route to the peer leads into; nothing is sent then. Refused: the peer's host said that nobody listens.
 	Into    string
 	Refused bool
@@ -89,15 +91,21 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	}
 	defer s.doctors.Add(-1)
 	var prober *underlay.Prober
-	if err := s.atHome(func() (err error) {
-		prober, err = underlay.NewProber(s.config.localOf(p.family), p.addr)
+	out := PathProbe{Peer: p.addr, Evidence: EvidenceNone}
+	local := s.config.localOf(p.family)
+	err := s.atHome(func() (err error) {
+		prober, err = underlay.NewProber(local, p.addr)
 		return err
-	}); err != nil {
+	})
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		out.Homeless = local
+		return out, nil
+	case err != nil:
 		return PathProbe{}, err
 	}
 	defer prober.Close()
-
-	out := PathProbe{Peer: p.addr, Evidence: EvidenceNone, WithoutEcho: prober.WhyNoEcho}
+	out.WithoutEcho = prober.WhyNoEcho
 	s.paths.refresh([]*peer{p})
 	out.Known, out.Tried, _ = s.paths.describe(p)
 	if out.Into = s.leadsInside(p); out.Tried == 0 || out.Into != "" {

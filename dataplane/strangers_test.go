@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"vtepd/encap"
 	"vtepd/fdb"
@@ -37,7 +36,6 @@ func TestStrangersAreNamed(t *testing.T) {
 	s.drops(2, UnknownPeer, func() { s.remotes[1].send(42, times(2, frame)...) })
 	s.drops(1, InvalidSourceMAC, func() { s.remotes[0].send(42, frameOf(broadcast, broadcast)) })
 	s.drops(1, BadVXLANHeader, func() { s.remotes[1].sendRaw(make([]byte, 60)) })
-	sameSource := cmpopts.EquateComparable(netip.Addr{})
 	sort := cmp.Transformer("set", func(list []Stranger) map[Stranger]bool {
 		set := map[Stranger]bool{}
 		for _, s := range list {
@@ -46,19 +44,19 @@ func TestStrangersAreNamed(t *testing.T) {
 		return set
 	})
 	want := []Stranger{{Reason: UnknownVNI, Source: known, VNI: 43, Count: 3}, {Reason: UnknownPeer, Source: other, VNI: 42, Count: 2}}
-	if diff := cmp.Diff(want, s.strangersOf(), sort, sameSource); diff != "" {
+	if diff := cmp.Diff(want, s.strangersOf(), sort, sameAddr); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	s.set(VNIConfig{VNI: 42, Learning: true}, known, other)
-	if diff := cmp.Diff(want[:1], s.strangersOf(), sameSource); diff != "" {
+	if diff := cmp.Diff(want[:1], s.strangersOf(), sameAddr); diff != "" {
 		t.Errorf("the peer is listed (-want +got):\n%s", diff)
 	}
 	s.set(VNIConfig{VNI: 43, Learning: true}, known)
-	if diff := cmp.Diff([]Stranger(nil), s.strangersOf(), sameSource); diff != "" {
+	if diff := cmp.Diff([]Stranger(nil), s.strangersOf(), sameAddr); diff != "" {
 		t.Errorf("the VNI is declared, too (-want +got):\n%s", diff)
 	}
 	s.set(VNIConfig{VNI: 42, Learning: true}, known)
-	if diff := cmp.Diff(want[1:], s.strangersOf(), sameSource); diff != "" {
+	if diff := cmp.Diff(want[1:], s.strangersOf(), sameAddr); diff != "" {
 		t.Errorf("the peer is gone again (-want +got):\n%s", diff)
 	}
 	s.forget()
