@@ -36,10 +36,11 @@ func New(sw Switch, m *model.Model, log *slog.Logger) (*Controller, error) {
 	}
 	empty := model.New()
 	empty.Global = m.Global
-	c := &Controller{sw: sw, log: log, started: time.Now(), model: empty, file: m}
+	c := &Controller{sw: starting{sw}, log: log, started: time.Now(), model: empty, file: m}
 	if err := c.moveTo(m, m.Since(empty), nil); err != nil {
 		return nil, err
 	}
+	c.sw = sw
 	return c, nil
 }
 

@@ -238,6 +238,56 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
+// withoutNetNS is a switch whose host lacks the namespace of a port.
+func withoutNetNS(sw *ctltest.Switch, port string) {
+	sw.Fail(func(op string) error {
+		if op == "add port "+port {
+			return fmt.Errorf("port %s: %w", port, dataplane.ErrNoNetNS)
+		}
+		return nil
+	})
+}
+
+// TestNamespaceMissing: at the start a namespace that is not there stops nothing, later it refuses what names it, and a port that waits for it stays.
+func TestNamespaceMissing(t *testing.T) {
+	m := parse(t, baseFile)
+	sw := ctltest.New(m.SwitchConfig())
+	withoutNetNS(sw, "tap0")
+	c, err := New(sw, m, nil)
+	if err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	state := sw.State()
+	if !strings.Contains(state, "Name:tap0") {
+		t.Fatalf("the port is not there:\n%s", state)
+	}
+	if ops, err := c.Reload(parse(t, baseFile)); err != nil || len(ops) > 0 {
+		t.Errorf("the same file again: %v, %v", ops, err)
+	}
+	if err := c.Change(func(m *model.Model) error {
+		return setPort(m, "tap0", func(p *model.Port) error { p.MTU = 1400; return nil })
+	}); err != nil {
+		t.Errorf("port set: %v", err)
+	}
+	state = sw.State()
+	anew := func(m *model.Model) error {
+		return setPort(m, "tap0", func(p *model.Port) error { p.NetNS = "/proc/self/ns/net"; return nil })
+	}
+	if err := c.Change(anew); !errors.Is(err, dataplane.ErrNoNetNS) || strings.Contains(err.Error(), "could not be undone") {
+		t.Errorf("port set netns: %v", err)
+	}
+	if diff := cmp.Diff(state, sw.State()); diff != "" {
+		t.Errorf("a refused change left (-before +after):\n%s", diff)
+	}
+	withoutNetNS(sw, "tap9")
+	if err := c.Change(func(m *model.Model) error { return addPort(m, "tap9", &model.Port{Type: dataplane.PortTAP, VNI: 43}) }); !errors.Is(err, dataplane.ErrNoNetNS) {
+		t.Errorf("port add: %v", err)
+	}
+	if _, err := c.Reload(parse(t, strings.Replace(baseFile, "ports:\n", "ports:\n- {name: tap9, vni: 43}\n", 1))); !errors.Is(err, dataplane.ErrNoNetNS) {
+		t.Errorf("reload with one more port: %v", err)
+	}
+}
+
 // TestCopiesAreApart: an edit never shines through to the model before it.
 func TestCopiesAreApart(t *testing.T) {
 	for _, e := range edits {

@@ -208,5 +208,5 @@ func (p *planner) portLeaves(name string) {
 	before := p.old.PortConfig(name)
 	p.portOp("del", name,
 		func() error { return p.sw.DelPort(name) },
-		func() error { return p.sw.AddPort(before) })
+		func() error { return p.sw.AwaitPort(before) }) // it may have been missing for its namespace
 }

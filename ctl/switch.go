@@ -15,6 +15,8 @@ type Switch interface {
 	DelVNI(vni uint32) error
 	CheckPort(c dataplane.PortConfig, leaving ...string) error
 	AddPort(c dataplane.PortConfig) error
+	// AwaitPort is AddPort, but takes a port whose network namespace is not there as missing.
+	AwaitPort(c dataplane.PortConfig) error
 	SetPort(c dataplane.PortConfig) error
 	DelPort(name string) error
 

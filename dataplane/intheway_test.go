@@ -52,6 +52,23 @@ func TestPortsInTheWay(t *testing.T) {
 		if len(n.Ports()) > 0 {
 			t.Errorf("%s: refused, and yet there is a port", c.name)
 		}
+		err = n.AwaitPort(c.port)
+		if c.is != ErrNoNetNS {
+			if !errors.Is(err, c.is) {
+				t.Errorf("%s, at the start: %v, want %v", c.name, err, c.is)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s, at the start: %v", c.name, err)
+			continue
+		}
+		if got := n.portInfo(c.port.Name); got.State != PortMissing || !strings.Contains(got.Reason, c.says) {
+			t.Errorf("%s, at the start: %s, %q", c.name, got.State, got.Reason)
+		}
+		if err := n.DelPort(c.port.Name); err != nil {
+			t.Error(err)
+		}
 	}
 	n.Must("ip", "link", "add", "narrow", "link", "m1", "type", "macvlan")
 	if err := n.AddPort(PortConfig{Name: "narrow", Type: PortNetdev, Untagged: 42, MTU: 9000}); !errors.Is(err, ErrOption) || !strings.Contains(fmt.Sprint(err), "maxmtu") {

@@ -288,6 +288,9 @@ func (s *Switch) remakePort(r *portRecord) {
 		}
 		r.why = err.Error()
 		r.wait = min(2*r.wait, retryMost)
+		if errors.Is(err, device.ErrNoNetNS) {
+			r.wait = retryFirst // nobody announces a namespace, and to look for one costs an open(2)
+		}
 		r.retry = time.Now().Add(r.wait)
 		return
 	}

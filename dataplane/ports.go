@@ -25,7 +25,12 @@ const maxVID = 4094
 
 // AddPort makes the port's device, or takes the interface, and connects it. On failure nothing of it remains. An interface that is to be taken and is not
 // there makes a port that is missing, and no failure.
-func (s *Switch) AddPort(c PortConfig) error {
+func (s *Switch) AddPort(c PortConfig) error { return s.addPort(c, false) }
+
+// AwaitPort is AddPort for when nobody can be told to make a network namespace first: one that is not there makes a port that is missing as well.
+func (s *Switch) AwaitPort(c PortConfig) error { return s.addPort(c, true) }
+
+func (s *Switch) addPort(c PortConfig, awaitNetNS bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -44,7 +49,7 @@ func (s *Switch) AddPort(c PortConfig) error {
 	}
 	r := &portRecord{state: PortUp}
 	l, err := s.openLink(&c)
-	if errors.Is(err, device.ErrMissing) {
+	if errors.Is(err, device.ErrMissing) || awaitNetNS && errors.Is(err, device.ErrNoNetNS) {
 		r.state, r.why, err = PortMissing, err.Error(), nil
 	}
 	if err != nil {
@@ -59,7 +64,7 @@ func (s *Switch) AddPort(c PortConfig) error {
 		s.removePort(r)
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
-	s.logAdded(&c, l)
+	s.logAdded(r)
 	s.refreshPort(r)
 	s.fitPort(r)
 	s.event(Event{Object: "port", Action: "add", Port: c.Name})
@@ -67,10 +72,15 @@ func (s *Switch) AddPort(c PortConfig) error {
 }
 
 // logAdded says what came of a new port.
-func (s *Switch) logAdded(c *PortConfig, l *link) {
+func (s *Switch) logAdded(r *portRecord) {
+	c, l := &r.published.config, r.published.link
 	log := s.log.With("port", c.Name)
-	if l == nil {
+	switch {
+	case l == nil && c.Type == PortNetdev:
 		log.Info("port added, its interface is missing: it is taken as soon as it is there")
+		return
+	case l == nil:
+		log.Warn("port added, its network namespace is missing: it comes up as soon as that is there", "reason", r.why)
 		return
 	}
 	if l.caps.Reason != "" {

@@ -4,6 +4,7 @@ package ctltest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -304,7 +305,12 @@ func (s *Switch) free(c dataplane.PortConfig, leaving []string) error {
 }
 
 // AddPort adds a port to VNIs that are there.
-func (s *Switch) AddPort(c dataplane.PortConfig) error {
+func (s *Switch) AddPort(c dataplane.PortConfig) error { return s.addPort(c, nil) }
+
+// AwaitPort is AddPort, which Fail does not make fail for a namespace that is not there.
+func (s *Switch) AwaitPort(c dataplane.PortConfig) error { return s.addPort(c, dataplane.ErrNoNetNS) }
+
+func (s *Switch) addPort(c dataplane.PortConfig, but error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.ports[c.Name]; ok {
@@ -316,7 +322,7 @@ func (s *Switch) AddPort(c dataplane.PortConfig) error {
 	if err := s.free(c, nil); err != nil {
 		return err
 	}
-	if err := s.done("add port %s", c.Name); err != nil {
+	if err := s.done("add port %s", c.Name); err != nil && !errors.Is(err, but) {
 		return err
 	}
 	s.ports[c.Name] = c

@@ -324,7 +324,7 @@ func TestBad(t *testing.T) {
 // portless is a switch whose host refuses every device.
 type portless struct{ *ctltest.Switch }
 
-func (portless) AddPort(dataplane.PortConfig) error { return errors.New("port tap0: tap: not today") }
+func (portless) AwaitPort(dataplane.PortConfig) error { return errors.New("port tap0: tap: not today") }
 
 // TestDeviceRefused: what the host refuses at the start is told with its place in the file, as on a reload.
 func TestDeviceRefused(t *testing.T) {

@@ -90,7 +90,7 @@ func (o *VethOptions) fits(host netlink.Link) bool {
 	if want.NetNS != "" {
 		var err error
 		if target, err = device.OpenNetNS(want.NetNS); err != nil {
-			return true
+			return !errors.Is(err, device.ErrNoNetNS) // a namespace that has lost its name may live on, and the pair with it
 		}
 		defer unix.Close(target)
 	}
