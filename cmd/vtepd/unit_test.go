@@ -10,6 +10,23 @@ import (
 	"testing"
 )
 
+// TestUnitKeepsTrying: no failure, nor the number of them, has systemd give up. The exit code of a wrong file is that of an address that comes late.
+func TestUnitKeepsTrying(t *testing.T) {
+	unit, err := os.ReadFile("vtepd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, service, _ := strings.Cut(string(unit), "\n[Service]\n")
+	for _, c := range []struct{ in, line string }{{head, "StartLimitIntervalSec=0"}, {service, "Restart=on-failure"}} {
+		if !strings.Contains(c.in, "\n"+c.line+"\n") {
+			t.Errorf("the unit lacks %s, or has it in the wrong section", c.line)
+		}
+	}
+	if strings.Contains(service, "RestartPreventExitStatus") {
+		t.Error("the unit gives up at an exit code")
+	}
+}
+
 // TestUnitCapabilities runs vtepd with the capabilities that the systemd unit leaves it and no others, through what needs them: TAPs with addresses, a TAP and a veth
 // pair in a namespace, large receive buffers, a reload, a stop.
 func TestUnitCapabilities(t *testing.T) {
