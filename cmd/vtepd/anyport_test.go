@@ -71,6 +71,12 @@ func TestPortsOnAnyInterface(t *testing.T) {
 	}
 	reach(t, work, b.host.Overlay4())
 
+	ha.Must("ip", "link", "set", "web0", "down")
+	ha.Must("ip", "link", "set", "web0", "name", "web9", "up")
+	soon(t, "both ends are named", func() bool {
+		shown := d.tell(t, "port", "show", "web0")
+		return strings.Contains(shown, "the workload's end is net0\n") && strings.Contains(shown, "now called web9\n")
+	})
 	ha.Must("ip", "link", "del", "nic0")
 	soon(t, "the interface is let go", func() bool { return d.portState(t, "nic0") == "missing" })
 	d.stop(t, syscall.SIGTERM)

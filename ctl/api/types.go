@@ -162,6 +162,8 @@ type Port struct {
 	Native  uint16   `json:"native,omitempty"`
 	// Ifname is the name of the workload's end of a veth, and on other ports the present name of the interface where it is not the port's.
 	Ifname string `json:"ifname,omitempty"`
+	// HostIfname is the present name of a veth's host end where it is not the port's.
+	HostIfname string `json:"host_ifname,omitempty"`
 	// Reason says why a port is missing.
 	Reason string `json:"reason,omitempty"`
 	// Warning says what keeps the interface of a netdev port from serving it well.

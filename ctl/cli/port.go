@@ -54,6 +54,9 @@ func (a *App) portTable(ports []api.Port) {
 		default:
 			t.note("now called %s", p.Ifname)
 		}
+		if p.HostIfname != "" {
+			t.note("now called %s", p.HostIfname)
+		}
 		if p.Reason != "" {
 			t.note("missing: %s", p.Reason)
 		}
