@@ -282,6 +282,14 @@ func (d *Device) closeSockets(from int) {
 // Name is the name that Open was given. See Attr for the present one.
 func (d *Device) Name() string { return d.name }
 
+// kind begins the device's errors, in the word that a port of its kind has as type.
+func (d *Device) kind() string {
+	if d.pair != nil {
+		return "veth"
+	}
+	return "netdev"
+}
+
 // Caps is what was negotiated.
 func (d *Device) Caps() device.Caps { return d.caps }
 
@@ -316,11 +324,11 @@ func (d *Device) SetFilter(progFD int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return fmt.Errorf("netdev: %q: filter: %w", d.name, ErrGone)
+		return fmt.Errorf("%s: %q: filter: %w", d.kind(), d.name, ErrGone)
 	}
 	for _, fd := range d.sockets {
 		if err := setFilter(fd, progFD); err != nil {
-			return fmt.Errorf("netdev: %q: %w", d.name, err)
+			return fmt.Errorf("%s: %q: %w", d.kind(), d.name, err)
 		}
 	}
 	return nil
@@ -343,7 +351,7 @@ func (d *Device) SetSink(on bool) error {
 		return s.close()
 	})
 	if err != nil {
-		return fmt.Errorf("netdev: %q: sink: %w", d.name, err)
+		return fmt.Errorf("%s: %q: sink: %w", d.kind(), d.name, err)
 	}
 	return nil
 }
@@ -391,7 +399,7 @@ func (d *Device) Close() error {
 	})
 	d.closed = true
 	if err != nil {
-		return fmt.Errorf("netdev: close %q: %w", d.name, err)
+		return fmt.Errorf("%s: close %q: %w", d.kind(), d.name, err)
 	}
 	return nil
 }

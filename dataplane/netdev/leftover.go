@@ -56,7 +56,7 @@ func RemoveLeft(instance string, wanted []VethOptions) (removed []string, err er
 			continue
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("netdev: remove %q, which a former vtepd left: %w", a.Name, err))
+			errs = append(errs, fmt.Errorf("veth: remove %q, which a former vtepd left: %w", a.Name, err))
 		} else if gone {
 			removed = append(removed, a.Name)
 		}

@@ -128,7 +128,7 @@ func (d *Device) change(what string, f func(h *netlink.Handle, link netlink.Link
 		h.Close()
 	}
 	if err != nil {
-		return fmt.Errorf("netdev: %q: %s: %w", d.name, what, err)
+		return fmt.Errorf("%s: %q: %s: %w", d.kind(), d.name, what, err)
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (d *Device) SetMAC(mac net.HardwareAddr) error {
 		mac = device.RandomMAC()
 	}
 	if err := device.CheckMAC(mac); err != nil {
-		return fmt.Errorf("netdev: %q: %w: %w", d.name, ErrOption, err)
+		return fmt.Errorf("%s: %q: %w: %w", d.kind(), d.name, ErrOption, err)
 	}
 	return d.change(fmt.Sprintf("mac %v", mac), func(h *netlink.Handle, link netlink.Link) error {
 		if d.pair == nil {

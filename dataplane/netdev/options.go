@@ -75,13 +75,20 @@ type Refuse struct {
 }
 
 func (o *Options) normalise() error {
+	o.complete()
+	if err := o.check("", nil); err != nil {
+		return fmt.Errorf("netdev: %w", err)
+	}
+	return nil
+}
+
+func (o *Options) complete() {
 	if o.Queues == 0 {
 		o.Queues = 1
 	}
 	if o.Buffer == 0 {
 		o.Buffer = DefaultBuffer
 	}
-	return o.check("", nil)
 }
 
 // check looks at the options, with those that a pair has beside them.
@@ -91,8 +98,5 @@ func (o *Options) check(netns string, addresses []netip.Prefix) error {
 	if err == nil && o.Buffer < 0 {
 		err = device.BadOption(o.Name, "buffer %d must not be negative", o.Buffer)
 	}
-	if err != nil {
-		return fmt.Errorf("netdev: %w", err)
-	}
-	return nil
+	return err
 }

@@ -49,17 +49,15 @@ var unfinished = []string{
 }
 
 func (o *VethOptions) normalise() error {
-	if err := o.Options.normalise(); err != nil {
-		return err
-	}
+	o.complete()
 	if err := o.check(o.NetNS, o.Addresses); err != nil {
-		return err
+		return fmt.Errorf("veth: %w", err)
 	}
 	if o.IfName == "" && o.NetNS != "" {
 		o.IfName = DefaultIfName
 	}
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf("netdev: %w", device.BadOption(o.Name, format, args...))
+		return fmt.Errorf("veth: %w", device.BadOption(o.Name, format, args...))
 	}
 	switch {
 	case o.IfName == "":
@@ -68,7 +66,7 @@ func (o *VethOptions) normalise() error {
 		return bad("both ends cannot be called %q in one namespace: choose another ifname", o.Name)
 	}
 	if err := device.CheckName(o.IfName); err != nil {
-		return fmt.Errorf("netdev: %q: ifname: %w", o.Name, err)
+		return fmt.Errorf("veth: %q: ifname: %w", o.Name, err)
 	}
 	return nil
 }
@@ -95,7 +93,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("netdev: veth %q: %w", o.Name, err)
+			err = fmt.Errorf("veth: %q: %w", o.Name, err)
 		}
 	}()
 	target := -1

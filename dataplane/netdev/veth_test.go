@@ -166,7 +166,7 @@ func TestVethRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s.t = t
 			_, err := s.openVeth(c.change)
-			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.text) {
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.text) || !strings.HasPrefix(fmt.Sprint(err), "veth: ") {
 				t.Errorf("%v", err)
 			}
 			o := VethOptions{Options: Options{Name: "web0"}, NetNS: s.workload.Name(), IfName: "inner"}
@@ -322,7 +322,7 @@ func TestVethNamespaceGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.workload.Must("ip", "link", "del", "inner")
-	if _, err := d.Attr(); !errors.Is(err, device.ErrGone) {
+	if _, err := d.Attr(); !errors.Is(err, device.ErrGone) || !strings.HasPrefix(err.Error(), `veth: "web0": `) {
 		t.Errorf("deleted at the workload's end: %v", err)
 	}
 	if err := d.Close(); err != nil {
