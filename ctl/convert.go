@@ -144,7 +144,7 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 }
 
 func peerInfo(i dataplane.PeerInfo) api.Peer {
-	return api.Peer{Peer: i.Addr.Addr().String(), DPort: i.Addr.Port(), VNIs: append([]uint32{}, i.VNIs...), MACs: i.MACs, PMTU: i.PMTU, RouteMTU: i.RouteMTU, Inside: i.Inside,
+	return api.Peer{Peer: i.Addr.Addr().String(), DPort: i.Addr.Port(), VNIs: append([]uint32{}, i.VNIs...), MACs: i.MACs, PMTU: i.PMTU, RouteMTU: i.RouteMTU, Inside: i.Inside, NoRoute: i.NoRoute,
 		FastPath: i.FastPath, FastPathReason: i.FastPathReason}
 }
 

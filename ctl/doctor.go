@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,19 +48,19 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 	found := func(format string, args ...any) { d.Findings = append(d.Findings, fmt.Sprintf(format, args...)) }
 	advise := func(format string, args ...any) { d.Advice = append(d.Advice, fmt.Sprintf(format, args...)) }
 	switch {
-	case p.Homeless.IsValid():
-		d.OK = false
-		found("no interface has %s, which datagrams to the peer leave from: nothing can be sent", p.Homeless)
-		advise("give it to one again (ip addr add), or start vtepd with the address that this host has now")
-		return d
 	case p.Into != "":
 		d.OK = false
 		found("the route to the peer leads into port %s, which is the overlay itself: nothing can get there", p.Into)
 		advise("name the peer by its address in the underlay, or give that a route beside the overlay: ip route get %s", peer)
 		return d
+	case p.Away:
+		d.OK = false
+		found("%s", p.NoRoute)
+		advise("give it back to an interface, ip address add ..., or start vtepd with another local")
+		return d
 	case p.Tried == 0:
 		d.OK = false
-		found("there is no route to the peer")
+		found("nothing gets to the peer: %s", cmp.Or(p.NoRoute, "there is no route to it"))
 		advise("see ip route get %s", peer)
 		return d
 	case p.Fits == 0:

@@ -32,8 +32,11 @@ func TestDiagnose(t *testing.T) {
 		{"nothing", with(func(p *dataplane.PathProbe) { p.Evidence, p.Fits, p.Inside = dataplane.EvidenceNone, 0, 0 }), false, "nothing came back", "open UDP port 4789"},
 		{"refused", with(func(p *dataplane.PathProbe) { p.Evidence, p.Refused = dataplane.EvidenceEcho, true }), false, "refuses UDP port 4789", "dport PORT"},
 		{"inside", dataplane.PathProbe{Peer: peer, Tried: 1450, Into: "tap0"}, false, "leads into port tap0", "its address in the underlay"},
-		{"own address gone", dataplane.PathProbe{Peer: peer, Homeless: netip.MustParseAddr("192.0.2.1")}, false, "no interface has 192.0.2.1", "ip addr add"},
 		{"no route", dataplane.PathProbe{Peer: peer, Evidence: dataplane.EvidenceNone}, false, "no route", "ip route get 192.0.2.2"},
+		{"blackhole", dataplane.PathProbe{Peer: peer, Evidence: dataplane.EvidenceNone, NoRoute: "its route is of type blackhole"}, false, "blackhole", "ip route get 192.0.2.2"},
+		{"own address gone", with(func(p *dataplane.PathProbe) {
+			p.NoRoute, p.Away = "the own address 192.0.2.1 is on no interface", true
+		}), false, "the own address 192.0.2.1 is on no interface", "ip address add"},
 		{"too narrow for IPv6", with(func(p *dataplane.PathProbe) { p.Fits, p.Inside, p.Tried, p.Learned = 1300, 1250, 1300, 1300 }), true, "too few for IPv6", ""},
 	} {
 		d := diagnose(c.probe)

@@ -47,11 +47,12 @@ type PathProbe struct {
 	Ports map[string]PortMTU
 	// Clamped says that TCP connections in VNIs with the peer are opened with an MSS that fits the path as it is believed to be.
 	Clamped bool
-	// Homeless is our own address that datagrams to the peer leave from, when no interface has it; nothing can be sent then.
-	Homeless netip.Addr
 	// Into names the port of this switch that the route to the peer leads into; nothing is sent then. Refused: the peer's host said that nobody listens.
 	Into    string
 	Refused bool
+	// NoRoute says why nothing gets there, or back, and nothing is sent then; empty: it may. Away: the own address is on no interface.
+	NoRoute string
+	Away    bool
 	// WithoutEcho says why there was no ICMP echo; empty when there was.
 	WithoutEcho string
 }
@@ -90,27 +91,25 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 		return PathProbe{}, fmt.Errorf("%d paths are being probed already: %w", maxDoctors, ErrBusyNow)
 	}
 	defer s.doctors.Add(-1)
-	var prober *underlay.Prober
-	out := PathProbe{Peer: p.addr, Evidence: EvidenceNone}
 	local := s.config.localOf(p.family)
-	err := s.atHome(func() (err error) {
+	out := PathProbe{Peer: p.addr, Evidence: EvidenceNone}
+	s.paths.refresh([]*peer{p})
+	out.Known, out.Tried, _ = s.paths.describe(p)
+	if out.NoRoute = s.paths.whyNone(p); s.paths.away(p.family) {
+		out.NoRoute, out.Away = awayText(local), true
+	}
+	if out.Into = s.leadsInside(p); out.Tried == 0 || out.NoRoute != "" || out.Into != "" {
+		return out, nil // nothing can be sent
+	}
+	var prober *underlay.Prober
+	if err := s.atHome(func() (err error) {
 		prober, err = underlay.NewProber(local, p.addr)
 		return err
-	})
-	switch {
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		out.Homeless = local
-		return out, nil
-	case err != nil:
+	}); err != nil {
 		return PathProbe{}, err
 	}
 	defer prober.Close()
 	out.WithoutEcho = prober.WhyNoEcho
-	s.paths.refresh([]*peer{p})
-	out.Known, out.Tried, _ = s.paths.describe(p)
-	if out.Into = s.leadsInside(p); out.Tried == 0 || out.Into != "" {
-		return out, nil // nothing can be sent
-	}
 	examine := &examination{s: s, peer: p, domain: d, prober: prober, wait: probeWaitMax}
 	if d != nil {
 		out.VNI = d.vni

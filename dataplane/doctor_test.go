@@ -107,7 +107,7 @@ func TestProbePathWithoutOwnAddress(t *testing.T) {
 	s := newScene(t, 1, nil)
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	s.Must("ip", "addr", "flush", "dev", "eth0")
-	if got := s.probePath(s.remotes[0].addr); got.Homeless != s.config.Local || got.Evidence != EvidenceNone {
+	if got := s.probePath(s.remotes[0].addr); !got.Away || got.Evidence != EvidenceNone {
 		t.Errorf("%+v, want that no interface has %s", got, s.config.Local)
 	}
 }

@@ -121,7 +121,10 @@ func (r *routes) find(peer, local netip.Addr) route {
 	}
 	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
 	if err != nil || len(list) == 0 {
-		return route{reason: fmt.Sprintf("no route to it: %v", err)}
+		if local.IsValid() && r.carrier(local) == 0 {
+			return route{reason: awayText(local)}
+		}
+		return route{reason: noRoute(err)}
 	}
 	k := &list[0]
 	switch {

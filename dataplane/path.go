@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -27,6 +28,8 @@ type path struct {
 	mtu, base int
 	// via is the ifindex of the interface that the route leads over, of this namespace; 0: there is no route.
 	via int
+	// why says what the kernel has against a way to it; "": nothing.
+	why string
 	// heard is an ICMP error's word that the kernel does not share, for as long as it does not: of several paths to a peer the kernel is
 	// asked about one only. until is when it is forgotten.
 	heard int
@@ -159,7 +162,9 @@ func (s *paths) ask(p *peer) (mtu, base, via int) {
 	to := p.addr.Addr()
 	options := netlink.RouteGetOptions{SrcAddr: s.local[p.family].AsSlice(), OifIndex: p.dest.Interface()}
 	routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &options)
+	p.path.why = ""
 	if err != nil || len(routes) == 0 {
+		p.path.why = noRoute(err)
 		return 0, 0, 0
 	}
 	via = routes[0].LinkIndex
@@ -178,23 +183,60 @@ func (s *paths) ask(p *peer) (mtu, base, via int) {
 	return narrower(mtu, link), narrower(base, link), via
 }
 
+// noRoute says in words what the kernel answers when it knows no way: each type of route that leads nowhere has an error of its own (ip-route(8)). A missing
+// source address has them, too.
+func noRoute(err error) string {
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return "its route is of type blackhole"
+	case errors.Is(err, unix.EHOSTUNREACH):
+		return "its route is of type unreachable"
+	case errors.Is(err, unix.EACCES):
+		return "its route is of type prohibit"
+	case err == nil:
+		return "there is no route to it"
+	}
+	return fmt.Sprintf("there is no route to it: %v", err)
+}
+
+// awayText says that datagrams have no source address.
+func awayText(local netip.Addr) string {
+	return fmt.Sprintf("the own address %s is on no interface", local)
+}
+
+// away says whether no interface has the local address of a family now.
+func (s *paths) away(family int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	index, err := s.holder(family)
+	return err == nil && index == 0 && s.local[family].IsValid()
+}
+
+// holder is the ifindex of the interface that has the local address of a family; 0: none has. Needs paths.mu.
+func (s *paths) holder(family int) (ifindex int, err error) {
+	if s.netlink == nil {
+		return 0, errors.ErrUnsupported
+	}
+	addrs, err := s.netlink.AddrList(nil, [families]int{netlink.FAMILY_V4, netlink.FAMILY_V6}[family])
+	for _, a := range addrs {
+		if addrOf(a.IP) == s.local[family] {
+			return a.LinkIndex, nil
+		}
+	}
+	return 0, err
+}
+
 // carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has.
 func (s *paths) carrier(family int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.netlink == nil || !s.local[family].IsValid() {
+	if !s.local[family].IsValid() {
 		return standardMTU
 	}
-	addrs, err := s.netlink.AddrList(nil, [families]int{netlink.FAMILY_V4, netlink.FAMILY_V6}[family])
-	if err != nil {
-		return standardMTU
-	}
+	index, _ := s.holder(family)
 	s.links = nil
-	for _, a := range addrs {
-		if addrOf(a.IP) != s.local[family] {
-			continue
-		}
-		if mtu := s.linkMTU(a.LinkIndex); mtu > 0 {
+	if index != 0 {
+		if mtu := s.linkMTU(index); mtu > 0 {
 			return mtu
 		}
 	}
@@ -257,6 +299,13 @@ func (s *paths) describe(p *peer) (mtu, route, inside int) {
 		inside = max(mtu-overheads[p.family], 0)
 	}
 	return mtu, p.path.base, inside
+}
+
+// whyNone says why nothing gets to a peer; "": something may.
+func (s *paths) whyNone(p *peer) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.path.why
 }
 
 // over is the ifindex of the interface that the route to a peer leads over; 0: there is no route.

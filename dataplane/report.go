@@ -70,6 +70,8 @@ type PeerInfo struct {
 	// PMTU is what the path to it carries, RouteMTU the same without what ICMP errors said, both in bytes with the outer IP header; Inside is PMTU less
 	// the overhead: the largest packet inside. 0: not known, there is no route.
 	PMTU, RouteMTU, Inside int
+	// NoRoute says why nothing gets there, or back; empty: it may.
+	NoRoute string
 	// FastPath: known traffic to it passes user space by. FastPathReason says why not.
 	FastPath       bool
 	FastPathReason string

@@ -302,6 +302,10 @@ func (s *Switch) Peers() []PeerInfo {
 		}
 	}
 	fast := s.fast.places()
+	var away [families]bool
+	for family := range families {
+		away[family] = s.paths.away(family)
+	}
 	var list []PeerInfo
 	for _, p := range s.peers.all() {
 		if p.group {
@@ -309,6 +313,9 @@ func (s *Switch) Peers() []PeerInfo {
 		}
 		info := PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())}
 		info.PMTU, info.RouteMTU, info.Inside = s.paths.describe(p)
+		if info.NoRoute = s.paths.whyNone(p); away[p.family] {
+			info.NoRoute = awayText(s.config.localOf(p.family))
+		}
 		info.FastPath, info.FastPathReason = fast.peer(p.index)
 		list = append(list, info)
 	}

@@ -234,6 +234,8 @@ type Peer struct {
 	PMTU     int `json:"pmtu"`
 	RouteMTU int `json:"route_mtu"`
 	Inside   int `json:"inside_mtu"`
+	// NoRoute says why nothing gets there, or back.
+	NoRoute string `json:"no_route,omitempty"`
 	// FastPath: known traffic to it passes user space by; FastPathReason says why not.
 	FastPath       bool      `json:"fastpath"`
 	FastPathReason string    `json:"fastpath_reason,omitempty"`

@@ -71,7 +71,7 @@ var explanations = map[string]string{
 	"port_gone":            "the interface of the port has vanished",
 	"port_busy":            "the queue of the port's interface is full",
 	"port_refused":         "the kernel refused the frame at the port",
-	"no_route":             "the underlay has no route to the peer",
+	"no_route":             "the underlay has no route to the peer, or our own address is on no interface: see -d peer show",
 	"underlay_busy":        "the queues of the underlay stayed full",
 	"underlay_refused":     "the kernel refused the datagram: a firewall, most likely",
 	"fastpath_race":        "unwrapped by the fast path when its port left",

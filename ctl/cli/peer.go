@@ -51,6 +51,8 @@ var peerShow = &verb{
 // pathNote says what the path to a peer carries.
 func pathNote(p api.Peer) string {
 	switch {
+	case p.NoRoute != "":
+		return "nothing gets there and back: " + p.NoRoute
 	case p.PMTU == 0:
 		return "path MTU not known: there is no route"
 	case p.PMTU < p.RouteMTU:
