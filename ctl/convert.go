@@ -2,7 +2,6 @@ package ctl
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -91,9 +90,9 @@ func word(b bool, yes, no string) string {
 	return no
 }
 
-func texts(prefixes []netip.Prefix) []string {
+func texts[T fmt.Stringer](of []T) []string {
 	var list []string
-	for _, p := range prefixes {
+	for _, p := range of {
 		list = append(list, p.String())
 	}
 	return list
@@ -199,6 +198,7 @@ func (c *Controller) status() api.Status {
 		FastPath:          fastPath(s.FastPath),
 		CPULatency:        api.CPULatency{Held: s.CPULatency.Held, BoundUS: float64(s.CPULatency.Bound) / float64(time.Microsecond), Polls: s.CPULatency.Polls, Reason: s.CPULatency.Reason},
 		Offload:           make([]api.Capability, 0, len(s.Offload)),
+		LocalsAway:        texts(s.Away),
 		UnderlayInterface: s.UnderlayInterface,
 		UnderlayMTU:       s.UnderlayMTU,
 		ReceiveBuffer:     s.ReceiveBuffer,

@@ -305,8 +305,18 @@ func (s *Switch) remakePort(r *portRecord) {
 	s.refreshPort(r)
 }
 
-// underlayLink finds the interface that carries the local address: its name and MTU in bytes, or nothing.
-func (s *Switch) underlayLink() (name string, mtu int) { return linkOf(s.config.Local) }
+// underlayLink finds the interface that carries the first of the local addresses that is on one: its name and MTU in bytes, or nothing; and which are on none.
+func (s *Switch) underlayLink() (name string, mtu int, away []netip.Addr) {
+	for _, a := range s.config.Locals() {
+		n, m := linkOf(a)
+		if n == "" {
+			away = append(away, a)
+		} else if name == "" {
+			name, mtu = n, m
+		}
+	}
+	return name, mtu, away
+}
 
 // linkOf finds the first interface that has an address: its name and MTU in bytes, or nothing.
 func linkOf(local netip.Addr) (name string, mtu int) {

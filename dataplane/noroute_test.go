@@ -2,7 +2,11 @@ package dataplane
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"testing"
+
+	"vtepd/bench/lab"
 )
 
 // A peer that nothing gets to is told with the reason: a route that leads nowhere, by its type, and an own address that is on no interface, which another one
@@ -50,6 +54,41 @@ func TestWhyNothingGetsThere(t *testing.T) {
 		}
 		if got := s.probePath(peer); !got.Away || got.NoRoute != gone {
 			t.Errorf("probed without %s: %+v", local, got)
+		}
+	}
+}
+
+// Of two local addresses each is looked for.
+func TestLocalsAway(t *testing.T) {
+	t.Parallel()
+	h := lab.New(t).Host("a")
+	v4, v6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	h.Must("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+	h.Must("ip", "link", "set", "eth1", "up")
+	h.Must("ip", "link", "set", "eth0", "up", "mtu", "1400")
+	h.Must("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
+	h.Must("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+	s := startNode(t, h, func(c *Config) { c.Local, c.OtherLocal = v4, v6 })
+	for _, c := range []struct {
+		del, add, name string
+		mtu            int
+		away           []netip.Addr
+	}{
+		{"", "", "eth0", 1400, nil},
+		{"192.0.2.1/24", "", "eth0", 1400, []netip.Addr{v4}},
+		{"2001:db8::1/64", "", "", 0, []netip.Addr{v4, v6}},
+		{"", "192.0.2.1/24", "eth0", 1400, []netip.Addr{v6}},
+	} {
+		if c.del != "" {
+			h.Must("ip", "address", "del", c.del, "dev", "eth0")
+		}
+		if c.add != "" {
+			h.Must("ip", "address", "add", c.add, "dev", "eth0")
+		}
+		var got Status
+		s.do(func() error { got = s.Status(); return nil })
+		if got.UnderlayInterface != c.name || got.UnderlayMTU != c.mtu || !slices.Equal(got.Away, c.away) {
+			t.Errorf("without %v: on %q, MTU %d, away %v", c.away, got.UnderlayInterface, got.UnderlayMTU, got.Away)
 		}
 	}
 }

@@ -134,7 +134,9 @@ type Status struct {
 	Listen      []uint16
 	SourcePorts [2]uint16
 	Workers     int
-	// UnderlayInterface and UnderlayMTU are those that carry Local; empty and 0 when it is nowhere now.
+	// Away are those of Locals that no interface has now.
+	Away []netip.Addr
+	// UnderlayInterface and UnderlayMTU are those that carry Local, or the other address when it is away; empty and 0 when both are nowhere now.
 	UnderlayInterface string
 	UnderlayMTU       int
 	// Offload lists the capabilities of the underlay and of ports.

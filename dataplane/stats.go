@@ -113,11 +113,12 @@ func (s *Switch) Totals() Totals {
 
 // Status is the switch as a whole.
 func (s *Switch) Status() Status {
-	name, mtu := s.underlayLink()
+	name, mtu, away := s.underlayLink()
 	caps := s.sockets[familyOf(s.config.Local)].Caps()
 	st := Status{
 		Local:             s.config.Local,
 		Locals:            s.config.Locals(),
+		Away:              away,
 		Listen:            s.config.Ports(),
 		SourcePorts:       s.config.SourcePorts,
 		DstPort:           s.config.DstPort,

@@ -341,8 +341,10 @@ type Status struct {
 	Uptime int64  `json:"uptime"`
 	Local  string `json:"local"`
 	// Locals are Local and, where there is one, the address of the other family.
-	Locals  []string `json:"locals"`
-	DstPort uint16   `json:"dstport"`
+	Locals []string `json:"locals"`
+	// LocalsAway are those of them that no interface has now.
+	LocalsAway []string `json:"locals_away,omitempty"`
+	DstPort    uint16   `json:"dstport"`
 	// Listen are the UDP ports listened on, DstPort first; SourcePorts is the range that datagrams leave from: 49152-65535.
 	Listen            []uint16     `json:"listen"`
 	SourcePorts       string       `json:"source_ports"`

@@ -34,14 +34,7 @@ var statusObject = &object{
 func (a *App) statusPage(s api.Status) {
 	t := table{}
 	t.row("vtepd", fmt.Sprintf("%s, pid %d, up %s", s.Version, s.PID, span(s.Uptime)))
-	ports := names(s.Listen, func(p uint16) string { return fmt.Sprint(p) })
-	underlay := fmt.Sprintf("%s port %s", strings.Join(s.Locals, " and "), strings.Join(ports, " and "))
-	if s.UnderlayInterface != "" {
-		underlay += fmt.Sprintf(", on %s, MTU %d", s.UnderlayInterface, s.UnderlayMTU)
-	} else {
-		underlay += ", which is on no interface now"
-	}
-	t.row("underlay", underlay)
+	t.row("underlay", underlayText(s))
 	t.row("workers", fmt.Sprintf("%d, receive buffer %s each", s.Workers, size(s.ReceiveBuffer)))
 	t.row("holds", fmt.Sprintf("%s, %s, %s", plural(s.Ports, "port"), plural(s.VNIs, "VNI"), plural(s.Peers, "peer")))
 	t.row("fdb", fmt.Sprintf("%d dynamic of %d, %d static", s.FDB.Dynamic, s.FDB.Max, s.FDB.Static))
@@ -75,6 +68,23 @@ func (a *App) statusPage(s api.Status) {
 		label = ""
 	}
 	t.print(a.Stdout)
+}
+
+func underlayText(s api.Status) string {
+	ports := names(s.Listen, func(p uint16) string { return fmt.Sprint(p) })
+	text := fmt.Sprintf("%s port %s", strings.Join(s.Locals, " and "), strings.Join(ports, " and "))
+	switch {
+	case s.UnderlayInterface != "":
+		text += fmt.Sprintf(", on %s, MTU %d", s.UnderlayInterface, s.UnderlayMTU)
+		for _, a := range s.LocalsAway {
+			text += fmt.Sprintf("; %s is on no interface now", a)
+		}
+	case len(s.Locals) > 1:
+		text += ", which are on no interface now"
+	default:
+		text += ", which is on no interface now"
+	}
+	return text
 }
 
 func fastPathRows(t *table, f *api.FastPath, details bool) {
