@@ -165,8 +165,10 @@ func (s *Switch) checkUnderlay(name string) error {
 		}
 		for family := range families {
 			local := s.config.localOf(family)
-			carrier, _ := linkOf(local)
+			carrier, _, err := linkOf(local)
 			switch {
+			case err != nil:
+				return fmt.Errorf("look for %s: %w", local, err)
 			case carrier == "": // an underlay that is nowhere now is no reason
 			case carrier == name:
 				return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)

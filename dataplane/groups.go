@@ -127,13 +127,17 @@ func (s *Switch) freeGroupSlot() int {
 func (s *Switch) findGroupLink(family int) error {
 	name, local := s.config.GroupInterface, s.config.localOf(family)
 	if name == "" {
-		if name, _ = linkOf(local); name == "" {
-			return fmt.Errorf("no interface has %s, so there is none to join on: name one with group-interface: %w", local, ErrInvalid)
+		var err error
+		if name, _, err = linkOf(local); err != nil {
+			return fmt.Errorf("look for the interface of %s: %w", local, err)
+		}
+		if name == "" {
+			return fmt.Errorf("%w: no interface has %s, so there is none to join on: name one with group-interface", ErrHost, local)
 		}
 	}
 	index := s.sockets[family].InterfaceIndex(name)
 	if index == 0 {
-		return fmt.Errorf("interface %s is not there: see `ip link`: %w", name, ErrInvalid)
+		return fmt.Errorf("%w: interface %s is not there: see `ip link`", ErrHost, name)
 	}
 	s.groupLinks[family] = groupLink{name, index}
 	return nil
@@ -216,7 +220,7 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 	link.index = u.InterfaceIndex(was.name)
 	if s.config.GroupInterface == "" {
 		// An address that is nowhere may come back to where it was: that of IPv6 goes with every link that goes down.
-		on := linksOf(s.config.localOf(family))
+		on, _ := linksOf(s.config.localOf(family))
 		if len(on) > 0 && !slices.ContainsFunc(on, func(l *netlink.LinkAttrs) bool { return l.Name == was.name }) {
 			*link = groupLink{on[0].Name, on[0].Index}
 		}

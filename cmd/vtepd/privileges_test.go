@@ -1,10 +1,15 @@
 package main_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMissingPrivileges takes from vtepd what only the fast path needs: it forwards all the same, and says once in its log, and in its status, what is missing; with
@@ -104,4 +109,44 @@ func TestMissingCapabilities(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGroupWithoutDescriptors: a vtepd that may open what a command takes and nothing more names its limit, and does not say that its address is on no
+// interface.
+func TestGroupWithoutDescriptors(t *testing.T) {
+	l, ha, _, _ := pair(t)
+	d := start(t, l, ha, "local: "+ha.Underlay4().String()+"\nfastpath: off\nvnis:\n- {vni: 42}\n")
+	ha.Must("ip", "address", "flush", "dev", "eth0")
+	if got := d.ask(t, "vni", "set", "42", "group", "239.1.1.1"); got.code != 1 || !strings.HasSuffix(got.stderr, "there is none to join on: name one with group-interface\n") {
+		t.Errorf("without the address: %+v", got)
+	}
+	ha.Must("ip", "address", "add", ha.Underlay4().String()+"/24", "dev", "eth0")
+	var status struct{ PID int }
+	if err := json.Unmarshal([]byte(d.tell(t, "-j", "status")), &status); err != nil {
+		t.Fatal(err)
+	}
+	free := 0
+	for {
+		if _, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", status.PID, free)); err != nil {
+			break
+		}
+		free++
+	}
+	limit := unix.Rlimit{Cur: uint64(free) + 1, Max: 1024}
+	if err := unix.Prlimit(status.PID, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	got := d.ask(t, "vni", "set", "42", "group", "239.1.1.1")
+	if got.code != 1 || !strings.Contains(got.stderr, fmt.Sprintf("too many open files: this process may have %d descriptors: raise LimitNOFILE=", limit.Cur)) ||
+		strings.Contains(got.stderr, "no interface has") {
+		t.Errorf("%+v", got)
+	}
+	if got := d.tell(t, "status"); strings.Contains(got, "on no interface") {
+		t.Errorf("status: %s", got)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Prlimit(status.PID, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	d.tell(t, "vni", "set", "42", "group", "239.1.1.1")
 }

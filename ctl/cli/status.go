@@ -79,6 +79,7 @@ func underlayText(s api.Status) string {
 		for _, a := range s.LocalsAway {
 			text += fmt.Sprintf("; %s is on no interface now", a)
 		}
+	case len(s.LocalsAway) == 0: // it could not be found out
 	case len(s.Locals) > 1:
 		text += ", which are on no interface now"
 	default:
