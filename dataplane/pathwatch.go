@@ -164,18 +164,24 @@ func (s *Switch) pathsChanged(changes []pathChange) {
 		s.fast.peersChanged()
 	}
 	for _, c := range changes {
-		log := s.log.With("peer", c.peer.addr.Addr(), "from", c.from, "to", c.to, "inside", c.to-overheads[c.peer.family])
+		kind := "peer"
+		if c.peer.group {
+			kind = "group"
+		}
+		log := s.log.With(kind, c.peer.addr.Addr(), "from", c.from, "to", c.to, "inside", c.to-overheads[c.peer.family])
 		reason := fmt.Sprintf("%d bytes, was %d", c.to, c.from)
 		if c.router.IsValid() {
 			log = log.With("router", c.router)
 			reason += ", said " + c.router.String()
 		}
-		hint := "larger packets are answered with ICMP, and carried again"
+		hint := "packets that fit are carried again"
 		if c.to < c.from {
 			hint = "larger packets are answered with ICMP; see vtepctl doctor mtu"
 		}
 		log.Info("path MTU changed", "hint", hint)
-		s.event(Event{Object: "peer", Action: "pmtu", Peer: c.peer.addr, Reason: reason})
+		if !c.peer.group { // which is announced by its VNI
+			s.event(Event{Object: "peer", Action: "pmtu", Peer: c.peer.addr, Reason: reason})
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"regexp"
@@ -357,5 +358,38 @@ func TestPathMTUIsForgotten(t *testing.T) {
 				t.Errorf("%d events, want one down and one up", said)
 			}
 		})
+	}
+}
+
+// A path that widens is not told like one that narrows, and a group is no peer.
+func TestPathMTUWords(t *testing.T) {
+	t.Parallel()
+	log := new(lines)
+	s := newScene(t, 1, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	group := netip.MustParseAddrPort("239.1.1.1:4789")
+	s.set(VNIConfig{VNI: 42}, s.addrs()...)
+	s.setGroup(43, group)
+	events, cancel := s.Subscribe(100)
+	defer cancel()
+	all := s.peers.all()
+	for _, p := range all {
+		s.pathsChanged([]pathChange{{peer: p, from: 1500, to: 1400}, {peer: p, from: 1400, to: 1500}})
+	}
+	for _, want := range []string{
+		`peer=192.0.2.2 from=1500 to=1400 inside=1350 hint="larger packets are answered with ICMP; see vtepctl doctor mtu"`,
+		`peer=192.0.2.2 from=1400 to=1500 inside=1450 hint="packets that fit are carried again"`,
+		"group=239.1.1.1 from=1500",
+	} {
+		if log.count(want) != 1 {
+			t.Errorf("not said once: %s in\n%s", want, log.b.String())
+		}
+	}
+	if log.count("peer=239") != 0 {
+		t.Errorf("a group is called a peer:\n%s", log.b.String())
+	}
+	for len(events) > 0 {
+		if e := <-events; e.Action == "pmtu" && e.Peer.Addr().IsMulticast() {
+			t.Errorf("event of a group: %+v", e)
+		}
 	}
 }
