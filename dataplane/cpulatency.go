@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"vtepd/dataplane/pmqos"
@@ -105,7 +106,11 @@ func (s *Switch) watchLatency(ctx context.Context) {
 		err = l.look(s.carriedSoFar())
 	}
 	s.latency.Store(&CPULatencyInfo{Reason: err.Error()})
-	s.log.Info("CPUs are let sleep between requests and responses", "reason", err)
+	level := slog.LevelDebug // as on any virtual machine, and nobody has to do anything
+	if s.config.CPULatency == CPULatencyOn {
+		level = slog.LevelInfo
+	}
+	s.log.Log(ctx, level, "CPUs are let sleep between requests and responses", "reason", err)
 }
 
 func (s *Switch) carriedSoFar() carriedSoFar {

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -119,6 +120,25 @@ func TestCPULatencyHeld(t *testing.T) {
 			}
 			eventually(t, "CPUs are let go", func() bool { return !s.Status().CPULatency.Held })
 		})
+	}
+}
+
+// Who did not ask for it is not told that it cannot be had.
+func TestCPULatencyTold(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[CPULatencyMode]int{CPULatencyAuto: 0, CPULatencyOn: 1} {
+		if _, err := pmqos.Look("/sys"); err == nil {
+			t.Skip("this machine has idle states")
+		}
+		log := new(lines)
+		s := newScene(t, 0, func(c *Config) { c.CPULatency, c.Log = mode, slog.New(slog.NewTextHandler(log, nil)) })
+		eventually(t, "it says why not", func() bool { return s.Status().CPULatency.Reason != "" })
+		told := func() int { return log.count("CPUs are let sleep") }
+		if want > 0 {
+			eventually(t, "it is told", func() bool { return told() == want })
+		} else if told() != 0 {
+			t.Errorf("mode %d: told %d times", mode, told())
+		}
 	}
 }
 

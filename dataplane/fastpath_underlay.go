@@ -75,7 +75,11 @@ func (m *mirror) placeUnderlay(ifindex int, u *underlayHook) {
 	}
 	u.pause = fastPathPoll
 	if was.err != nil || was.decap != u.decap {
-		m.log.Info("fast path: datagrams are taken from an interface", "interface", u.name, "by", u.decap.Mode, "reason", u.decap.Reason)
+		log := m.log.With("interface", u.name, "by", u.decap.Mode)
+		if u.decap.Reason != "" {
+			log = log.With("reason", u.decap.Reason)
+		}
+		log.Info("fast path: datagrams are taken from an interface")
 	}
 }
 

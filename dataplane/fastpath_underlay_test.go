@@ -92,6 +92,9 @@ func TestUnderlayRetried(t *testing.T) {
 	if n := log.count("by=xdp+tcx"); n != 1 {
 		t.Errorf("told %d times of the better way", n)
 	}
+	if log.count(`reason=""`) != 0 {
+		t.Error("told of a reason that there is not")
+	}
 }
 
 // TestUnderlayFollowsDevice: how datagrams are taken follows what the device is now: its segmentation offload, its GRO, its MAC.

@@ -156,17 +156,17 @@ func (s *Switch) keepIPv6(log *slog.Logger, p *port, before, now int) {
 	}
 }
 
-// warnTooLarge says once that a port takes larger packets than the underlay carries. Needs mu.
+// warnTooLarge says once for each MTU of both that a port takes larger packets than the underlay carries. Needs mu.
 func (s *Switch) warnTooLarge(r *portRecord, most int) {
 	c, mtu := &r.published.config, r.published.link.mtu
 	if mtu <= most || !s.reachesPeers(c) {
-		r.warned = 0
+		r.warned.mtu = 0
 		return
 	}
-	if r.warned == most {
+	if r.warned.mtu == mtu && r.warned.most == most {
 		return
 	}
-	r.warned = most
+	r.warned.mtu, r.warned.most = mtu, most
 	s.log.Warn("port MTU is more than the underlay carries: larger packets to peers are dropped (too_big) and answered with ICMP", "port", c.Name,
 		"mtu", mtu, "underlay_carries", most)
 }

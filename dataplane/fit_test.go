@@ -226,6 +226,12 @@ func TestTooLargePortIsWarnedOf(t *testing.T) {
 	said("a port that fits", 0)
 	s.do(func() error { return s.SetPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, MTU: 1451}) })
 	said("one byte more", 1)
+	s.do(func() error {
+		return s.SetPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, MTU: 1451, MaxMACs: 7})
+	})
+	said("another setting", 0)
+	s.do(func() error { return s.SetPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, MTU: 1452}) })
+	said("one byte more again", 1)
 	s.fit()
 	s.fit()
 	said("nothing new", 0)

@@ -128,7 +128,6 @@ func (s *Switch) SetPort(c PortConfig) error {
 		}
 	}
 	s.refreshPort(r)
-	r.warned = 0
 	s.fitPort(r)
 	s.event(Event{Object: "port", Action: "change", Port: c.Name})
 	return nil

@@ -111,8 +111,8 @@ type portRecord struct {
 	master int
 	// lastMAC is that of a device that vanished.
 	lastMAC net.HardwareAddr
-	// warned is the MTU of the underlay, in bytes, that the port was last said to exceed.
-	warned int
+	// warned is what the port was last said to exceed, and by what, both in bytes: its MTU and that of the underlay.
+	warned struct{ mtu, most int }
 	// why a device is missing.
 	why string
 	// kernelDrops are those of the devices before the present one.
