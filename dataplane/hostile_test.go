@@ -268,6 +268,7 @@ func TestNoise(t *testing.T) {
 	s.balance()
 	s.forget()
 	s.Inject("p0", frameOf(station(1), broadcast))
+	s.rest() // another worker may read the answer
 	s.remotes[0].send(42, frameOf(station(2), station(1)))
 	if got, want := s.counts(), "p0:1 p1:1 r0:1"; got != want {
 		t.Errorf("after the noise: %q, want %q", got, want)
