@@ -321,6 +321,29 @@ func TestOwnSource(t *testing.T) {
 	}
 }
 
+// awaitHeard waits until what remote 0 sends to a group comes out of a port.
+func (s *scene) awaitHeard(t *testing.T, group netip.AddrPort, port, what string) {
+	t.Helper()
+	eventually(t, what, func() bool {
+		r := s.remotes[0].toGroup(s, group)
+		// While the link comes up the kernel may have no address to send from.
+		_, _ = r.conn.WriteToUDPAddrPort(datagramOf(42, frameOf(station(1), broadcast)), group)
+		time.Sleep(20 * time.Millisecond)
+		return len(s.seen(port)) > 0
+	})
+}
+
+// awaitSent waits until what a port floods comes to a member of the group.
+func (s *scene) awaitSent(t *testing.T, group netip.AddrPort, port, what string) {
+	t.Helper()
+	member := s.member(group)
+	eventually(t, what, func() bool {
+		s.Inject(port, frameOf(station(9), broadcast))
+		time.Sleep(20 * time.Millisecond)
+		return len(member.received()) > 0
+	})
+}
+
 // Groups are joined again when the underlay's interface was deleted and made anew, and are there through a link that goes down and up.
 //
 //	p0 ── switch ── eth0 ══ eth0 ── sender to the group
@@ -335,17 +358,7 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			group := netip.AddrPortFrom(netip.MustParseAddr(c.group), DefaultPort)
 			s.setGroup(42, group)
 			s.port("p0", 42)
-			hears := func(what string) {
-				t.Helper()
-				eventually(t, what, func() bool {
-					r := s.remotes[0].toGroup(s, group)
-					// While the link comes up the kernel may have no address to send from.
-					_, _ = r.conn.WriteToUDPAddrPort(datagramOf(42, frameOf(station(1), broadcast)), group)
-					time.Sleep(20 * time.Millisecond)
-					return len(s.seen("p0")) > 0
-				})
-			}
-			hears("the group is heard")
+			s.awaitHeard(t, group, "p0", "the group is heard")
 			s.Must("ip", "link", "set", s.link.A.Name, "down")
 			s.do(func() error { s.refreshGroups(); return nil })
 			if s.VNIs()[0].GroupInterface != s.link.A.Name {
@@ -355,7 +368,7 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			if group.Addr().Is6() { // the kernel takes them away with the link
 				s.Addr(s.link.A.Name, netip.PrefixFrom(s.config.Local, 64))
 			}
-			hears("the group is heard after down and up")
+			s.awaitHeard(t, group, "p0", "the group is heard after down and up")
 
 			s.Must("ip", "link", "del", s.link.A.Name)
 			s.do(func() error { s.refreshGroups(); return nil })
@@ -376,13 +389,8 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			if got := s.VNIs()[0].GroupInterface; got != s.link.A.Name {
 				t.Errorf("joined on %q, want %q again", got, s.link.A.Name)
 			}
-			hears("the group is heard on the new interface")
-			member := s.member(group)
-			eventually(t, "the group is sent to on the new interface", func() bool {
-				s.Inject("p0", frameOf(station(9), broadcast))
-				time.Sleep(20 * time.Millisecond)
-				return len(member.received()) > 0
-			})
+			s.awaitHeard(t, group, "p0", "the group is heard on the new interface")
+			s.awaitSent(t, group, "p0", "the group is sent to on the new interface")
 			s.balance()
 		})
 	}
@@ -421,18 +429,8 @@ func TestGroupFollowsTheAddress(t *testing.T) {
 			s.Must("ip", "addr", "del", local.String(), "dev", s.link.A.Name)
 			s.Must("ip", "link", "set", s.link.A.Name, "master", "br0")
 			on("br0")
-			eventually(t, "the group is heard on the bridge", func() bool {
-				r := s.remotes[0].toGroup(s, group)
-				_, _ = r.conn.WriteToUDPAddrPort(datagramOf(42, frameOf(station(1), broadcast)), group)
-				time.Sleep(20 * time.Millisecond)
-				return len(s.seen("p0")) > 0
-			})
-			member := s.member(group)
-			eventually(t, "the group is sent to by the bridge", func() bool {
-				s.Inject("p0", frameOf(station(9), broadcast))
-				time.Sleep(20 * time.Millisecond)
-				return len(member.received()) > 0
-			})
+			s.awaitHeard(t, group, "p0", "the group is heard on the bridge")
+			s.awaitSent(t, group, "p0", "the group is sent to by the bridge")
 			s.balance()
 		})
 	}
