@@ -125,7 +125,7 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	}
 	s.pathsChanged(s.paths.refresh([]*peer{p}))
 	out.Learned, _, _ = s.paths.describe(p)
-	out.Refused = prober.Refused
+	out.Refused = prober.Refused()
 	if out.Fits > 0 {
 		out.Inside = max(out.Fits-overheads[p.family], 0)
 		s.mu.Lock()

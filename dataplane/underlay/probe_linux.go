@@ -21,8 +21,7 @@ type Prober struct {
 	seq  uint16
 	// WhyNoEcho says why there is no ICMP echo; empty when there is.
 	WhyNoEcho string
-	// Refused: the peer's host has answered a datagram with the ICMP error that nobody listens on the port.
-	Refused bool
+	refused   bool
 }
 
 // Sizes of what precedes the payload, in bytes.
@@ -119,12 +118,20 @@ func (p *Prober) send(fd int, b []byte, port int) error {
 	}
 	err := unix.Sendto(fd, b, 0, sa)
 	if e, ok := err.(unix.Errno); ok && mayBeStale(e) {
-		p.Refused = p.Refused || fd == p.udp && e == unix.ECONNREFUSED
+		p.refused = p.refused || fd == p.udp && e == unix.ECONNREFUSED
 		// An ICMP error of the packet before is told now; the next call is about this
 		// packet.
 		err = unix.Sendto(fd, b, 0, sa)
 	}
 	return err
+}
+
+// Refused says whether the peer's host has answered a datagram so far with the ICMP error that nobody listens on the port. The error for the last one is
+// not told by a send, and may have come late: a neighbour that has to be found first holds datagrams back for a second and more.
+func (p *Prober) Refused() bool {
+	e, err := unix.GetsockoptInt(p.udp, unix.SOL_SOCKET, unix.SO_ERROR)
+	p.refused = p.refused || err == nil && unix.Errno(e) == unix.ECONNREFUSED
+	return p.refused
 }
 
 // Echo sends an ICMP echo request in a packet of size bytes and waits for its
