@@ -72,6 +72,8 @@ type Config struct {
 	// Instance is the same for a process and for the next one in its place, and no other's: what the one left when it was killed is the other's to remove.
 	// Empty: such things stay.
 	Instance string
+	// HoldUnderlay leaves datagrams in the buffers of the sockets until TakeOver: a start drops nothing for a VNI or a peer that it is about to declare.
+	HoldUnderlay bool
 	// Log receives state changes, never a line a frame. Nil discards.
 	Log *slog.Logger
 

@@ -1,16 +1,26 @@
 package dataplane
 
 import (
+	"errors"
+
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
 
 // TakeOver has the fast path go on from where a former process was killed: what that one knew is learned where it still holds, the programs that carry
 // with its maps are exchanged for ours in one step each, and what is left of it goes. Call it when the first configuration is complete. Without a former
-// process nothing happens. Without a fast path of our own the former one is taken down.
+// process nothing happens. Without a fast path of our own the former one is taken down. With Config.HoldUnderlay datagrams are read from now on.
 func (s *Switch) TakeOver() error {
 	var err error
 	s.fast.do(func() { err = s.fast.takeOver() })
+	if !s.config.HoldUnderlay {
+		return err
+	}
+	s.listening.Do(func() {
+		for _, w := range s.workers {
+			err = errors.Join(err, w.listen())
+		}
+	})
 	return err
 }
 

@@ -67,6 +67,9 @@ type Switch struct {
 	// current is what the workers forward by.
 	current atomic.Pointer[snapshot]
 
+	// listening: the underlay is read, where Config.HoldUnderlay kept that back.
+	listening sync.Once
+
 	mu     sync.Mutex // serialises control
 	closed bool
 	vnis   map[uint32]*vniRecord

@@ -169,13 +169,23 @@ func newWorker(s *Switch, id int) (*worker, error) {
 	w.posting = newPosting(w)
 	w.rxLimit = underlay.MaxMessages
 	w.portTx.dir, w.peerTx.dir, w.vniTx.dir = tx, tx, tx
-	for i, r := range w.rx {
-		if err := poll.add(r.FD(), int32(firstSocket+i), 0); err != nil {
+	if !s.config.HoldUnderlay {
+		if err := w.listen(); err != nil {
 			w.close()
 			return nil, err
 		}
 	}
 	return w, nil
+}
+
+// listen makes the worker read its sockets. Any goroutine may call it, once.
+func (w *worker) listen() error {
+	for i, r := range w.rx {
+		if err := w.poll.add(r.FD(), int32(firstSocket+i), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch makes the worker read a port's queue. Any goroutine may call it.

@@ -40,7 +40,7 @@ type dataPlane interface {
 	ctl.Switch
 	// RemoveLeftPairs removes what a former process left that none of the ports takes up. It is called before the first port comes.
 	RemoveLeftPairs(ports []dataplane.PortConfig)
-	// TakeOver has the fast path go on from where a former process was killed. It is called when the first configuration is complete.
+	// TakeOver has the fast path go on from where a former process was killed, and the underlay read. It is called when the first configuration is complete.
 	TakeOver() error
 	Close() error
 }
@@ -187,7 +187,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	defer socket.Close()
 
 	c := m.SwitchConfig()
-	c.Log, c.PinDir, c.Instance = d.log, pinDir(socketPath), socketPath
+	c.Log, c.PinDir, c.Instance, c.HoldUnderlay = d.log, pinDir(socketPath), socketPath, true
 	sw, err := d.newSwitch(c)
 	if err != nil {
 		return err
