@@ -165,16 +165,18 @@ func (s *Switch) checkUnderlay(name string) error {
 		}
 		for family := range families {
 			local := s.config.localOf(family)
-			carrier, _, err := linkOf(local)
-			switch {
-			case err != nil:
-				return fmt.Errorf("look for %s: %w", local, err)
-			case carrier == "": // an underlay that is nowhere now is no reason
-			case carrier == name:
-				return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
-			case standsOn(carrier, name):
-				return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more",
-					carrier, local, name)
+			carriers, err := s.paths.holders(family)
+			if err != nil {
+				return err
+			}
+			for _, c := range carriers { // an underlay that is nowhere now is no reason
+				switch {
+				case c.Name == name:
+					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
+				case standsOn(c.Name, name):
+					return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more",
+						c.Name, local, name)
+				}
 			}
 		}
 		return nil

@@ -99,19 +99,6 @@ func TestProbePathOfStrangers(t *testing.T) {
 	}
 }
 
-// Without our own address nothing can be sent, which is said and no failure: the peers of the other family are looked at all the same.
-//
-//	p0 ── switch ── eth0 ══ eth0 ── r0
-func TestProbePathWithoutOwnAddress(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, 1, nil)
-	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
-	s.Must("ip", "addr", "flush", "dev", "eth0")
-	if got := s.probePath(s.remotes[0].addr); !got.Away || got.Evidence != EvidenceNone {
-		t.Errorf("%+v, want that no interface has %s", got, s.config.Local)
-	}
-}
-
 // A question is answered to admitted peers, with no more bytes than it has, so many times a second, and goes no further than this.
 //
 //	p0 ── switch ══ r0, and r1, which is no peer

@@ -53,10 +53,12 @@ type routes struct {
 	changed chan struct{}
 	sub     *nl.NetlinkSocket
 	links   map[int]linkInfo // as known since forget
-	ipsec   map[int]string   // by address family: why IPsec has to be asked about packets; "": it has not
-	rules   map[int]string   // by address family: why RouteGet does not say the way; "": it does
-	closed  atomic.Bool
-	took    atomic.Int64 // ns of the last look at all peers
+	// carriers are the interfaces that have a local address, as known since forget.
+	carriers map[netip.Addr]int
+	ipsec    map[int]string // by address family: why IPsec has to be asked about packets; "": it has not
+	rules    map[int]string // by address family: why RouteGet does not say the way; "": it does
+	closed   atomic.Bool
+	took     atomic.Int64 // ns of the last look at all peers
 }
 
 func newRoutes(log *slog.Logger) (*routes, error) {
@@ -67,7 +69,7 @@ func newRoutes(log *slog.Logger) (*routes, error) {
 			return nil, fmt.Errorf("fast path: netlink: %w", err)
 		}
 	}
-	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), ipsec: make(map[int]string), rules: make(map[int]string)}
+	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), carriers: make(map[netip.Addr]int), ipsec: make(map[int]string), rules: make(map[int]string)}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
 		return r, nil
@@ -107,6 +109,7 @@ func (r *routes) close() {
 // forget has interfaces and policies asked for anew.
 func (r *routes) forget() {
 	clear(r.links)
+	clear(r.carriers)
 	clear(r.ipsec)
 	clear(r.rules)
 }
@@ -119,11 +122,13 @@ func (r *routes) find(peer, local netip.Addr) route {
 	if why := r.rulesBeyond(peer); why != "" {
 		return route{reason: why}
 	}
-	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
-	if err != nil || len(list) == 0 {
-		if local.IsValid() && r.carrier(local) == 0 {
+	if local.IsValid() { // IPv6 gives a route to a source address that is not there, too
+		if i, err := r.carrier(local); i == 0 && err == nil {
 			return route{reason: awayText(local)}
 		}
+	}
+	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
+	if err != nil || len(list) == 0 {
 		return route{reason: noRoute(err)}
 	}
 	k := &list[0]
@@ -155,13 +160,6 @@ func (r *routes) find(peer, local netip.Addr) route {
 		out.mtu = k.MTU
 	}
 	return out
-}
-
-func netlinkFamily(a netip.Addr) int {
-	if a.Is4() {
-		return netlink.FAMILY_V4
-	}
-	return netlink.FAMILY_V6
 }
 
 // rulesBeyond says why RouteGet does not know the way of a datagram: routing rules of the family ask for more of it than they are told, its protocol, ports
@@ -240,19 +238,17 @@ func (r *routes) link(ifindex int) linkInfo {
 }
 
 // carrier finds the interface that has an address; 0 when none has.
-func (r *routes) carrier(local netip.Addr) int {
-	family := netlink.FAMILY_V6
-	if local.Is4() {
-		family = netlink.FAMILY_V4
+func (r *routes) carrier(local netip.Addr) (ifindex int, err error) {
+	if i, ok := r.carriers[local]; ok {
+		return i, nil
 	}
-	list, err := r.h.AddrList(nil, family)
+	list, err := holders(r.h, local)
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	for _, a := range list {
-		if addrOf(a.IP) == local {
-			return a.LinkIndex
-		}
+	if len(list) > 0 {
+		ifindex = list[0]
 	}
-	return 0
+	r.carriers[local] = ifindex
+	return ifindex, nil
 }

@@ -27,7 +27,9 @@ func (m *mirror) underlaysFollow() {
 	want := make(map[int]bool, len(m.underlays))
 	if m.anyPort() {
 		for _, a := range m.s.config.Locals() {
-			want[m.routes.carrier(a)] = true
+			if i, err := m.routes.carrier(a); err == nil {
+				want[i] = true
+			}
 		}
 		for _, mp := range m.peers {
 			if mp != nil && mp.on {

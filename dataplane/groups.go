@@ -127,11 +127,13 @@ func (s *Switch) freeGroupSlot() int {
 func (s *Switch) findGroupLink(family int) error {
 	name, local := s.config.GroupInterface, s.config.localOf(family)
 	if name == "" {
-		var err error
-		if name, _, err = linkOf(local); err != nil {
-			return fmt.Errorf("look for the interface of %s: %w", local, err)
-		}
-		if name == "" {
+		on, err := s.paths.holders(family)
+		switch {
+		case len(on) > 0:
+			name = on[0].Name
+		case err != nil:
+			return err
+		default:
 			return fmt.Errorf("%w: no interface has %s, so there is none to join on: name one with group-interface", ErrHost, local)
 		}
 	}
@@ -220,7 +222,7 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 	link.index = u.InterfaceIndex(was.name)
 	if s.config.GroupInterface == "" {
 		// An address that is nowhere may come back to where it was: that of IPv6 goes with every link that goes down.
-		on, _ := linksOf(s.config.localOf(family))
+		on, _ := s.paths.holders(family)
 		if len(on) > 0 && !slices.ContainsFunc(on, func(l *netlink.LinkAttrs) bool { return l.Name == was.name }) {
 			*link = groupLink{on[0].Name, on[0].Index}
 		}

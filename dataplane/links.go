@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"vtepd/dataplane/device"
 )
@@ -303,49 +301,4 @@ func (s *Switch) remakePort(r *portRecord) {
 		return
 	}
 	s.refreshPort(r)
-}
-
-// underlayLink finds the interface that carries the first of the local addresses that is on one: its name and MTU in bytes, or nothing; and which are on none.
-func (s *Switch) underlayLink() (name string, mtu int, away []netip.Addr) {
-	for _, a := range s.config.Locals() {
-		n, m, err := linkOf(a)
-		switch {
-		case err != nil: // nothing is known of it
-		case n == "":
-			away = append(away, a)
-		case name == "":
-			name, mtu = n, m
-		}
-	}
-	return name, mtu, away
-}
-
-// linkOf finds the first interface that has an address: its name and MTU in bytes, or nothing where none has.
-func linkOf(local netip.Addr) (name string, mtu int, err error) {
-	all, err := linksOf(local)
-	if len(all) > 0 {
-		return all[0].Name, all[0].MTU, nil
-	}
-	return "", 0, err
-}
-
-// linksOf lists the interfaces that have an address: mostly one, but nothing keeps a host from giving it to several.
-func linksOf(local netip.Addr) (list []*netlink.LinkAttrs, err error) {
-	// All addresses in one answer; one that was interrupted by a change is good for what it holds.
-	addrs, err := netlink.AddrList(nil, unix.AF_UNSPEC)
-	if errors.Is(err, netlink.ErrDumpInterrupted) {
-		err = nil
-	}
-	for _, a := range addrs {
-		if local.Compare(addrOf(a.IP)) != 0 {
-			continue
-		}
-		l, e := netlink.LinkByIndex(a.LinkIndex)
-		if e != nil {
-			err = e
-			continue
-		}
-		list = append(list, l.Attrs())
-	}
-	return list, err
 }

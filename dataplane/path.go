@@ -199,50 +199,6 @@ func noRoute(err error) string {
 	return fmt.Sprintf("there is no route to it: %v", err)
 }
 
-// awayText says that datagrams have no source address.
-func awayText(local netip.Addr) string {
-	return fmt.Sprintf("the own address %s is on no interface", local)
-}
-
-// away says whether no interface has the local address of a family now.
-func (s *paths) away(family int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	index, err := s.holder(family)
-	return err == nil && index == 0 && s.local[family].IsValid()
-}
-
-// holder is the ifindex of the interface that has the local address of a family; 0: none has. Needs paths.mu.
-func (s *paths) holder(family int) (ifindex int, err error) {
-	if s.netlink == nil {
-		return 0, errors.ErrUnsupported
-	}
-	addrs, err := s.netlink.AddrList(nil, [families]int{netlink.FAMILY_V4, netlink.FAMILY_V6}[family])
-	for _, a := range addrs {
-		if addrOf(a.IP) == s.local[family] {
-			return a.LinkIndex, nil
-		}
-	}
-	return 0, err
-}
-
-// carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has.
-func (s *paths) carrier(family int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.local[family].IsValid() {
-		return standardMTU
-	}
-	index, _ := s.holder(family)
-	s.links = nil
-	if index != 0 {
-		if mtu := s.linkMTU(index); mtu > 0 {
-			return mtu
-		}
-	}
-	return standardMTU
-}
-
 // linkMTU is the MTU of an interface, asked for once a round; 0 when there is none.
 func (s *paths) linkMTU(index int) int {
 	if mtu, ok := s.links[index]; ok {
