@@ -199,6 +199,7 @@ func (c *Controller) status() api.Status {
 		CPULatency:        api.CPULatency{Held: s.CPULatency.Held, BoundUS: float64(s.CPULatency.Bound) / float64(time.Microsecond), Polls: s.CPULatency.Polls, Reason: s.CPULatency.Reason},
 		Offload:           make([]api.Capability, 0, len(s.Offload)),
 		LocalsAway:        texts(s.Away),
+		LocalsDown:        texts(s.Down),
 		UnderlayInterface: s.UnderlayInterface,
 		UnderlayMTU:       s.UnderlayMTU,
 		ReceiveBuffer:     s.ReceiveBuffer,
@@ -246,6 +247,9 @@ func event(e dataplane.Event) api.Event {
 		if !f.MAC.IsZero() {
 			out.MAC, out.State = flat.MAC, flat.State
 		}
+	}
+	if e.Local.IsValid() {
+		out.Local = e.Local.String()
 	}
 	if e.Peer.IsValid() {
 		out.Peer, out.DPort = e.Peer.Addr().String(), e.Peer.Port()

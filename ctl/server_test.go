@@ -148,7 +148,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/fdb?vni=", "", 422, "vni", "vni: "},
 		{"DELETE", "/v1/fdb/42/02:00:00:00:00:01?dst=", "", 400, "dst", "parameter dst is empty"},
 		{"GET", "/v1/peers?peer=", "", 400, "peer", "parameter peer is empty"},
-		{"GET", "/v1/events?objects=fdb,prot", "", 422, "objects", `objects: "prot" is not one of fdb, port, peer, vni (did you mean "port"?)`},
+		{"GET", "/v1/events?objects=fdb,prot", "", 422, "objects", `objects: "prot" is not one of fdb, port, peer, vni, underlay (did you mean "port"?)`},
 	} {
 		before := sw.State()
 		w := call(h, r.method, r.path, r.body)

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // holdersTries bounds the questions for addresses that change while they are listed.
@@ -40,7 +42,7 @@ func netlinkFamily(a netip.Addr) int {
 	return netlink.FAMILY_V6
 }
 
-// holders lists the interfaces that have our local address of a family; nothing where we have none.
+// holders lists the interfaces that have our local address of a family, those that are up first; nothing where we have none.
 func (s *paths) holders(family int) ([]*netlink.LinkAttrs, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +68,15 @@ func (s *paths) holders(family int) ([]*netlink.LinkAttrs, error) {
 	if err != nil {
 		err = fmt.Errorf("look for %s: %w", local, err)
 	}
-	return list, err
+	up := slices.DeleteFunc(slices.Clone(list), func(l *netlink.LinkAttrs) bool { return !running(l) })
+	down := slices.DeleteFunc(list, running)
+	return append(up, down...), err
+}
+
+// running says whether an interface is up and has a carrier.
+func running(l *netlink.LinkAttrs) bool {
+	const both = unix.IFF_UP | unix.IFF_RUNNING
+	return l.RawFlags&both == both
 }
 
 // away says whether no interface has the local address of a family now.
@@ -91,18 +101,23 @@ func (s *paths) carrier(family int) int {
 	return standardMTU
 }
 
-// underlayLink finds the interface that carries the first of the local addresses that is on one: its name and MTU in bytes, or nothing; and which are on none.
-func (s *Switch) underlayLink() (name string, mtu int, away []netip.Addr) {
+// underlayLink finds the interface that carries the first of the local addresses that is on one: its name and MTU in bytes, or nothing; which addresses are on
+// none, and which on one that is down.
+func (s *Switch) underlayLink() (name string, mtu int, away, down []netip.Addr) {
 	for _, a := range s.config.Locals() {
 		list, err := s.paths.holders(familyOf(a))
-		switch {
-		case len(list) > 0:
-			if name == "" {
-				name, mtu = list[0].Name, list[0].MTU
+		if len(list) == 0 {
+			if err == nil { // else nothing is known of it
+				away = append(away, a)
 			}
-		case err == nil: // else nothing is known of it
-			away = append(away, a)
+			continue
+		}
+		if !running(list[0]) {
+			down = append(down, a)
+		}
+		if name == "" {
+			name, mtu = list[0].Name, list[0].MTU
 		}
 	}
-	return name, mtu, away
+	return name, mtu, away, down
 }

@@ -127,6 +127,7 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 	defer t.Stop()
 	next := 0
 	var seen [1 + families]int // what the ports were last made to follow
+	var footings [families]footing
 	for {
 		var some []*peer
 		select {
@@ -145,6 +146,12 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 		}
 		start := time.Now()
 		s.pathsChanged(s.paths.refresh(some))
+		for family := range families {
+			if now := s.paths.footing(family); now.known {
+				s.tellFooting(s.config.localOf(family), footings[family], now)
+				footings[family] = now
+			}
+		}
 		if now := s.paths.state(); now != seen {
 			seen = now
 			s.fit()

@@ -134,8 +134,8 @@ type Status struct {
 	Listen      []uint16
 	SourcePorts [2]uint16
 	Workers     int
-	// Away are those of Locals that no interface has now.
-	Away []netip.Addr
+	// Away are those of Locals that no interface has now, Down those whose interface is down or has no carrier.
+	Away, Down []netip.Addr
 	// UnderlayInterface and UnderlayMTU are those that carry Local, or the other address when it is away; empty and 0 when both are nowhere now.
 	UnderlayInterface string
 	UnderlayMTU       int
@@ -188,13 +188,14 @@ type FDBFilter struct {
 // Event is one change, as `vtepctl monitor` streams it.
 type Event struct {
 	Time time.Time
-	// Object is "fdb", "port", "peer" or "vni"; Action is "add", "del", "change", "move", "expire", "evict", "flush", "up", "down", "missing", "pmtu" (Reason says
+	// Object is "fdb", "port", "peer", "vni" or "underlay"; Action is "add", "del", "change", "move", "expire", "evict", "flush", "up", "down", "missing", "pmtu" (Reason says
 	// from what to what), "error" (the underlay answered Count datagrams with an ICMP error), or "lost" (the subscriber was too slow: Count events are missing).
 	Object, Action string
 	FDB            *FDBEntry // Object fdb
 	From           string    // Action move: where it was (port name or peer)
 	Port           string    // Object port
 	Peer           netip.AddrPort
+	Local          netip.Addr // Object underlay: which of our addresses
 	VNI            uint32
 	Reason         string
 	Count          uint64

@@ -113,12 +113,13 @@ func (s *Switch) Totals() Totals {
 
 // Status is the switch as a whole.
 func (s *Switch) Status() Status {
-	name, mtu, away := s.underlayLink()
+	name, mtu, away, down := s.underlayLink()
 	caps := s.sockets[familyOf(s.config.Local)].Caps()
 	st := Status{
 		Local:             s.config.Local,
 		Locals:            s.config.Locals(),
 		Away:              away,
+		Down:              down,
 		Listen:            s.config.Ports(),
 		SourcePorts:       s.config.SourcePorts,
 		DstPort:           s.config.DstPort,

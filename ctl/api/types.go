@@ -344,6 +344,8 @@ type Status struct {
 	Locals []string `json:"locals"`
 	// LocalsAway are those of them that no interface has now.
 	LocalsAway []string `json:"locals_away,omitempty"`
+	// LocalsDown are those whose interface is down or has no carrier.
+	LocalsDown []string `json:"locals_down,omitempty"`
 	DstPort    uint16   `json:"dstport"`
 	// Listen are the UDP ports listened on, DstPort first; SourcePorts is the range that datagrams leave from: 49152-65535.
 	Listen            []uint16     `json:"listen"`
@@ -454,7 +456,7 @@ type Frames struct {
 // Event is one change.
 type Event struct {
 	Time time.Time `json:"time"`
-	// Object is fdb, port, peer or vni.
+	// Object is fdb, port, peer, vni or underlay.
 	Object string `json:"object"`
 	// Action is add, del, change, move, expire, evict, flush, up, down, missing, pmtu or error; lost says that Count events were not delivered because the reader was
 	// too slow. A flush is about a VNI, a port or a peer, and Count entries.
@@ -466,8 +468,10 @@ type Event struct {
 	Port   string `json:"port,omitempty"`
 	State  string `json:"state,omitempty"`
 	// From is where a moved entry was: a port name or a peer address.
-	From   string `json:"from,omitempty"`
-	Peer   string `json:"peer,omitempty"`
+	From string `json:"from,omitempty"`
+	Peer string `json:"peer,omitempty"`
+	// Local is the own address that an event of the underlay is about.
+	Local  string `json:"local,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Count  uint64 `json:"count,omitempty"`
 }
@@ -494,7 +498,7 @@ type Request struct {
 }
 
 // EventObjects are the objects that events are about.
-var EventObjects = []string{"fdb", "port", "peer", "vni"}
+var EventObjects = []string{"fdb", "port", "peer", "vni", "underlay"}
 
 // ApplySpec asks for the running state to become equal to a configuration file.
 type ApplySpec struct {

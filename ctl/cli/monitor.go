@@ -15,13 +15,13 @@ var monitorObject = &object{
 	name:  "monitor",
 	short: "changes as they happen",
 	self: &verb{
-		synopsis: "[all] [fdb] [port] [peer] [vni]",
+		synopsis: "[all] [fdb] [port] [peer] [vni] [underlay]",
 		short:    "print one line for each change, until interrupted",
 		long: "Without words, changes of every kind are shown. With -j each line is one JSON object.\n" +
 			"A reader that is too slow is told how many changes it lost.",
 		examples: []string{"vtepctl monitor", "vtepctl monitor fdb port", "vtepctl -j monitor fdb | jq ."},
 		subject: &subject{
-			name: "OBJECT", what: "fdb, port, peer, vni or all", many: true,
+			name: "OBJECT", what: "fdb, port, peer, vni, underlay or all", many: true,
 			parse:    func(s string) error { _, err := monitorWord(s); return err },
 			complete: func(context.Context, *App) []string { return append([]string{"all"}, api.EventObjects...) },
 		},
@@ -90,6 +90,7 @@ func eventLine(e api.Event, dstport uint16) string {
 		add("", e.Port)
 	}
 	add("", e.Peer)
+	add("", e.Local)
 	if e.Peer != "" && e.DPort != dstport {
 		add("dport", fmt.Sprint(e.DPort))
 	}

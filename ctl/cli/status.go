@@ -79,6 +79,9 @@ func underlayText(s api.Status) string {
 		for _, a := range s.LocalsAway {
 			text += fmt.Sprintf("; %s is on no interface now", a)
 		}
+		for _, a := range s.LocalsDown {
+			text += fmt.Sprintf("; the interface of %s is down", a)
+		}
 	case len(s.LocalsAway) == 0: // it could not be found out
 	case len(s.Locals) > 1:
 		text += ", which are on no interface now"

@@ -1,0 +1,42 @@
+package dataplane
+
+import "net/netip"
+
+// footing is what the underlay of an address family stands on.
+type footing struct {
+	known  bool
+	ifname string // of the interface that has the local address; "": none has
+	up     bool   // it is up and has a carrier
+}
+
+// footing finds out about a family.
+func (s *paths) footing(family int) footing {
+	list, err := s.holders(family)
+	switch {
+	case err != nil || !s.local[family].IsValid():
+		return footing{}
+	case len(list) == 0:
+		return footing{known: true}
+	}
+	return footing{known: true, ifname: list[0].Name, up: running(list[0])}
+}
+
+// tellFooting tells of an underlay that is lost, or there again. One that was there from the start is not worth a word.
+func (s *Switch) tellFooting(local netip.Addr, was, now footing) {
+	if now == was || !was.known && now.up {
+		return
+	}
+	e := Event{Object: "underlay", Local: local}
+	switch {
+	case now.ifname == "":
+		s.log.Warn("underlay address is on no interface: nothing is sent or heard", "local", local, "was_on", was.ifname)
+		e.Action, e.Reason = "missing", "on no interface"
+	case !now.up:
+		s.log.Warn("underlay interface is down", "local", local, "interface", now.ifname)
+		e.Action, e.Reason = "down", now.ifname+" is down"
+	default:
+		s.log.Info("underlay is up", "local", local, "interface", now.ifname)
+		e.Action, e.Reason = "up", "on "+now.ifname
+	}
+	s.event(e)
+}
