@@ -144,11 +144,10 @@ func (d *Device) Attr() (device.Attr, error) {
 			// Without carrier the kernel takes frames, throws them away and says nothing (noop_enqueue).
 			Up: a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
-		if d.pair == nil {
-			attr.Warning = warning(h, link)
-			return nil
+		attr.Warning = warning(h, link)
+		if d.pair != nil {
+			d.pair.describe(h, link, &attr)
 		}
-		d.pair.describe(h, link, &attr)
 		return nil
 	})
 	return attr, err

@@ -67,6 +67,17 @@ func TestVeth(t *testing.T) {
 	if a.Ifindex != s.host.Index("web0") {
 		t.Errorf("ifindex %d, the host end has %d", a.Ifindex, s.host.Index("web0"))
 	}
+	s.host.Must("ip", "link", "add", "br0", "type", "bridge")
+	for _, c := range [][2]string{{"br0", "it was put into the bridge \"br0\", which hears nothing of it yet sends there: `ip link set web0 nomaster`"}, {"", ""}} {
+		if master := c[0]; master != "" {
+			s.host.Must("ip", "link", "set", "web0", "master", master)
+		} else {
+			s.host.Must("ip", "link", "set", "web0", "nomaster")
+		}
+		if a, err := d.Attr(); err != nil || a.Warning != c[1] {
+			t.Errorf("warning %q, %v, want %q", a.Warning, err, c[1])
+		}
+	}
 	inner := shows(t, s.workload, "inner", true)
 	for _, word := range []string{"mtu 1450", mac.String(), "198.51.100.77/24", "UP"} {
 		if !strings.Contains(inner, word) {
