@@ -69,7 +69,7 @@ var explanations = map[string]string{
 	"too_big":              "larger than the port's MTU or than the underlay carries: lower the MTU inside, or raise the underlay's",
 	"port_down":            "the interface of the port is down",
 	"port_gone":            "the interface of the port has vanished",
-	"port_busy":            "the queue of the port's interface is full",
+	"port_busy":            "the port's interface took no more: its queue is full, or the other end of a veth has a smaller MTU",
 	"port_refused":         "the kernel refused the frame at the port",
 	"no_route":             "the underlay has no route to the peer, or our own address is on no interface: see -d peer show",
 	"underlay_busy":        "the queues of the underlay stayed full",

@@ -59,7 +59,11 @@ func (s *controlSocket) bind() error {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
 	unix.Umask(old)
 	if err != nil {
-		return fmt.Errorf("control socket %s: %w: choose another place with socket", s.path, bare(err))
+		remedy := "choose another place with socket"
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			remedy = "raise LimitNOFILE= in the unit, or `ulimit -n` where vtepd is started"
+		}
+		return fmt.Errorf("control socket %s: %w: %s", s.path, bare(err), remedy)
 	}
 	// The file is removed by Close, under the lock.
 	l.SetUnlinkOnClose(false)
