@@ -56,26 +56,38 @@ func (o twinOptions) String() string {
 	return name
 }
 
+// craftedTries is how often a case is put until the fast path has carried what it should: a busy machine may keep it from that, which is no difference.
+const craftedTries = 3
+
 // crafted puts the frames of a case into both.
 func (tw *twins) crafted(c *crafted, toPeers bool) {
 	tw.t.Helper()
-	list := c.frames(tw)
-	var carried uint64
-	if c.step {
-		carried = tw.each(c.name, list...)
-	} else {
-		for part := range slices.Chunk(list, burstSize) {
-			carried += tw.burst(c.name, part...)
-		}
-	}
 	want := c.others
 	if toPeers {
 		want += c.toPeers
 	}
-	if carried < want {
-		tw.t.Errorf("%s: the fast path carried %d of %d frames, want %d or more: the others were not compared", c.name, carried, len(list), want)
+	for try := 1; ; try++ {
+		before := tw.pair[1].Status().FastPath.Punted
+		list := c.frames(tw)
+		var carried uint64
+		if c.step {
+			carried = tw.each(c.name, list...)
+		} else {
+			for part := range slices.Chunk(list, burstSize) {
+				carried += tw.burst(c.name, part...)
+			}
+		}
+		tw.frames, tw.carried = tw.frames+uint64(len(list)), tw.carried+carried
+		if carried >= want {
+			return
+		}
+		tw.t.Logf("%s: the fast path carried %d of %d frames, want %d or more; left to user space: %v, then %v",
+			c.name, carried, len(list), want, before, tw.pair[1].Status().FastPath.Punted)
+		if try == craftedTries {
+			tw.t.Errorf("%s: not compared", c.name)
+			return
+		}
 	}
-	tw.frames, tw.carried = tw.frames+uint64(len(list)), tw.carried+carried
 }
 
 // noise puts random frames into both, among them such as every host sends, damaged ones, and ones with wrong addresses.
