@@ -133,6 +133,8 @@ func (r *routes) find(peer, local netip.Addr) route {
 	}
 	k := &list[0]
 	switch {
+	case k.Type == unix.RTN_BROADCAST:
+		return route{reason: broadcastRoute}
 	case k.Type != unix.RTN_UNICAST:
 		return route{reason: "its route leads to this host itself, or nowhere"}
 	case k.Encap != nil:

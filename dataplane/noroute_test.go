@@ -58,6 +58,29 @@ func TestWhyNothingGetsThere(t *testing.T) {
 	}
 }
 
+// The broadcast address of an attached network is nobody's, which sending would tell by a refusal that looks like a firewall's.
+func TestBroadcastPeer(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	all := netip.MustParseAddr("192.0.2.255")
+	s.set(VNIConfig{VNI: 42, Learning: true}, all)
+	eventually(t, "the reason", func() bool { return s.Peers()[0].NoRoute == broadcastRoute })
+	if got := s.probePath(all); got.NoRoute != broadcastRoute || got.Evidence != EvidenceNone {
+		t.Errorf("probed: %+v", got)
+	}
+	s.do(func() error {
+		r, err := newRoutes(s.log)
+		if err != nil {
+			return err
+		}
+		defer r.close()
+		if got := r.find(all, s.config.Local); got.reason != broadcastRoute {
+			t.Errorf("fast path: %q", got.reason)
+		}
+		return nil
+	})
+}
+
 // Of two local addresses each is looked for.
 func TestLocalsAway(t *testing.T) {
 	t.Parallel()

@@ -167,6 +167,10 @@ func (s *paths) ask(p *peer) (mtu, base, via int) {
 		p.path.why = noRoute(err)
 		return 0, 0, 0
 	}
+	if routes[0].Type == unix.RTN_BROADCAST { // sending there fails for want of SO_BROADCAST, which no peer is worth
+		p.path.why = broadcastRoute
+		return 0, 0, 0
+	}
 	via = routes[0].LinkIndex
 	link := s.linkMTU(via)
 	mtu = routes[0].MTU
@@ -182,6 +186,9 @@ func (s *paths) ask(p *peer) (mtu, base, via int) {
 	// The kernel goes by a route's MTU even where the interface has less, and loses what is larger.
 	return narrower(mtu, link), narrower(base, link), via
 }
+
+// broadcastRoute is the reason where a peer's address is no host's.
+const broadcastRoute = "it is the broadcast address of a network that this host is in"
 
 // noRoute says in words what the kernel answers when it knows no way: each type of route that leads nowhere has an error of its own (ip-route(8)). A missing
 // source address has them, too.
