@@ -281,14 +281,15 @@ func (s *Switch) remakePort(r *portRecord) {
 		return
 	}
 	if err != nil {
+		most := retryMost
+		if errors.Is(err, device.ErrNoNetNS) {
+			most = retryFirst // nobody announces a namespace, and to look for one costs an open(2)
+		}
 		if err.Error() != r.why {
-			s.log.Warn("a missing port cannot be had yet", "port", old.config.Name, "error", err, "retry_most_every", retryMost)
+			s.log.Warn("a missing port cannot be had yet", "port", old.config.Name, "error", err, "retry_most_every", max(most, linkPoll))
 		}
 		r.why = err.Error()
-		r.wait = min(2*r.wait, retryMost)
-		if errors.Is(err, device.ErrNoNetNS) {
-			r.wait = retryFirst // nobody announces a namespace, and to look for one costs an open(2)
-		}
+		r.wait = min(2*r.wait, most)
 		r.retry = time.Now().Add(r.wait)
 		return
 	}
