@@ -165,7 +165,7 @@ func (s *Switch) checkUnderlay(name string) error {
 		}
 		for family := range families {
 			local := s.config.localOf(family)
-			carriers, err := s.paths.holders(family)
+			carriers, _, err := s.paths.holders(family)
 			if err != nil {
 				return err
 			}

@@ -95,8 +95,9 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	out := PathProbe{Peer: p.addr, Evidence: EvidenceNone}
 	s.paths.refresh([]*peer{p})
 	out.Known, out.Tried, _ = s.paths.describe(p)
-	if out.NoRoute = s.paths.whyNone(p); s.paths.away(p.family) {
-		out.NoRoute, out.Away = awayText(local), true
+	out.NoRoute = s.paths.whyNone(p)
+	if why := s.paths.away(p.family); why != "" {
+		out.NoRoute, out.Away = why, true
 	}
 	if out.Into = s.leadsInside(p); out.Tried == 0 || out.NoRoute != "" || out.Into != "" {
 		return out, nil // nothing can be sent
@@ -105,7 +106,10 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	if err := s.atHome(func() (err error) {
 		prober, err = underlay.NewProber(local, p.addr)
 		return err
-	}); err != nil {
+	}); errors.Is(err, unix.EADDRNOTAVAIL) { // gone this moment
+		out.NoRoute, out.Away = awayText(local, ""), true
+		return out, nil
+	} else if err != nil {
 		return PathProbe{}, err
 	}
 	defer prober.Close()

@@ -52,13 +52,12 @@ type routes struct {
 	// changed has an element when something was announced.
 	changed chan struct{}
 	sub     *nl.NetlinkSocket
-	links   map[int]linkInfo // as known since forget
-	// carriers are the interfaces that have a local address, as known since forget.
-	carriers map[netip.Addr]int
-	ipsec    map[int]string // by address family: why IPsec has to be asked about packets; "": it has not
-	rules    map[int]string // by address family: why RouteGet does not say the way; "": it does
-	closed   atomic.Bool
-	took     atomic.Int64 // ns of the last look at all peers
+	links   map[int]linkInfo       // as known since forget
+	held    map[netip.Addr]holding // who has a local address, as known since forget
+	ipsec   map[int]string         // by address family: why IPsec has to be asked about packets; "": it has not
+	rules   map[int]string         // by address family: why RouteGet does not say the way; "": it does
+	closed  atomic.Bool
+	took    atomic.Int64 // ns of the last look at all peers
 }
 
 func newRoutes(log *slog.Logger) (*routes, error) {
@@ -69,7 +68,7 @@ func newRoutes(log *slog.Logger) (*routes, error) {
 			return nil, fmt.Errorf("fast path: netlink: %w", err)
 		}
 	}
-	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), carriers: make(map[netip.Addr]int), ipsec: make(map[int]string), rules: make(map[int]string)}
+	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), held: make(map[netip.Addr]holding), ipsec: make(map[int]string), rules: make(map[int]string)}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
 		return r, nil
@@ -109,7 +108,7 @@ func (r *routes) close() {
 // forget has interfaces and policies asked for anew.
 func (r *routes) forget() {
 	clear(r.links)
-	clear(r.carriers)
+	clear(r.held)
 	clear(r.ipsec)
 	clear(r.rules)
 }
@@ -123,8 +122,8 @@ func (r *routes) find(peer, local netip.Addr) route {
 		return route{reason: why}
 	}
 	if local.IsValid() { // IPv6 gives a route to a source address that is not there, too
-		if i, err := r.carrier(local); i == 0 && err == nil {
-			return route{reason: awayText(local)}
+		if at, err := r.carriers(local); len(at.ifindexes) == 0 && err == nil {
+			return route{reason: awayText(local, at.flaw)}
 		}
 	}
 	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
@@ -239,18 +238,14 @@ func (r *routes) link(ifindex int) linkInfo {
 	return l
 }
 
-// carrier finds the interface that has an address; 0 when none has.
-func (r *routes) carrier(local netip.Addr) (ifindex int, err error) {
-	if i, ok := r.carriers[local]; ok {
-		return i, nil
+// carriers finds out who has a local address.
+func (r *routes) carriers(local netip.Addr) (holding, error) {
+	if at, ok := r.held[local]; ok {
+		return at, nil
 	}
-	list, err := holders(r.h, local)
-	if err != nil {
-		return 0, err
+	at, err := holders(r.h, local)
+	if err == nil {
+		r.held[local] = at
 	}
-	if len(list) > 0 {
-		ifindex = list[0]
-	}
-	r.carriers[local] = ifindex
-	return ifindex, nil
+	return at, err
 }

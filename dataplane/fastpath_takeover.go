@@ -13,15 +13,27 @@ import (
 func (s *Switch) TakeOver() error {
 	var err error
 	s.fast.do(func() { err = s.fast.takeOver() })
-	if !s.config.HoldUnderlay {
-		return err
+	return errors.Join(err, s.listen())
+}
+
+// listen has the underlay read, unless it is already.
+func (s *Switch) listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listening || s.closed {
+		return nil
 	}
-	s.listening.Do(func() {
-		for _, w := range s.workers {
-			err = errors.Join(err, w.listen())
+	s.listening = true
+	var errs []error
+	for _, w := range s.workers {
+		errs = append(errs, w.listen())
+	}
+	for _, g := range s.groups {
+		if g.joined != nil {
+			errs = append(errs, s.listenTo(g))
 		}
-	})
-	return err
+	}
+	return errors.Join(errs...)
 }
 
 func (m *mirror) takeOver() error {

@@ -27,7 +27,8 @@ func (m *mirror) underlaysFollow() {
 	want := make(map[int]bool, len(m.underlays))
 	if m.anyPort() {
 		for _, a := range m.s.config.Locals() {
-			if i, err := m.routes.carrier(a); err == nil {
+			at, _ := m.routes.carriers(a)
+			for _, i := range at.ifindexes {
 				want[i] = true
 			}
 		}

@@ -5,18 +5,19 @@ import "net/netip"
 // footing is what the underlay of an address family stands on.
 type footing struct {
 	known  bool
-	ifname string // of the interface that has the local address; "": none has
+	ifname string // of the interface that has the local address; "": none has, or may use it
+	flaw   string // dadFailed where that is why
 	up     bool   // it is up and has a carrier
 }
 
 // footing finds out about a family.
 func (s *paths) footing(family int) footing {
-	list, err := s.holders(family)
+	list, flaw, err := s.holders(family)
 	switch {
-	case err != nil || !s.local[family].IsValid():
+	case err != nil || !s.local[family].IsValid() || flaw == tentative: // that is decided within a second or two
 		return footing{}
 	case len(list) == 0:
-		return footing{known: true}
+		return footing{known: true, flaw: flaw}
 	}
 	return footing{known: true, ifname: list[0].Name, up: running(list[0])}
 }
@@ -28,6 +29,9 @@ func (s *Switch) tellFooting(local netip.Addr, was, now footing) {
 	}
 	e := Event{Object: "underlay", Local: local}
 	switch {
+	case now.flaw != "":
+		s.log.Warn("underlay address is another host's, too: nothing is sent or heard", "local", local, "reason", now.flaw)
+		e.Action, e.Reason = "missing", now.flaw+": another host has it"
 	case now.ifname == "":
 		s.log.Warn("underlay address is on no interface: nothing is sent or heard", "local", local, "was_on", was.ifname)
 		e.Action, e.Reason = "missing", "on no interface"

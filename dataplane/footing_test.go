@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -74,6 +75,28 @@ func TestUnderlayLost(t *testing.T) {
 		told("up", "on br0")
 		s.Must("ip", "link", "del", "br0")
 		told("missing", "on no interface")
+		// A route of type local is as good: the host hears what is sent to it, and may send from it.
+		s.Must("ip", "route", "add", "local", local.String(), "dev", "lo")
+		told("up", "on lo")
+		if peers := s.Peers(); len(peers) > 0 && peers[0].NoRoute != "" {
+			t.Errorf("with a route of type local: %s", peers[0].NoRoute)
+		}
+		s.Must("ip", "route", "del", "local", local.String(), "dev", "lo")
+		told("missing", "on no interface")
+		if local.Is6() {
+			s.do(func() error {
+				return errors.Join(s.Sysctl("net/ipv6/conf/eth0/accept_dad", "1"), s.Sysctl("net/ipv6/conf/eth0/dad_transmits", "1"))
+			})
+			s.wire.Must("ip", "address", "add", addr, "dev", "eth0", "nodad")
+			s.Must("ip", "address", "add", addr, "dev", "eth0")
+			told("missing", "dadfailed: another host has it")
+			if want := awayText(local, dadFailed); s.paths.away(1) != want {
+				t.Errorf("%q, want %q", s.paths.away(1), want)
+			}
+			s.Must("ip", "address", "del", addr, "dev", "eth0")
+			s.wire.Must("ip", "address", "del", addr, "dev", "eth0")
+			told("missing", "on no interface")
+		}
 		// Of two interfaces with the address one that is up will do.
 		s.Must("ip", "address", "add", addr, "dev", "eth0", "nodad")
 		told("up", "on eth0")

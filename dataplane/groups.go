@@ -127,7 +127,7 @@ func (s *Switch) freeGroupSlot() int {
 func (s *Switch) findGroupLink(family int) error {
 	name, local := s.config.GroupInterface, s.config.localOf(family)
 	if name == "" {
-		on, err := s.paths.holders(family)
+		on, _, err := s.paths.holders(family)
 		switch {
 		case len(on) > 0:
 			name = on[0].Name
@@ -158,13 +158,24 @@ func (s *Switch) join(g *group) error {
 	s.serials++
 	g.joined = &membership{receiver: r, serial: s.serials}
 	s.publishMembership(g.slot, g.joined)
-	if err := w.watch(r.FD(), uint32(firstGroup+g.slot), g.joined.serial); err != nil {
-		s.leave(g)
-		s.hangUp(g, old)
-		return fmt.Errorf("group %s: %w", g.addr.Addr(), err)
+	if s.listening { // else TakeOver does it
+		if err := s.listenTo(g); err != nil {
+			s.leave(g)
+			s.hangUp(g, old)
+			return err
+		}
 	}
 	s.settle()
 	s.hangUp(g, old)
+	return nil
+}
+
+// listenTo makes the worker of a group read what it has joined. Needs mu.
+func (s *Switch) listenTo(g *group) error {
+	w := s.workers[g.slot%len(s.workers)]
+	if err := w.watch(g.joined.receiver.FD(), uint32(firstGroup+g.slot), g.joined.serial); err != nil {
+		return fmt.Errorf("group %s: %w", g.addr.Addr(), err)
+	}
 	return nil
 }
 
@@ -222,8 +233,9 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 	link.index = u.InterfaceIndex(was.name)
 	if s.config.GroupInterface == "" {
 		// An address that is nowhere may come back to where it was: that of IPv6 goes with every link that goes down.
-		on, _ := s.paths.holders(family)
-		if len(on) > 0 && !slices.ContainsFunc(on, func(l *netlink.LinkAttrs) bool { return l.Name == was.name }) {
+		on, _, _ := s.paths.holders(family)
+		stays := func(l *netlink.LinkAttrs) bool { return l.Name == was.name && (running(l) || !running(on[0])) }
+		if len(on) > 0 && !slices.ContainsFunc(on, stays) {
 			*link = groupLink{on[0].Name, on[0].Index}
 		}
 	}

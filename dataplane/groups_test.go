@@ -425,7 +425,15 @@ func TestGroupFollowsTheAddress(t *testing.T) {
 			}
 			s.Must("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
 			s.Addr("br0", local)
+			s.Must("ip", "link", "set", "br0", "up")
 			on(s.link.A.Name)
+			// Of two that have the address one that carries nothing is left.
+			s.wire.Must("ip", "link", "set", s.link.B.Name, "down")
+			eventually(t, "joined on the one with a carrier", func() bool {
+				s.do(func() error { s.refreshGroups(); return nil })
+				return s.VNIs()[0].GroupInterface == "br0"
+			})
+			s.wire.Must("ip", "link", "set", s.link.B.Name, "up")
 			s.Must("ip", "addr", "del", local.String(), "dev", s.link.A.Name)
 			s.Must("ip", "link", "set", s.link.A.Name, "master", "br0")
 			on("br0")

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -15,6 +16,10 @@ func TestUnderlayIsHeldUntilTakeOver(t *testing.T) {
 	s := newScene(t, 1, func(c *Config) { c.HoldUnderlay = true })
 	frame := frameOf(station(1), broadcast)
 	s.remotes[0].send(42, times(3, frame)...)
+	// What comes to a group that a VNI has joined waits as well, here for another VNI.
+	group := netip.MustParseAddrPort("239.1.1.1:4789")
+	s.setGroup(41, group, s.addrs()...)
+	s.remotes[0].toGroup(s, group).send(42, frame, frame)
 	s.barrier.pass(t)
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	s.port("p0", 42)
@@ -28,8 +33,8 @@ func TestUnderlayIsHeldUntilTakeOver(t *testing.T) {
 	s.rest()
 	s.remotes[0].send(42, frame)
 	s.rest()
-	if got := s.seen("p0"); len(got) != 4 {
-		t.Errorf("%d frames came out of the port, want the 3 that waited and 1 after them", len(got))
+	if got := s.seen("p0"); len(got) != 6 {
+		t.Errorf("%d frames came out of the port, want the 3 and the 2 to the group that waited, and 1 after them", len(got))
 	}
 	if drops := s.Drops(); len(drops) != 0 {
 		t.Errorf("dropped: %+v", drops)

@@ -13,25 +13,52 @@ import (
 // holdersTries bounds the questions for addresses that change while they are listed.
 const holdersTries = 3
 
-// holders lists the interfaces that have an address, by ifindex: mostly one, but nothing keeps a host from giving it to several.
-func holders(h *netlink.Handle, a netip.Addr) (list []int, err error) {
+// What keeps an address that an interface lists from being used: duplicate address detection (RFC 4862 section 5.4), in the words of ip-address(8).
+const (
+	tentative = "tentative"
+	dadFailed = "dadfailed"
+)
+
+// holding is who has an address.
+type holding struct {
+	// ifindexes are of interfaces: mostly one, but nothing keeps a host from giving an address to several. Where a route of type local makes the host hear a
+	// whole prefix, it is that of the route.
+	ifindexes []int
+	flaw      string // tentative or dadFailed: an interface has it, and may not use it; "": none has it, or one may
+}
+
+// holders finds out who has an address.
+func holders(h *netlink.Handle, a netip.Addr) (at holding, err error) {
 	for range holdersTries {
 		var addrs []netlink.Addr
 		addrs, err = h.AddrList(nil, netlinkFamily(a))
 		for _, held := range addrs {
-			if addrOf(held.IP) == a {
-				list = append(list, held.LinkIndex)
+			switch {
+			case addrOf(held.IP) != a:
+			case held.Flags&unix.IFA_F_DADFAILED != 0:
+				at.flaw = dadFailed
+			case held.Flags&unix.IFA_F_TENTATIVE != 0 && held.Flags&unix.IFA_F_OPTIMISTIC == 0:
+				at.flaw = tentative
+			default:
+				at.ifindexes = append(at.ifindexes, held.LinkIndex)
 			}
 		}
 		// What an interrupted answer has is true; what it lacks may be there all the same.
-		if len(list) > 0 && errors.Is(err, netlink.ErrDumpInterrupted) {
+		if len(at.ifindexes) > 0 && errors.Is(err, netlink.ErrDumpInterrupted) {
 			err = nil
 		}
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
 	}
-	return list, err
+	if len(at.ifindexes) > 0 {
+		at.flaw = ""
+	} else if err == nil && at.flaw == "" {
+		if routes, err := h.RouteGet(a.AsSlice()); err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			at.ifindexes = []int{routes[0].LinkIndex}
+		}
+	}
+	return at, err
 }
 
 // netlinkFamily is the kernel's number of an address's family.
@@ -42,21 +69,20 @@ func netlinkFamily(a netip.Addr) int {
 	return netlink.FAMILY_V6
 }
 
-// holders lists the interfaces that have our local address of a family, those that are up first; nothing where we have none.
-func (s *paths) holders(family int) ([]*netlink.LinkAttrs, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// holders lists the interfaces that have our local address of a family, those that are up first; nothing where we have none. flaw is that of holding.
+func (s *paths) holders(family int) (list []*netlink.LinkAttrs, flaw string, err error) {
 	local := s.local[family]
 	if !local.IsValid() {
-		return nil, nil
+		return nil, "", nil
 	}
-	if s.netlink == nil {
-		return nil, fmt.Errorf("look for %s: no netlink: %w", local, errors.ErrUnsupported)
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if s.who == nil {
+		return nil, "", fmt.Errorf("look for %s: no netlink: %w", local, errors.ErrUnsupported)
 	}
-	indexes, err := holders(s.netlink, local)
-	var list []*netlink.LinkAttrs
-	for _, i := range indexes {
-		l, e := s.netlink.LinkByIndex(i)
+	at, err := holders(s.who, local)
+	for _, i := range at.ifindexes {
+		l, e := s.who.LinkByIndex(i)
 		var gone netlink.LinkNotFoundError
 		switch {
 		case e == nil:
@@ -70,7 +96,7 @@ func (s *paths) holders(family int) ([]*netlink.LinkAttrs, error) {
 	}
 	up := slices.DeleteFunc(slices.Clone(list), func(l *netlink.LinkAttrs) bool { return !running(l) })
 	down := slices.DeleteFunc(list, running)
-	return append(up, down...), err
+	return append(up, down...), at.flaw, err
 }
 
 // running says whether an interface is up and has a carrier.
@@ -79,23 +105,30 @@ func running(l *netlink.LinkAttrs) bool {
 	return l.RawFlags&both == both
 }
 
-// away says whether no interface has the local address of a family now.
-func (s *paths) away(family int) bool {
-	if !s.local[family].IsValid() {
-		return false
+// away says why datagrams have no source address in a family now; "": they have, or it cannot be found out.
+func (s *paths) away(family int) string {
+	list, flaw, err := s.holders(family)
+	if !s.local[family].IsValid() || err != nil || len(list) > 0 {
+		return ""
 	}
-	list, err := s.holders(family)
-	return err == nil && len(list) == 0
+	return awayText(s.local[family], flaw)
 }
 
 // awayText says that datagrams have no source address.
-func awayText(local netip.Addr) string {
+func awayText(local netip.Addr, flaw string) string {
+	switch flaw {
+	case dadFailed:
+		return fmt.Sprintf("the own address %s is not used, for another host has it (dadfailed)", local)
+	case tentative:
+		return fmt.Sprintf("the own address %s is not used until it is known that no other host has it (tentative)", local)
+	}
 	return fmt.Sprintf("the own address %s is on no interface", local)
 }
 
-// carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has.
+// carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has, and when it is the loopback device's.
 func (s *paths) carrier(family int) int {
-	if list, _ := s.holders(family); len(list) > 0 && list[0].MTU > 0 {
+	list, _, _ := s.holders(family)
+	if len(list) > 0 && list[0].MTU > 0 && list[0].RawFlags&unix.IFF_LOOPBACK == 0 {
 		return list[0].MTU
 	}
 	return standardMTU
@@ -105,7 +138,7 @@ func (s *paths) carrier(family int) int {
 // none, and which on one that is down.
 func (s *Switch) underlayLink() (name string, mtu int, away, down []netip.Addr) {
 	for _, a := range s.config.Locals() {
-		list, err := s.paths.holders(familyOf(a))
+		list, _, err := s.paths.holders(familyOf(a))
 		if len(list) == 0 {
 			if err == nil { // else nothing is known of it
 				away = append(away, a)

@@ -58,6 +58,10 @@ type paths struct {
 	expires [families]time.Duration
 	least   [families]int
 
+	// who asks who has an address of ours, under asking: nobody waits for it while thousands of peers are asked about. Nil: the kernel cannot be asked.
+	asking sync.Mutex
+	who    *netlink.Handle
+
 	mu      sync.Mutex
 	netlink *netlink.Handle // nil: the kernel cannot be asked
 	links   map[int]int     // MTU by interface index, of the present round
@@ -95,15 +99,22 @@ func newPaths(locals []netip.Addr) (*paths, error) {
 		return s, fmt.Errorf("netlink: %w", err)
 	}
 	s.netlink = h
+	if s.who, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return s, fmt.Errorf("netlink: %w", err)
+	}
 	return s, nil
 }
 
 func (s *paths) close() {
+	s.asking.Lock()
+	defer s.asking.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.netlink != nil {
-		s.netlink.Close()
-		s.netlink = nil
+	for _, h := range []**netlink.Handle{&s.netlink, &s.who} {
+		if *h != nil {
+			(*h).Close()
+			*h = nil
+		}
 	}
 }
 

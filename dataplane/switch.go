@@ -67,14 +67,13 @@ type Switch struct {
 	// current is what the workers forward by.
 	current atomic.Pointer[snapshot]
 
-	// listening: the underlay is read, where Config.HoldUnderlay kept that back.
-	listening sync.Once
-
-	mu     sync.Mutex // serialises control
-	closed bool
-	vnis   map[uint32]*vniRecord
-	ports  map[string]*portRecord
-	groups map[netip.AddrPort]*group
+	mu sync.Mutex // serialises control
+	// listening: the underlay is read. Config.HoldUnderlay keeps that back until TakeOver.
+	listening bool
+	closed    bool
+	vnis      map[uint32]*vniRecord
+	ports     map[string]*portRecord
+	groups    map[netip.AddrPort]*group
 	// groupLinks are the interfaces that groups are joined on, by family.
 	groupLinks [families]groupLink
 	serials    uint32
@@ -165,6 +164,7 @@ func New(c Config) (_ *Switch, err error) {
 		vnis:        make(map[uint32]*vniRecord),
 		ports:       make(map[string]*portRecord),
 		groups:      make(map[netip.AddrPort]*group),
+		listening:   !c.HoldUnderlay,
 	}
 	for _, port := range c.Ports() {
 		s.peers.dports.add(port)

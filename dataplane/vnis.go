@@ -302,7 +302,7 @@ func (s *Switch) Peers() []PeerInfo {
 		}
 	}
 	fast := s.fast.places()
-	var away [families]bool
+	var away [families]string
 	for family := range families {
 		away[family] = s.paths.away(family)
 	}
@@ -313,8 +313,8 @@ func (s *Switch) Peers() []PeerInfo {
 		}
 		info := PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())}
 		info.PMTU, info.RouteMTU, info.Inside = s.paths.describe(p)
-		if info.NoRoute = s.paths.whyNone(p); away[p.family] {
-			info.NoRoute = awayText(s.config.localOf(p.family))
+		if info.NoRoute = s.paths.whyNone(p); away[p.family] != "" {
+			info.NoRoute = away[p.family]
 		}
 		info.FastPath, info.FastPathReason = fast.peer(p.index)
 		list = append(list, info)

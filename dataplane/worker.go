@@ -169,7 +169,7 @@ func newWorker(s *Switch, id int) (*worker, error) {
 	w.posting = newPosting(w)
 	w.rxLimit = underlay.MaxMessages
 	w.portTx.dir, w.peerTx.dir, w.vniTx.dir = tx, tx, tx
-	if !s.config.HoldUnderlay {
+	if s.listening {
 		if err := w.listen(); err != nil {
 			w.close()
 			return nil, err

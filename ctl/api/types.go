@@ -342,7 +342,7 @@ type Status struct {
 	Local  string `json:"local"`
 	// Locals are Local and, where there is one, the address of the other family.
 	Locals []string `json:"locals"`
-	// LocalsAway are those of them that no interface has now.
+	// LocalsAway are those of them that no interface has, or may use (tentative, dadfailed), now.
 	LocalsAway []string `json:"locals_away,omitempty"`
 	// LocalsDown are those whose interface is down or has no carrier.
 	LocalsDown []string `json:"locals_down,omitempty"`

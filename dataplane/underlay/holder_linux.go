@@ -20,8 +20,12 @@ func explainBind(err error, local netip.Addr, port uint16) error {
 	case unix.EADDRINUSE:
 		return fmt.Errorf("%w (%w): %s", ErrPortInUse, err, describeHolder(local, port))
 	case unix.EADDRNOTAVAIL:
-		return fmt.Errorf("%w (%w): `ip -brief address` shows those that are, `ip address add %v/LENGTH dev INTERFACE` adds one",
-			ErrNoAddress, err, local.WithZone(""))
+		detection := ""
+		if local.Is6() { // RFC 4862 section 5.4
+			detection = "; one that `ip address` shows as tentative can be had in a second or two, and one that is dadfailed is another host's, too"
+		}
+		return fmt.Errorf("%w (%w): `ip -brief address` shows those that are, `ip address add %v/LENGTH dev INTERFACE` adds one%s",
+			ErrNoAddress, err, local.WithZone(""), detection)
 	}
 	return err
 }
