@@ -79,8 +79,8 @@ func (s *Switch) obtainGroup(a netip.AddrPort) (*group, error) {
 	if len(s.groups) == MaxGroups {
 		return nil, fmt.Errorf("group %s: the switch is in %d groups already: %w", a.Addr(), MaxGroups, ErrLimit)
 	}
-	if s.groupLinks[familyOf(a.Addr())].index == 0 {
-		if err := s.findGroupLink(familyOf(a.Addr())); err != nil {
+	if family := familyOf(a.Addr()); !s.inGroups(family) || s.groupLinks[family].index == 0 { // without groups nobody follows the interface
+		if err := s.findGroupLink(family); err != nil {
 			return nil, fmt.Errorf("group %s: %w", a.Addr(), err)
 		}
 	}
@@ -95,6 +95,16 @@ func (s *Switch) obtainGroup(a netip.AddrPort) (*group, error) {
 	}
 	s.groups[a] = g
 	return g, nil
+}
+
+// inGroups says whether there is a group of a family. Needs mu.
+func (s *Switch) inGroups(family int) bool {
+	for _, g := range s.groups {
+		if g.peer.family == family {
+			return true
+		}
+	}
+	return false
 }
 
 // releaseGroup counts one VNI of a group less, and leaves it with the last. Needs mu.

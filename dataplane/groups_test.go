@@ -391,6 +391,13 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			}
 			s.awaitHeard(t, group, "p0", "the group is heard on the new interface")
 			s.awaitSent(t, group, "p0", "the group is sent to on the new interface")
+
+			// What happens while there is no group is asked for by the next one.
+			s.set(VNIConfig{VNI: 42, Learning: true})
+			s.Must("ip", "link", "del", s.link.A.Name)
+			s.link = s.l.Link(s.Host, s.wire, lab.LinkOptions{NameA: s.link.A.Name, NameB: s.link.B.Name})
+			s.setGroup(42, group)
+			s.awaitHeard(t, group, "p0", "the group is heard on an interface that came while there was none")
 			s.balance()
 		})
 	}
