@@ -1,6 +1,12 @@
 package dataplane
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,4 +37,50 @@ func TestNamespaceLookedFor(t *testing.T) {
 			t.Fatalf("%s, looked for again after %v, want %v", state, wait, retryFirst)
 		}
 	}
+}
+
+// A workload whose namespace lives on without its name is not where netns says, which is told until the port has come to who has the name now.
+//
+//	{p0, v0's other end} ── switch on a {eth0} ══ {eth0} b
+func TestNamespaceLeftBehind(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	l.Link(h, l.Host("b"), lab.LinkOptions{})
+	n := startNode(t, h, nil)
+	n.vni(42)
+	name := fmt.Sprintf("vtepd-left-%d-%x", os.Getpid(), rand.Uint32())
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	run("netns", "add", name)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	n.do(func() error {
+		return errors.Join(n.AddPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, NetNS: name}),
+			n.AddPort(PortConfig{Name: "v0", Type: PortVeth, Untagged: 42, NetNS: name, IfName: "eth0"}))
+	})
+	warned := func(what string, want bool) {
+		t.Helper()
+		for _, port := range []string{"p0", "v0"} {
+			eventually(t, port+": "+what, func() bool {
+				n.do(func() error { n.refreshPorts(nil); return nil })
+				i := n.portInfo(port)
+				return i.State == PortUp && strings.Contains(i.Warning, "a process keeps a former one of that name") == want && (i.NetNS == name) != want
+			})
+		}
+	}
+	warned("where it belongs", false)
+	holder, err := os.Open("/run/netns/" + name) // as a process in it would
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("netns", "del", name)
+	warned("the name is gone", true)
+	run("netns", "add", name)
+	warned("the name is another one's", true)
+	holder.Close()
+	warned("the former one is gone", false)
 }

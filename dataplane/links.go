@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -178,6 +179,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Up != (r.state == PortUp) {
 		s.fast.portsChanged()
 	}
+	if a.Warning == "" {
+		a.Warning = leftBehind(&p.config, &a)
+	}
 	if a.Warning != r.attr.Warning && a.Warning != "" {
 		s.log.Warn("port is not served well", "port", p.config.Name, "interface", a.Name, "reason", a.Warning)
 	}
@@ -202,6 +206,16 @@ func (s *Switch) refreshPort(r *portRecord) {
 	}
 	p.link.down.Store(!a.Up)
 	s.setPortState(r, state)
+}
+
+// leftBehind says that a workload's end is not in the namespace that is called what netns says; "": it is, or none was asked for. A process keeps a namespace whose name
+// was deleted, and with it the interface, while the name may be another one's by now.
+func leftBehind(c *PortConfig, a *device.Attr) string {
+	if c.NetNS == "" || a.NetNSKey == device.NetNSKey(c.NetNS) {
+		return ""
+	}
+	return fmt.Sprintf("its end for the workload is not in the network namespace %s: it was moved, or a process keeps a former one of that name: end that, or delete the port and add it again",
+		c.NetNS)
 }
 
 // place notes where a port's interface is: its ifindex in vtepd's own namespace, or 0. Needs mu.

@@ -33,7 +33,7 @@ type PortInfo struct {
 	Peer string
 	// Reason says why a port is missing.
 	Reason string
-	// Warning says what keeps the interface of a netdev or veth port from serving it well; empty: nothing.
+	// Warning says what keeps the interface of the port from serving it well; empty: nothing.
 	Warning string
 	// KernelDrops counts frames from the interface that the kernel dropped because the port's queue was full.
 	KernelDrops uint64

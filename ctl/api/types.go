@@ -166,7 +166,7 @@ type Port struct {
 	HostIfname string `json:"host_ifname,omitempty"`
 	// Reason says why a port is missing.
 	Reason string `json:"reason,omitempty"`
-	// Warning says what keeps the interface of a netdev or veth port from serving it well.
+	// Warning says what keeps the interface of the port from serving it well.
 	Warning   string   `json:"warning,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	// MACs counts its dynamic entries.

@@ -32,6 +32,8 @@ type Attr struct {
 	// NetNS is the name of its namespace under /run/netns; "" in the namespace of
 	// the calling thread, and where the namespace has no name.
 	NetNS string
+	// NetNSKey is the NetNSKey of that namespace, whatever it is called; of a pair "" where the other end is not where it was put.
+	NetNSKey string
 	// Away: in another namespace than that of the calling thread.
 	Away bool
 	// Peer is the name of the other end of a veth pair, where NetNS and MAC are

@@ -73,7 +73,18 @@ func NetNSKey(name string) string {
 	if unix.Stat(OwnNetNS, &own) == nil && own.Ino == st.Ino && own.Dev == st.Dev {
 		return ""
 	}
-	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+	return netNSKey(&st)
+}
+
+func netNSKey(st *unix.Stat_t) string { return fmt.Sprintf("%d:%d", st.Dev, st.Ino) }
+
+// KeyOfNetNS is NetNSKey of the namespace behind fd, whatever it is called; "" when that cannot be found out.
+func KeyOfNetNS(fd int) string {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return ""
+	}
+	return netNSKey(&st)
 }
 
 // HandleIn opens rtnetlink in a namespace; -1 is the present one. (netlink.NewHandleAt would do, but for its errors: they hide that of setns(2).)

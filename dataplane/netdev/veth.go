@@ -373,7 +373,7 @@ func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.At
 		attr.MAC = peer.Attrs().HardwareAddr
 		attr.Peer, attr.PeerIndex = peer.Attrs().Name, peer.Attrs().Index
 		if p.netns != "" {
-			attr.NetNS = device.NetNSWord(p.netns)
+			attr.NetNS, attr.NetNSKey = device.NetNSWord(p.netns), device.NetNSKey(p.netns)
 		}
 		return nil
 	})

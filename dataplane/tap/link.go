@@ -20,6 +20,7 @@ type place struct {
 	h     *netlink.Handle
 	link  netlink.Link
 	netns string
+	key   string // NetNSKey
 	away  bool
 }
 
@@ -61,7 +62,7 @@ func (d *Device) look() (place, error) {
 	if device.IsOwnNetNS(ns) {
 		at = -1 // also without the right to enter namespaces
 	} else {
-		p.netns, p.away = device.NetNSName(ns), true
+		p.netns, p.key, p.away = device.NetNSName(ns), device.KeyOfNetNS(ns), true
 	}
 	if p.h, err = device.HandleIn(at); err != nil {
 		return place{}, err
@@ -103,14 +104,15 @@ func (d *Device) Attr() (Attr, error) {
 	defer p.h.Close()
 	a := p.link.Attrs()
 	return Attr{
-		Name:    a.Name,
-		Ifindex: a.Index,
-		MTU:     a.MTU,
-		MAC:     a.HardwareAddr,
-		Master:  a.MasterIndex,
-		Up:      a.Flags&net.FlagUp != 0,
-		NetNS:   p.netns,
-		Away:    p.away,
+		Name:     a.Name,
+		Ifindex:  a.Index,
+		MTU:      a.MTU,
+		MAC:      a.HardwareAddr,
+		Master:   a.MasterIndex,
+		Up:       a.Flags&net.FlagUp != 0,
+		NetNS:    p.netns,
+		NetNSKey: p.key,
+		Away:     p.away,
 	}, nil
 }
 
