@@ -303,7 +303,7 @@ func (s *Switch) remakePort(r *portRecord) {
 			s.log.Warn("a missing port cannot be had yet", "port", old.config.Name, "error", err, "retry_most_every", max(most, linkPoll))
 		}
 		r.why = err.Error()
-		r.wait = min(2*r.wait, most)
+		r.wait = min(max(2*r.wait, retryFirst), most)
 		r.retry = time.Now().Add(r.wait)
 		return
 	}
