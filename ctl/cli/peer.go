@@ -54,7 +54,7 @@ func pathNote(p api.Peer) string {
 	case p.NoRoute != "":
 		return "nothing gets there and back: " + p.NoRoute
 	case p.PMTU == 0:
-		return "path MTU not known: there is no route"
+		return "path MTU not known yet: the kernel is asked within two seconds"
 	case p.PMTU < p.RouteMTU:
 		return fmt.Sprintf("path MTU %d, said by ICMP (the route carries %d), %d inside", p.PMTU, p.RouteMTU, p.Inside)
 	}
