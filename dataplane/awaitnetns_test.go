@@ -13,16 +13,23 @@ import (
 	"vtepd/bench/lab"
 )
 
-// TestNamespaceLookedFor: a namespace that has been away for long is looked for as often as one that has just gone.
-//
-//	{p0} ── switch on a {eth0} ══ {eth0} b
-func TestNamespaceLookedFor(t *testing.T) {
-	t.Parallel()
+// newLoneNode starts a switch with VNI 42 and no peer.
+func newLoneNode(t testing.TB) *node {
+	t.Helper()
 	l := lab.New(t)
 	h := l.Host("a")
 	l.Link(h, l.Host("b"), lab.LinkOptions{})
 	n := startNode(t, h, nil)
 	n.vni(42)
+	return n
+}
+
+// TestNamespaceLookedFor: a namespace that has been away for long is looked for as often as one that has just gone.
+//
+//	{p0} ── switch on a {eth0} ══ {eth0} b
+func TestNamespaceLookedFor(t *testing.T) {
+	t.Parallel()
+	n := newLoneNode(t)
 	n.do(func() error {
 		return n.AwaitPort(PortConfig{Name: "p0", Type: PortTAP, Untagged: 42, NetNS: "vtepd-none"})
 	})
@@ -44,11 +51,7 @@ func TestNamespaceLookedFor(t *testing.T) {
 //	{p0, v0's other end} ── switch on a {eth0} ══ {eth0} b
 func TestNamespaceLeftBehind(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
-	h := l.Host("a")
-	l.Link(h, l.Host("b"), lab.LinkOptions{})
-	n := startNode(t, h, nil)
-	n.vni(42)
+	n := newLoneNode(t)
 	name := fmt.Sprintf("vtepd-left-%d-%x", os.Getpid(), rand.Uint32())
 	run := func(args ...string) {
 		t.Helper()

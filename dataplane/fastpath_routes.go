@@ -243,7 +243,7 @@ func (r *routes) carriers(local netip.Addr) (holding, error) {
 	if at, ok := r.held[local]; ok {
 		return at, nil
 	}
-	at, err := holders(r.h, local)
+	at, err := whoHas(r.h, local)
 	if err == nil {
 		r.held[local] = at
 	}

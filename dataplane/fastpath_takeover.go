@@ -16,26 +16,6 @@ func (s *Switch) TakeOver() error {
 	return errors.Join(err, s.listen())
 }
 
-// listen has the underlay read, unless it is already.
-func (s *Switch) listen() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.listening || s.closed {
-		return nil
-	}
-	s.listening = true
-	var errs []error
-	for _, w := range s.workers {
-		errs = append(errs, w.listen())
-	}
-	for _, g := range s.groups {
-		if g.joined != nil {
-			errs = append(errs, s.listenTo(g))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 func (m *mirror) takeOver() error {
 	if m.held {
 		n := m.learnFormer()

@@ -27,8 +27,8 @@ type holding struct {
 	flaw      string // tentative or dadFailed: an interface has it, and may not use it; "": none has it, or one may
 }
 
-// holders finds out who has an address.
-func holders(h *netlink.Handle, a netip.Addr) (at holding, err error) {
+// whoHas finds out who has an address.
+func whoHas(h *netlink.Handle, a netip.Addr) (at holding, err error) {
 	for range holdersTries {
 		var addrs []netlink.Addr
 		addrs, err = h.AddrList(nil, netlinkFamily(a))
@@ -80,7 +80,7 @@ func (s *paths) holders(family int) (list []*netlink.LinkAttrs, flaw string, err
 	if s.who == nil {
 		return nil, "", fmt.Errorf("look for %s: no netlink: %w", local, errors.ErrUnsupported)
 	}
-	at, err := holders(s.who, local)
+	at, err := whoHas(s.who, local)
 	for _, i := range at.ifindexes {
 		l, e := s.who.LinkByIndex(i)
 		var gone netlink.LinkNotFoundError

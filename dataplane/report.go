@@ -68,7 +68,7 @@ type PeerInfo struct {
 	// MACs counts the entries that point to it.
 	MACs int
 	// PMTU is what the path to it carries, RouteMTU the same without what ICMP errors said, both in bytes with the outer IP header; Inside is PMTU less
-	// the overhead: the largest packet inside. 0: not known, there is no route.
+	// the overhead: the largest packet inside. 0: not known: NoRoute says why, or it has not been asked about yet.
 	PMTU, RouteMTU, Inside int
 	// NoRoute says why nothing gets there, or back; empty: it may.
 	NoRoute string
@@ -134,7 +134,7 @@ type Status struct {
 	Listen      []uint16
 	SourcePorts [2]uint16
 	Workers     int
-	// Away are those of Locals that no interface has now, Down those whose interface is down or has no carrier.
+	// Away are those of Locals that no interface has, or may use, now, Down those whose interface is down or has no carrier.
 	Away, Down []netip.Addr
 	// UnderlayInterface and UnderlayMTU are those that carry Local, or the other address when it is away; empty and 0 when both are nowhere now.
 	UnderlayInterface string

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -61,6 +62,26 @@ func (u underlays) Close() {
 	for _, s := range u.open() {
 		s.Close()
 	}
+}
+
+// listen has the underlay read, unless it is already.
+func (s *Switch) listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listening || s.closed {
+		return nil
+	}
+	s.listening = true
+	var errs []error
+	for _, w := range s.workers {
+		errs = append(errs, w.listen())
+	}
+	for _, g := range s.groups {
+		if g.joined != nil {
+			errs = append(errs, s.listenTo(g))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Ports lists the UDP ports listened on, DstPort first.
