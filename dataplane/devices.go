@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
-
 	"vtepd/dataplane/device"
 	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/tap"
@@ -150,37 +148,6 @@ func (s *Switch) checkKind(c *PortConfig) error {
 		return fmt.Errorf("type %q: this switch has %q, %q and %q", c.Type, PortTAP, PortNetdev, PortVeth)
 	}
 	return nil
-}
-
-// checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more, nor for what stands on it.
-func (s *Switch) checkUnderlay(name string) error {
-	return s.atHome(func() error {
-		l, err := netlink.LinkByName(name)
-		var missing netlink.LinkNotFoundError
-		switch {
-		case errors.As(err, &missing):
-			return nil // it carries nothing; ports that wait for theirs ask often
-		case err == nil:
-			name = l.Attrs().Name // which may have been an alternative one
-		}
-		for family := range families {
-			local := s.config.localOf(family)
-			carriers, _, err := s.paths.holders(family)
-			if err != nil {
-				return err
-			}
-			for _, c := range carriers { // an underlay that is nowhere now is no reason
-				switch {
-				case c.Name == name:
-					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
-				case standsOn(c.Name, name):
-					return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more",
-						c.Name, local, name)
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // kernelDrops counts frames that the kernel had no room for on their way to us, where the device can tell.

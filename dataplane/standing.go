@@ -2,9 +2,108 @@ package dataplane
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
+
+// waysAsked bounds the peers whose routes are asked for before an interface becomes a port, about 20 microseconds each: those of a fabric share theirs.
+const waysAsked = 1024
+
+// checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more, nor for what stands on it.
+func (s *Switch) checkUnderlay(name string) error {
+	return s.atHome(func() error {
+		l, err := netlink.LinkByName(name)
+		var missing netlink.LinkNotFoundError
+		switch {
+		case errors.As(err, &missing):
+			return nil // it carries nothing; ports that wait for theirs ask often
+		case err == nil:
+			name = l.Attrs().Name // which may have been an alternative one
+		}
+		for family := range families {
+			local := s.config.localOf(family)
+			carriers, _, err := s.paths.holders(family)
+			if err != nil {
+				return err
+			}
+			for _, c := range carriers { // an underlay that is nowhere now is no reason
+				switch {
+				case c.Name == name:
+					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
+				case standsOn(c.Name, name):
+					return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more",
+						c.Name, local, name)
+				case c.RawFlags&unix.IFF_LOOPBACK != 0: // which says nothing of the interfaces that datagrams pass
+					if err := s.checkWays(name, family); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// checkWays refuses an interface that a route to a peer or group of an address family leads over, or one that it stands on.
+func (s *Switch) checkWays(name string, family int) error {
+	asked := make(map[int]bool)
+	for to, links := range s.paths.ways(s.peers.all(), family) {
+		for _, i := range links {
+			if asked[i] {
+				continue
+			}
+			asked[i] = true
+			l, err := netlink.LinkByIndex(i)
+			if err != nil {
+				continue // gone since, and its routes with it
+			}
+			switch via := l.Attrs().Name; {
+			case via == name:
+				return fmt.Errorf("the route to %s leads over %s: the host would not hear its peers any more", to, name)
+			case standsOn(via, name):
+				return fmt.Errorf("the route to %s leads over %s, which stands on %s: the host would not hear its peers any more", to, via, name)
+			}
+		}
+	}
+	return nil
+}
+
+// ways lists the ifindexes of the interfaces that the routes to peers of a family lead over, all of those that a route has several next hops on.
+func (s *paths) ways(peers []*peer, family int) map[netip.Addr][]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ways := make(map[netip.Addr][]int)
+	if s.netlink == nil {
+		return ways
+	}
+	for _, p := range peers {
+		to := p.addr.Addr()
+		if p.family != family || ways[to] != nil {
+			continue
+		}
+		if len(ways) == waysAsked {
+			break
+		}
+		if i := p.dest.Interface(); i != 0 { // of a group
+			ways[to] = []int{i}
+			continue
+		}
+		routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice(), FIBMatch: true})
+		if err != nil || len(routes) == 0 {
+			continue
+		}
+		if routes[0].LinkIndex != 0 {
+			ways[to] = append(ways[to], routes[0].LinkIndex)
+		}
+		for _, hop := range routes[0].MultiPath {
+			ways[to] = append(ways[to], hop.LinkIndex)
+		}
+	}
+	return ways
+}
 
 // standsOn says whether what an interface receives comes through another one of the calling thread's namespace: a VLAN, a macvlan or a tunnel from the
 // device below, a bridge or a bond from what belongs to it, and so on down.

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -70,5 +71,58 @@ func TestPortIsTheUnderlay(t *testing.T) {
 	eventually(t, "the reason is shown", func() bool { return strings.Contains(s.portInfo("late0").Reason, "late0 carries the underlay address") })
 	if state := s.portInfo("late0").State; state != PortMissing {
 		t.Errorf("it is %s", state)
+	}
+}
+
+// With the underlay address on lo, as in a fabric, the interfaces that routes to peers lead over are no ports, each next hop's of several; others may be.
+//
+//	192.0.2.1, 2001:db8::1 on lo ── eth0, up0 ═══ 203.0.113.0/24, 2001:db8:1::/64 (equal-cost)
+//	                             ── u1 (bridge) ── up1 ═══ 203.0.113.128/25
+//	                             ── side0
+func TestPortOnTheWay(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	host, wire := l.Host("sw"), l.Host("wire")
+	l.Link(host, wire, lab.LinkOptions{})
+	for _, name := range []string{"up0", "up1", "side0"} {
+		host.Must("ip", "link", "add", name, "type", "veth", "peer", "name", name+"p")
+		host.Must("ip", "link", "set", name+"p", "up")
+		host.Must("ip", "link", "set", name, "up")
+	}
+	host.Must("ip", "link", "add", "u1", "type", "bridge")
+	host.Must("ip", "link", "set", "up1", "master", "u1")
+	host.Must("ip", "link", "set", "u1", "up")
+	host.Must("ip", "address", "flush", "dev", "eth0")
+	host.Must("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
+	host.Must("ip", "address", "add", "2001:db8::1/128", "dev", "lo", "nodad")
+	host.Must("ip", "route", "add", "203.0.113.0/24", "nexthop", "dev", "eth0", "nexthop", "dev", "up0")
+	host.Must("ip", "route", "add", "203.0.113.128/25", "dev", "u1")
+	host.Must("ip", "-6", "route", "add", "2001:db8:1::/64", "nexthop", "via", "fe80::1", "dev", "eth0", "nexthop", "via", "fe80::1", "dev", "up0")
+	for local, c := range map[string]struct {
+		peers []string
+		want  map[string]string // the word against each interface
+	}{
+		"192.0.2.1": {[]string{"203.0.113.2", "203.0.113.3", "203.0.113.130"},
+			map[string]string{"eth0": "leads over eth0:", "up0": "leads over up0:", "up1": "leads over u1, which stands on up1:", "side0": ""}},
+		"2001:db8::1": {[]string{"2001:db8:1::2"},
+			map[string]string{"eth0": "leads over eth0:", "up0": "leads over up0:", "side0": ""}},
+	} {
+		t.Run(local, func(t *testing.T) {
+			n := startNode(t, host, func(c *Config) { c.Local = netip.MustParseAddr(local) })
+			var peers []netip.Addr
+			for _, p := range c.peers {
+				peers = append(peers, netip.MustParseAddr(p))
+			}
+			n.vni(42, peers...)
+			for name, want := range c.want {
+				n.do(func() error {
+					err := n.CheckPort(PortConfig{Name: name, Type: PortNetdev, Untagged: 42})
+					if (err == nil) != (want == "") || err != nil && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want)) {
+						t.Errorf("%s: %v, want %q", name, err, want)
+					}
+					return nil
+				})
+			}
+		})
 	}
 }
