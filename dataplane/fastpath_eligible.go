@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -158,12 +157,6 @@ var domainRules = []rule[*domainCase]{
 		}
 		return ""
 	},
-	func(c *domainCase) string {
-		if port := c.s.foreignPort(); c.d.spoofGuard && port != 0 {
-			return fmt.Sprintf("spoof-guard: a peer listens on UDP port %d, and the programs guard the own ones", port)
-		}
-		return ""
-	},
 }
 
 // encapRules take the frames toward peers off it, and leave those from peers and between ports.
@@ -223,9 +216,4 @@ func (h *HeaderPolicy) ttl() uint8 {
 		return DefaultTTL
 	}
 	return h.TTL
-}
-
-// foreignPort is a UDP port that a peer listens on and this switch does not; 0 when there is none.
-func (s *Switch) foreignPort() uint16 {
-	return s.peers.dports.other(s.config.Ports())
 }

@@ -36,6 +36,7 @@ type fakePrograms struct {
 	slow      bool
 	counters  map[uint32]xdp.Counters
 	clock     uint32
+	guarded   []uint16
 	wrong     []string
 	commits   int
 	former    *xdp.State
@@ -187,6 +188,11 @@ func (f *fakePrograms) ForgetPort(index uint32) error {
 	return nil
 }
 
+func (f *fakePrograms) GuardPorts(ports []uint16) error {
+	f.locked(func() { f.guarded = ports })
+	return nil
+}
+
 func (f *fakePrograms) PutDomain(d xdp.Domain) error {
 	f.locked(func() {
 		if _, had := f.domains[d.VNI]; !had {
@@ -210,6 +216,9 @@ func (f *fakePrograms) PutPeer(p xdp.Peer) error {
 	f.locked(func() {
 		if old, had := f.peers[p.Index]; had && old.Addr != p.Addr {
 			f.blame("peer %d became %s without leaving as %s", p.Index, p.Addr, old.Addr)
+		}
+		if port := p.Addr.Port(); port != DefaultPort && !slices.Contains(f.guarded, port) {
+			f.blame("peer %s comes before its UDP port is guarded", p.Addr)
 		}
 		f.peers[p.Index] = p
 		for _, k := range f.leadsTo(true, p.Index) {

@@ -35,9 +35,11 @@ type mirror struct {
 
 	// recheck has the next round look at every port, peer or interface of the underlay again.
 	recheckPorts, recheckPeers, recheckUnderlays bool
-	// foreign is Switch.foreignPort as the VNIs have been judged by, ipsec whether policies of a family keep its sources out.
-	foreign uint16
-	ipsec   [families]bool
+	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well, unless unguarded says why not. ipsec says
+	// whether policies of a family keep its sources out.
+	foreign   []uint16
+	unguarded error
+	ipsec     [families]bool
 	// derive holds sources to be admitted because an entry points to them.
 	derive map[sourceKey]uint32
 	// rederive has the whole forwarding table looked through for sources.
@@ -142,6 +144,7 @@ func (m *mirror) round() {
 	m.portsLeave(snap)
 	m.peersLeave(version, peers)
 	m.domainsLeave(snap)
+	m.guardFollows()
 
 	m.entriesFollow(changed)
 
@@ -213,14 +216,21 @@ func (m *mirror) domainsCome(snap *snapshot) {
 	m.judgeAgain()
 }
 
+// guardFollows has the programs guard the UDP ports of all peers, before they know the way to a new one.
+func (m *mirror) guardFollows() {
+	foreign := m.s.peers.dports.others(m.s.config.Ports())
+	if slices.Equal(foreign, m.foreign) {
+		return
+	}
+	m.foreign = foreign
+	m.unguarded = m.e.GuardPorts(foreign)
+	for _, md := range m.domains {
+		m.placeDomain(md)
+	}
+}
+
 // judgeAgain looks at all VNIs when something has changed that none of them says.
 func (m *mirror) judgeAgain() {
-	if foreign := m.s.foreignPort(); foreign != m.foreign {
-		m.foreign = foreign
-		for _, md := range m.domains {
-			m.placeDomain(md)
-		}
-	}
 	ipsec := [families]bool{m.routes.policies(netip.IPv4Unspecified()) != "", m.routes.policies(netip.IPv6Unspecified()) != ""}
 	if ipsec != m.ipsec {
 		m.ipsec, m.rederive = ipsec, true
@@ -233,6 +243,9 @@ func (m *mirror) judgeAgain() {
 // placeDomain puts a VNI on the fast path, or takes it off.
 func (m *mirror) placeDomain(md *mirroredDomain) {
 	want, reason, note := m.s.domainOnFastPath(md.d)
+	if want.GuardMore = len(m.foreign) > 0; reason == "" && want.SpoofGuard && m.unguarded != nil {
+		reason = "spoof-guard: " + m.unguarded.Error()
+	}
 	md.reason, md.note = reason, note
 	if reason != "" {
 		m.withdrawDomain(md)

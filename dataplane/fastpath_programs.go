@@ -22,6 +22,7 @@ type programs interface {
 	PutPort(xdp.Port) error
 	DelPort(index uint32) error
 	ForgetPort(index uint32) error
+	GuardPorts([]uint16) error
 	PutDomain(xdp.Domain) error
 	DelDomain(vni uint32) error
 	PutPeer(xdp.Peer) error

@@ -16,17 +16,17 @@ func (s *portSet) has(port uint16) bool {
 	return s.bits[port>>6].Load()&(1<<(port&63)) != 0
 }
 
-// other returns a port of the set that is not among those given, 0 when there is none.
-func (s *portSet) other(given []uint16) uint16 {
+// others lists the ports of the set that are not among those given, in ascending order.
+func (s *portSet) others(given []uint16) (list []uint16) {
 	for i := range s.bits {
 		for b := s.bits[i].Load(); b != 0; b &= b - 1 {
 			port := uint16(i<<6 + bits.TrailingZeros64(b))
 			if !slices.Contains(given, port) {
-				return port
+				list = append(list, port)
 			}
 		}
 	}
-	return 0
+	return list
 }
 
 func (s *portSet) add(port uint16) {

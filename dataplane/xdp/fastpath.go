@@ -29,6 +29,7 @@ type FastPath struct {
 	ports     map[uint32]Port   // as put, by index
 	domains   map[uint32]uint32 // VNI to slot in vni_counters
 	free      []uint32          // slots once used
+	guarded   guarded
 	attached  map[place]*attachment
 	refused   map[int]refusal // by ifindex
 	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet

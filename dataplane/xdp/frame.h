@@ -104,6 +104,14 @@ inline_always bool our_udp_port(__u16 port)
 	return false;
 }
 
+inline_always bool guarded_udp_port(__u16 port)
+{
+	__u32 number = be16(port), word = number / 64;
+	__u64 *bits = bpf_map_lookup_elem(&guarded, &word);
+
+	return bits && *bits >> (number % 64) & 1;
+}
+
 /* 253 and 254 among the extension headers are for experiments; they count as unknown transports, which the caller never looks into. */
 inline_always bool extension(__u8 next)
 {
@@ -197,6 +205,8 @@ inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32
 			__u16 port;
 
 			if (fragment || load(ctx, xdp, off + l4 + 2, &port, 2) || our_udp_port(port))
+				return DOMAIN_POLICY;
+			if (flags & DOMAIN_GUARD_MORE && guarded_udp_port(port))
 				return DOMAIN_POLICY;
 		}
 	}

@@ -96,6 +96,7 @@ enum {
 	DOMAIN_SYN_TO_USER = 1 << 9,
 	DOMAIN_SPOOF_GUARD = 1 << 10,
 	DOMAIN_NEW_SOURCES = 1 << 11,
+	DOMAIN_GUARD_MORE = 1 << 12, /* beside DOMAIN_SPOOF_GUARD: there are ports in guarded */
 };
 
 struct domain {
@@ -340,6 +341,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } epochs SEC(".maps"); /* counts changes of the maps; 0: one is under way */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536 / 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} guarded SEC(".maps"); /* UDP ports that VTEPs listen on, besides udp_ports: port n is bit n % 64 of word n / 64 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

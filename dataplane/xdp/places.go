@@ -24,6 +24,7 @@ const (
 	domainSYNToUser
 	domainSpoofGuard
 	domainNewSources
+	domainGuardMore
 )
 
 // PutPort makes or changes a port.
@@ -148,6 +149,7 @@ func (f *FastPath) PutDomain(d Domain) error {
 		{d.ZeroChecksumTx, domainZero4Tx}, {d.ZeroChecksum6Tx, domainZero6Tx}, {d.ZeroChecksum6Rx, domainZero6Rx},
 		{d.InheritTTL, domainInheritTTL}, {d.InheritDSCP, domainInheritDSCP}, {d.ECNLinux, domainECNLinux},
 		{d.SYNToUser, domainSYNToUser}, {d.SpoofGuard, domainSpoofGuard}, {d.NewSources, domainNewSources},
+		{d.GuardMore, domainGuardMore},
 	} {
 		if b.on {
 			v.Flags |= b.bit

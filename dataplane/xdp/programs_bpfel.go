@@ -213,6 +213,7 @@ const (
 	programsMapEpochs         = "epochs"
 	programsMapEvents         = "events"
 	programsMapFdb            = "fdb"
+	programsMapGuarded        = "guarded"
 	programsMapJudged         = "judged"
 	programsMapPeerCounters   = "peer_counters"
 	programsMapPeers          = "peers"
@@ -296,6 +297,7 @@ type programsMapSpecs struct {
 	Epochs       *ebpf.MapSpec `ebpf:"epochs"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Fdb          *ebpf.MapSpec `ebpf:"fdb"`
+	Guarded      *ebpf.MapSpec `ebpf:"guarded"`
 	Judged       *ebpf.MapSpec `ebpf:"judged"`
 	PeerCounters *ebpf.MapSpec `ebpf:"peer_counters"`
 	Peers        *ebpf.MapSpec `ebpf:"peers"`
@@ -345,6 +347,7 @@ type programsMaps struct {
 	Epochs       *ebpf.Map `ebpf:"epochs"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Fdb          *ebpf.Map `ebpf:"fdb"`
+	Guarded      *ebpf.Map `ebpf:"guarded"`
 	Judged       *ebpf.Map `ebpf:"judged"`
 	PeerCounters *ebpf.Map `ebpf:"peer_counters"`
 	Peers        *ebpf.Map `ebpf:"peers"`
@@ -369,6 +372,7 @@ func (m *programsMaps) Close() error {
 		m.Epochs,
 		m.Events,
 		m.Fdb,
+		m.Guarded,
 		m.Judged,
 		m.PeerCounters,
 		m.Peers,

@@ -122,6 +122,7 @@ type Domain struct {
 	ECNLinux                        bool // encap.ECNLinux; otherwise RFC 6040 normal mode
 	SYNToUser                       bool // TCP SYN goes to user space, both ways
 	SpoofGuard                      bool // what a port sends to a VXLAN port of ours goes to user space
+	GuardMore                       bool // with SpoofGuard: to a port of GuardPorts, too
 	// NewSources lets frames be carried whose source no entry names, or a dynamic one of another place, when their destination is known: events tell of
 	// them. It asks for all entries of the VNI that are static or sticky to be there.
 	NewSources bool
