@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // maxUnderlays is MAX_UNDERLAYS of maps.h.
@@ -63,7 +64,9 @@ func (f *FastPath) layBare(ifindex int, mac net.HardwareAddr) (reason string) {
 		err = f.attach(at)
 	}
 	if err != nil {
-		reason = err.Error()
+		if reason = err.Error(); errors.Is(err, unix.EOPNOTSUPP) {
+			reason = "xdp: the driver of the interface has none, or not as it is set up now"
+		}
 		f.refused[ifindex] = refusal{reason, time.Now().Add(refusalRetry)}
 		return reason
 	}

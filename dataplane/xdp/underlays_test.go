@@ -104,3 +104,20 @@ func TestUnderlayOwners(t *testing.T) {
 		})
 	}
 }
+
+// TestUnderlayWithoutXDP: a device whose driver knows no XDP is tcx's, and that is said in words.
+func TestUnderlayWithoutXDP(t *testing.T) {
+	t.Parallel()
+	lab.NeedRoot(t)
+	_, b, _, _ := wireSides(t)
+	b.host.Must("ip", "link", "add", "br0", "type", "bridge")
+	b.host.Must("ip", "link", "set", "br0", "up")
+	var d Decap
+	err := b.host.Do(func() (err error) {
+		d, err = b.f.AttachUnderlay(b.host.Index("br0"))
+		return err
+	})
+	if err != nil || d.Mode != "tcx" || d.Reason != "xdp: the driver of the interface has none, or not as it is set up now" {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
