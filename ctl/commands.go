@@ -212,7 +212,8 @@ func delPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
 	case vni != 0:
 		return model.NotFound(fmt.Sprintf("vnis/%d/peers/%s", vni, peerFilterText(p)), "peer %s is not in VNI %d: see peer show", peerFilterText(p), vni)
 	}
-	return model.NotFound("vnis/0/peers/"+peerFilterText(p), "peer %s is in no VNI: see peer show", peerFilterText(p))
+	return model.NotFound("vnis/0/peers/"+peerFilterText(p),
+		"peer %s is on the flood list of no VNI; a learned one that peer show lists goes with its entries: fdb flush dst %s", peerFilterText(p), p.Addr())
 }
 
 // matchPeer compares with a filter whose port may be 0 for any.

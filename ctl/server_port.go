@@ -162,7 +162,7 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("gbp_id", spec.GBPID, model.ParseGBPID, &p.GBPID); err != nil {
 		return err
 	}
-	if err := optional("gbp_drop", spec.GBPDrop, model.ParseGBPRanges, &p.GBPDrop); err != nil {
+	if err := optional("gbp_drop", spec.GBPDrop, model.ParseGBPRangesOrNone, &p.GBPDrop); err != nil {
 		return err
 	}
 	if spec.Addresses != nil {

@@ -131,7 +131,7 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/peers", `{"peer":"ff02::1","vni":42}`, 422, "group", "group ff02::1 is all hosts"},
 		{"POST", "/v1/peers", `{"vni":42}`, 400, "peer", "peer is missing"},
 		{"POST", "/v1/peers", `{"peer":"192.0.2.1","vni":42}`, 422, "peers", "peer 192.0.2.1 is this host itself"},
-		{"DELETE", "/v1/peers/192.0.2.99", "", 404, "peers", "peer 192.0.2.99 is in no VNI"},
+		{"DELETE", "/v1/peers/192.0.2.99", "", 404, "peers", "peer 192.0.2.99 is on the flood list of no VNI"},
 		{"DELETE", "/v1/peers/x", "", 422, "peer", "peer: "},
 		{"GET", "/v1/peers?peer=192.0.2.99", "", 404, "peer", "peer 192.0.2.99 is not known"},
 		{"POST", "/v1/vlans", `{"vid":10,"vni":1}`, 409, "vid", "VLAN 10 exists already"},

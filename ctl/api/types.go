@@ -217,7 +217,7 @@ type PortSpec struct {
 	MSSClamp Value `json:"mss_clamp,omitzero"`
 	// GBPID is the group policy ID of its frames; default is 0, no group.
 	GBPID Value `json:"gbp_id,omitzero"`
-	// GBPDrop lists group policy IDs and ranges: 5,10-20; default is none.
+	// GBPDrop lists group policy IDs and ranges: 5,10-20; none and default are an empty list.
 	GBPDrop Value `json:"gbp_drop,omitzero"`
 }
 

@@ -127,7 +127,7 @@ func carries(p api.Port) string {
 func portChange(name string) *verb {
 	v := &verb{
 		name:     name,
-		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]",
+		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID|none]",
 		subject:  portSubject(true),
 		words:    portWords(),
 		check:    func(a *args) error { return checkPort(name, a) },
@@ -150,7 +150,7 @@ func portChange(name string) *verb {
 		}
 	case "set":
 		v.short = "change a port; what is not named stays"
-		v.synopsis = "NAME [type tap|netdev|veth] [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID]"
+		v.synopsis = "NAME [type tap|netdev|veth] [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [gbp-id N] [gbp-drop ID,ID-ID|none]"
 		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
 			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, gbp-id and gbp-drop back. Another type, netns or ifname makes the interface anew."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
@@ -173,7 +173,7 @@ func portWords() []word {
 		{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
 		{name: "mss-clamp", values: "auto|off|N", help: "the VNI's mss-clamp for its frames", parse: orDefault(valid(model.ParseMSSClamp))},
 		{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGBPID))},
-		{name: "gbp-drop", values: "ID,ID-ID", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGBPRanges))},
+		{name: "gbp-drop", values: "ID,ID-ID|none", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGBPRangesOrNone))},
 	}
 }
 

@@ -410,7 +410,7 @@ func TestErrors(t *testing.T) {
 		{"peer is everybody", local + "vnis: [{vni: 42, peers: [255.255.255.255]}]\n", "2:26: peer 255.255.255.255 is not the address of a host: write the underlay address of the other VTEP"},
 		{"entry behind nobody", local + "vnis: [{vni: 1}]\nstatic: [{mac: '02:00:00:00:00:01', vni: 1, dst: 0.0.0.0}]\n", "3:50: dst 0.0.0.0 is not the address of a host: write the underlay address of the other VTEP"},
 		{"empty peer", local + "vnis:\n- vni: 42\n  peers:\n  -\n  - 192.0.2.2\n", "5:4: peers has an empty element: remove it"},
-		{"rx per VNI", local + "vnis: [{vni: 42, udp6-zero-checksum: both}]\n", "2:38: udp6-zero-checksum both: receiving without checksum is decided for all VNIs at once: write tx here, or change the top level"},
+		{"rx per VNI", local + "vnis: [{vni: 42, udp6-zero-checksum: both}]\n", "2:38: udp6-zero-checksum both: receiving without checksum is decided for all VNIs at once when vtepd starts: write off or tx here, or change the top level and restart vtepd"},
 
 		{"port without name", local + "ports:\n- type: tap\n", "3:3: a port without name: write name: NAME"},
 		{"long name", local + "ports: [{name: averyveryverylongname, vni: 1}]\n", `2:16: name: "averyveryverylongname" has 21 bytes: an interface name has at most 15`},

@@ -115,8 +115,8 @@ func (v *validation) vnis() {
 			v.multicast(path+"/group", g)
 		}
 		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
-			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once: write %s here, or change the top level",
-				z.V, ZeroChecksum{Rx: rx, Tx: z.V.Tx}))
+			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once when vtepd starts: write %s or %s here, or change the top level and restart vtepd",
+				z.V, ZeroChecksum{Rx: rx}, ZeroChecksum{Rx: rx, Tx: true}))
 		}
 	}
 	v.peerCount()
