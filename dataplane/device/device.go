@@ -23,7 +23,7 @@ var (
 type Attr struct {
 	Name    string // somebody may have renamed it
 	Ifindex int    // in its present namespace
-	MTU     int    // bytes, Ethernet header not counted
+	MTU     int    // bytes, Ethernet header not counted; of both ends of a pair the lesser
 	MAC     net.HardwareAddr
 	Master  int  // ifindex of the bridge or the like that it is in, 0: none
 	Up      bool // set up by the administrator, and on a taken interface or a pair with carrier

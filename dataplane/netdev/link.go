@@ -138,7 +138,6 @@ func (d *Device) Attr() (device.Attr, error) {
 	var attr device.Attr
 	err := d.change("ask", func(h *netlink.Handle, link netlink.Link) error {
 		a := link.Attrs()
-		d.cutTo(a.MTU)
 		attr = device.Attr{
 			Name: a.Name, Ifindex: a.Index, MTU: a.MTU, MAC: a.HardwareAddr,
 			// Without carrier the kernel takes frames, throws them away and says nothing (noop_enqueue).
@@ -148,6 +147,10 @@ func (d *Device) Attr() (device.Attr, error) {
 		if d.pair != nil {
 			d.pair.describe(h, link, &attr)
 		}
+		if other := d.otherMTU(link); other > 0 {
+			attr.MTU = min(attr.MTU, other)
+		}
+		d.cutTo(attr.MTU)
 		return nil
 	})
 	return attr, err

@@ -96,6 +96,13 @@ func TestVeth(t *testing.T) {
 	s.workload.Inject("inner", plain(70))
 	s.next(d, isTest)
 
+	for _, mtu := range []int{1200, 1450, 9000} { // the lesser of both ends is what passes
+		s.workload.Must("ip", "link", "set", "inner", "mtu", fmt.Sprint(mtu))
+		if a, err := d.Attr(); err != nil || a.MTU != min(mtu, 1450) {
+			t.Errorf("with %d at the workload's end: %d, %v", mtu, a.MTU, err)
+		}
+	}
+
 	prefixes := func(list ...string) (all []netip.Prefix) {
 		for _, p := range list {
 			all = append(all, netip.MustParsePrefix(p))
