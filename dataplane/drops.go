@@ -79,11 +79,11 @@ const (
 	PortBusy
 	// PortRefused: the kernel refused the frame for another reason.
 	PortRefused
-	// NoRoute: the underlay has no route to the peer (ENETUNREACH, EHOSTUNREACH).
+	// NoRoute: the underlay has no route to the peer (ENETUNREACH, EHOSTUNREACH, and EINVAL or EACCES where the kernel was asked for one and has none).
 	NoRoute
 	// UnderlayBusy: the underlay's queues stayed full (EAGAIN, ENOBUFS).
 	UnderlayBusy
-	// UnderlayRefused: the kernel refused the datagram for another reason (EPERM from a firewall, EINVAL, ...).
+	// UnderlayRefused: the kernel refused the datagram for another reason (EPERM from a firewall, ...).
 	UnderlayRefused
 
 	// FastPathRace: the fast path had unwrapped the frame when the port that it was for left.

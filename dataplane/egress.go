@@ -472,9 +472,10 @@ func (w *worker) notSent(tag uint32, err error) {
 	w.vniTx.flush()
 	d := &w.sent[tag]
 	fate := &w.fates[d.fate]
-	fate.fail(1, underlayReason(err))
+	p := w.s.peers.at(uint32(d.peer))
+	fate.fail(1, underlayReason(err, p))
 	bytes := uint64(d.size - encap.VXLANLen)
-	if p := w.s.peers.at(uint32(d.peer)); p != nil {
+	if p != nil {
 		uncount(&p.stats[w.id], 1, bytes)
 	}
 	if vni := w.snap.vnis.get(fate.vni); vni != nil {
@@ -489,8 +490,8 @@ func uncount(c *counters, packets, bytes uint64) {
 	c.txDropped.Add(packets)
 }
 
-// underlayReason names what the underlay answered.
-func underlayReason(err error) Reason {
+// underlayReason names what the underlay answered to a datagram for a peer, nil where that has left.
+func underlayReason(err error, p *peer) Reason {
 	switch {
 	case errors.Is(err, unix.EMSGSIZE):
 		return TooBig
@@ -499,6 +500,8 @@ func underlayReason(err error) Reason {
 		return NoRoute
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return UnderlayBusy
+	case (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EACCES)) && p != nil && p.maxFrame() == 0:
+		return NoRoute // of type blackhole or prohibit, or to a broadcast address: that the kernel knows no way was asked before (path.go)
 	}
 	return UnderlayRefused
 }

@@ -65,6 +65,8 @@ func TestBroadcastPeer(t *testing.T) {
 	all := netip.MustParseAddr("192.0.2.255")
 	s.set(VNIConfig{VNI: 42, Learning: true}, all)
 	eventually(t, "the reason", func() bool { return s.Peers()[0].NoRoute == broadcastRoute })
+	s.port("p0", 42)
+	s.drops(1, NoRoute, func() { s.Inject("p0", frameOf(station(1), broadcast)) })
 	if got := s.probePath(all); got.NoRoute != broadcastRoute || got.Evidence != EvidenceNone {
 		t.Errorf("probed: %+v", got)
 	}

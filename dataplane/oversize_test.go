@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -177,13 +178,13 @@ func TestNoRoute(t *testing.T) {
 	if got, want := s.counts(), "r0:5"; got != want {
 		t.Errorf("the other peer: %q, want %q", got, want)
 	}
-	for _, c := range []struct {
-		route  string
-		reason Reason
-	}{{"unreachable", NoRoute}, {"prohibit", UnderlayRefused}, {"blackhole", UnderlayRefused}} {
-		s.Must("ip", "route", "add", c.route, "203.0.113.0/24")
-		s.drops(5, c.reason, func() { s.Inject("p0", times(5, frameOf(station(1), broadcast))...) })
-		s.Must("ip", "route", "del", c.route, "203.0.113.0/24")
+	for _, kind := range []string{"unreachable", "prohibit", "blackhole"} {
+		s.Must("ip", "route", "add", kind, "203.0.113.0/24")
+		eventually(t, "the route is known", func() bool {
+			return strings.HasSuffix(s.paths.whyNone(s.peers.find(netip.AddrPortFrom(far, DefaultPort))), kind)
+		})
+		s.drops(5, NoRoute, func() { s.Inject("p0", times(5, frameOf(station(1), broadcast))...) })
+		s.Must("ip", "route", "del", kind, "203.0.113.0/24")
 	}
 	w.outers()
 	s.Must("ip", "route", "add", "203.0.113.0/24", "via", s.remotes[0].addr.String())

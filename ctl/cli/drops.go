@@ -73,7 +73,7 @@ var explanations = map[string]string{
 	"port_refused":         "the kernel refused the frame at the port",
 	"no_route":             "the underlay has no route to the peer, or our own address is on no interface: see -d peer show",
 	"underlay_busy":        "the queues of the underlay stayed full",
-	"underlay_refused":     "the kernel refused the datagram: a firewall, most likely; see -d peer show",
+	"underlay_refused":     "the kernel refused the datagram: a firewall, most likely; see nft list ruleset",
 	"fastpath_race":        "unwrapped by the fast path when its port left",
 	"fastpath_busy":        "unwrapped by the fast path, and the queue was full where segments are joined",
 }
