@@ -49,8 +49,8 @@ func noVNI(vni uint32) error {
 // delVNI removes a VNI with its peers and static entries. It is refused while a port or a VLAN names it.
 func delVNI(m *model.Model, vni uint32) error {
 	path := fmt.Sprintf("vnis/%d", vni)
-	if err := needVNI(m, vni); err != nil {
-		return err
+	if !m.HasVNI(vni) {
+		return model.NotFound(path, "VNI %d does not exist: see vni show", vni)
 	}
 	for _, vid := range vlansOf(m, vni) {
 		return model.InUse(path, "VNI %d is VLAN %d: delete that first with vlan del", vni, vid)
@@ -79,7 +79,7 @@ func vlansOf(m *model.Model, vni uint32) []uint16 {
 
 func addVLAN(m *model.Model, vid uint16, vni uint32) error {
 	if n, ok := m.VLANs[vid]; ok {
-		return model.Exists(fmt.Sprintf("vlans/%d", vid), "VLAN %d exists already: it is VNI %d", vid, n)
+		return model.Exists(fmt.Sprintf("vlans/%d", vid), "VLAN %d exists already: it is VNI %d: for another VNI delete it first with vlan del", vid, n)
 	}
 	m.VLANs[vid] = vni
 	return nil

@@ -53,7 +53,7 @@ var explanations = map[string]string{
 	"unknown_peer":         "the source is no peer of the VNI: add it (peer add), allow its prefix, or set peer-policy learn",
 	"short_frame":          "less than an Ethernet header",
 	"bad_offload":          "the offload header of a frame contradicts the frame",
-	"link_local_multicast": "to 01:80:c2:00:00:00-0f, which no bridge forwards",
+	"link_local_multicast": "to 01:80:c2:00:00:00-0f, which bridges are not to forward",
 	"vlan_not_allowed":     "the tag, or its absence, means no VNI on this port: see port show",
 	"inner_vlan_tag":       "a VLAN tag inside a VNI with inner-vlan drop",
 	"ecn_not_ect":          "marked congested on the way, but the inner packet does not know ECN",

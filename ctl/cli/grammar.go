@@ -233,12 +233,19 @@ func orNone(parse func(string) error) func(string) error {
 	}
 }
 
+// nothing lists what people write for a value that is to be taken back.
+var nothing = []string{"none", "off", "no", "unset", "0", "-", ""}
+
 // orDefault lets a value be the word default.
 func orDefault(parse func(string) error) func(string) error {
 	return func(s string) error {
 		if s == "default" {
 			return nil
 		}
-		return parse(s)
+		err := parse(s)
+		if err != nil && slices.Contains(nothing, s) {
+			err = fmt.Errorf("%w, or default for none of its own", err)
+		}
+		return err
 	}
 }
