@@ -34,7 +34,7 @@ const (
 	ShortFrame
 	// BadOffload: the virtio-net header does not describe the frame.
 	BadOffload
-	// LinkLocalMulticast: destination 01:80:C2:00:00:00-0F, which no bridge forwards (802.1Q-2018 table 8-1).
+	// LinkLocalMulticast: destination 01:80:C2:00:00:00-0F, which bridges are not to forward (802.1Q-2018 table 8-1).
 	LinkLocalMulticast
 	// VLANNotAllowed: the tag, or its absence, names no VNI on this port.
 	VLANNotAllowed

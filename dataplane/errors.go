@@ -41,3 +41,8 @@ var (
 	// ErrClosed: the switch has been closed.
 	ErrClosed = errors.New("switch is closed")
 )
+
+// invalidError is an ErrInvalid whose text says by itself what is wrong.
+type invalidError struct{ error }
+
+func (e invalidError) Unwrap() []error { return []error{e.error, ErrInvalid} }

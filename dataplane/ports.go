@@ -232,7 +232,7 @@ func (c PortConfig) clone() PortConfig {
 // checkPort refuses what cannot be.
 func (s *Switch) checkPort(c *PortConfig) error {
 	fail := func(format string, args ...any) error {
-		return fmt.Errorf("port %s: %w: %w", c.Name, fmt.Errorf(format, args...), ErrInvalid)
+		return invalidError{fmt.Errorf("port %s: %w", c.Name, fmt.Errorf(format, args...))}
 	}
 	if err := s.checkKind(c); err != nil {
 		return fail("%w", err)

@@ -32,9 +32,9 @@ func (s *Switch) checkUnderlay(name string) error {
 			for _, c := range carriers { // an underlay that is nowhere now is no reason
 				switch {
 				case c.Name == name:
-					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more", name, local)
+					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more, so take another one", name, local)
 				case standsOn(c.Name, name):
-					return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more",
+					return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more, so take another one",
 						c.Name, local, name)
 				case c.RawFlags&unix.IFF_LOOPBACK != 0: // which says nothing of the interfaces that datagrams pass
 					if err := s.checkWays(name, family); err != nil {
@@ -62,9 +62,9 @@ func (s *Switch) checkWays(name string, family int) error {
 			}
 			switch via := l.Attrs().Name; {
 			case via == name:
-				return fmt.Errorf("the route to %s leads over %s: the host would not hear its peers any more", to, name)
+				return fmt.Errorf("the route to %s leads over %s: the host would not hear its peers any more, so take another one", to, name)
 			case standsOn(via, name):
-				return fmt.Errorf("the route to %s leads over %s, which stands on %s: the host would not hear its peers any more", to, via, name)
+				return fmt.Errorf("the route to %s leads over %s, which stands on %s: the host would not hear its peers any more, so take another one", to, via, name)
 			}
 		}
 	}

@@ -248,7 +248,7 @@ func TestNameTaken(t *testing.T) {
 			t.Errorf("Check(%s): %v; want what Open says: %v", name, cerr, err)
 		}
 	}
-	me := fmt.Sprintf("device is held by pid %d (", os.Getpid())
+	const me = "it is a port of this vtepd already"
 	for name, o := range map[string]Options{
 		"one queue": {Name: "tap1"}, "queues": {Name: "tap2", Queues: 2}, "offload": {Name: "tap3", Offload: true, Queues: 2},
 	} {

@@ -28,10 +28,12 @@ func explainAttach(err error, name string, queue int) error {
 // busy names the process that holds a device, as far as /proc shows it.
 func busy(name string) error {
 	held := holdersOf(name)
-	switch len(held) {
-	case 0:
+	switch {
+	case len(held) > 0 && held[0].pid == os.Getpid():
+		return fmt.Errorf("%w: it is a port of this vtepd already: choose another name", ErrBusy)
+	case len(held) == 0:
 		return fmt.Errorf("%w: held by a process this one may not look into: choose another name or stop it", ErrBusy)
-	case 1:
+	case len(held) == 1:
 		return fmt.Errorf("%w: device is held by %v: choose another name or stop it", ErrBusy, held[0])
 	}
 	return fmt.Errorf("%w: device is held by one of %v: choose another name or stop it", ErrBusy, held)
