@@ -11,14 +11,18 @@ import (
 const standardMTU = 1500
 
 // measure notes what the ways to all peers of a VNI leave for the packets inside, and says whether that has changed. Routes and interfaces count, not
-// what ICMP said: a router that is wrong for ten minutes is no reason to change the interfaces of hosts. Needs mu.
+// what ICMP said: a router that is wrong for ten minutes is no reason to change the interfaces of hosts. Nor is a way that is lost for a while, which counts as
+// it was. Needs mu.
 func (s *Switch) measure(r *vniRecord) (changed bool) {
 	inside := 0
 	s.paths.mu.Lock()
 	for _, p := range r.destinations() {
 		// A way through a port of ours would have its MTU follow itself down.
 		if _, own := s.portLinks.Load(p.path.via); p.path.base > 0 && !own {
-			inside = narrower(inside, p.path.base-overheads[p.family])
+			p.path.carried = p.path.base
+		}
+		if p.path.carried > 0 {
+			inside = narrower(inside, p.path.carried-overheads[p.family])
 		}
 	}
 	s.paths.mu.Unlock()

@@ -97,6 +97,37 @@ func TestPortsFollowTheUnderlay(t *testing.T) {
 	}
 }
 
+// An underlay that is lost for a while leaves the ports' MTU as it is: of one address family of two, and as a whole.
+//
+//	auto (VNI 42) ── switch 192.0.2.1, 2001:db8::1 ── eth0 ══ r0 192.0.2.2, 2001:db8::2
+func TestPortsOutlastTheUnderlay(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, func(c *Config) { c.OtherLocal = netip.MustParseAddr("2001:db8::1") })
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.remotes[0].addr, netip.MustParseAddr("2001:db8::2"))
+	s.do(func() error { return s.AddPort(PortConfig{Name: "auto", Type: PortTAP, Untagged: 42}) })
+	s.MTU("eth0", 9000)
+	s.awaitPort("auto", 8930)
+	stays := func(when string) {
+		t.Helper()
+		for end := time.Now().Add(3 * linkPoll / 2); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if i, j := s.portMTU("auto"); i != 8930 || j != 8930 {
+				t.Fatalf("%s: MTU %d, judged by %d", when, i, j)
+			}
+		}
+	}
+	s.Must("ip", "address", "del", "2001:db8::1/64", "dev", "eth0")
+	stays("no IPv6")
+	s.Must("ip", "address", "flush", "dev", "eth0")
+	stays("no address")
+	s.Must("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
+	s.Must("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+	stays("both again")
+	s.MTU("eth0", 1500)
+	s.awaitPort("auto", 1430)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.remotes[0].addr)
+	s.awaitPort("auto", 1450)
+}
+
 // A peer that is reached through a port of the switch itself, by mistake or while the underlay is down, says nothing about MTUs: the port would follow
 // itself down to the least that there is.
 //

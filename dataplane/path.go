@@ -26,6 +26,8 @@ type path struct {
 	// mtu is the kernel's word for the packets of the underlay, in bytes: route, interface, and what ICMP taught it. base is mtu without what
 	// ICMP taught. 0: there is no route.
 	mtu, base int
+	// carried is the last base of a way that led over the underlay, in bytes; 0: there never was one.
+	carried int
 	// via is the ifindex of the interface that the route leads over, of this namespace; 0: there is no route.
 	via int
 	// why says what the kernel has against a way to it; "": nothing.
