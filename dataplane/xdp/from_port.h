@@ -24,24 +24,8 @@ struct job {
 	struct port_way own; /* where none are kept */
 };
 
-/* Seconds without a frame to a peer after which the kernel may have forgotten its neighbour's address. */
-enum { PAUSE = 5 };
-
 /* Wrapped up, a superframe still has to fit the length fields. */
 enum { MAX_LEN = 65535 - IP6_LEN - UDP_LEN - VXLAN_LEN };
-
-/* Whether frames have gone to the peer long enough for its neighbour's address to be known. */
-inline_always bool settled(struct peer *p)
-{
-	__u32 second = now();
-
-	if (p->last != second) {
-		if (second - p->last > PAUSE)
-			p->since = second;
-		p->last = second;
-	}
-	return second - p->since > 1;
-}
 
 inline_always __u32 way_tag(struct __sk_buff *skb)
 {
@@ -128,24 +112,6 @@ apart __u32 look_up(struct port_way *w)
 	return take_port(place, w->vni, &w->to, &w->vid);
 }
 
-/* Notes that a frame goes to the peer, for the copy to say so too. */
-apart __u32 note_peer(struct port_way *w)
-{
-	struct peer *peer;
-	__u32 index;
-
-	if (!w)
-		return 0;
-	index = w->place & ~PLACE_PEER;
-	peer = bpf_map_lookup_elem(&peers, &index);
-	if (!peer)
-		return 0;
-	settled(peer);
-	w->peer.since = peer->since;
-	w->peer.last = peer->last;
-	return 0;
-}
-
 /* Whether the way is that of the frame in hand. */
 inline_always bool recall(struct __sk_buff *skb, const struct front *f, const struct port_way *w, const struct validity *present)
 {
@@ -220,12 +186,8 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 	} else if (j->in.largest > w->to.max_frame) {
 		return TOO_LARGE;
 	}
-	if (!j->recalled && !ask) {
-		if (v == TO_PEER)
-			note_peer(w);
-		if (w->known)
-			w->validity = validity;
-	}
+	if (!j->recalled && !ask && w->known)
+		w->validity = validity;
 	return v;
 }
 
@@ -340,6 +302,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 	struct peer *p = &j->way->peer;
 	const struct domain *d = &j->way->domain;
 	struct bpf_redir_neigh hop = {};
+	struct tunnel_key nowhere = {};
 	__u32 hash = bpf_get_hash_recalc(skb);
 	__u8 tos = d->tos, ecn = j->in.tos & ECN_MASK, ttl = d->ttl;
 
@@ -416,10 +379,11 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0))
 			return TCX_DROP;
 	}
-	/* A frame that leaves a local socket through a TAP still has the overlay's route on it. Should the neighbour have to be asked for its address, the
-	 * kernel would go on by that route afterwards. Without a next hop it looks up a new one, which takes longer.
+	/* A frame that leaves a local socket through a TAP still has the overlay's route on it. Should it have to wait for the neighbour's address, the kernel
+	 * would go on by that route afterwards (neigh_update), and ask for the peer inside the overlay. A tunnel key takes the route's place, and leads nowhere;
+	 * without a next hop the kernel looks up a new route, which takes longer.
 	 */
-	if (!ingress && !settled(p))
+	if (!ingress && bpf_skb_set_tunnel_key(skb, &nowhere, sizeof(nowhere), 0))
 		return bpf_redirect_neigh(p->ifindex, 0, 0, 0);
 	return bpf_redirect_neigh(p->ifindex, &hop, sizeof(hop), 0);
 }

@@ -86,6 +86,12 @@ struct bpf_redir_neigh {
 	__u32 nh[4]; /* network byte order; IPv4 in the first */
 };
 
+/* The first fields of struct bpf_tunnel_key, which are enough for the helper. */
+struct tunnel_key {
+	__u32 id;
+	__u32 remote4;
+};
+
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { PACKET_HOST = 0, PACKET_OTHERHOST = 3, PACKET_OUTGOING = 4 };
 enum { TCX_NEXT = -1, TCX_PASS = 0, TCX_DROP = 2 };
@@ -110,6 +116,7 @@ static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 off, const void 
 static long (*bpf_l3_csum_replace)(struct __sk_buff *skb, __u32 off, __u64 from, __u64 to, __u64 size) = (void *)10;
 static long (*bpf_skb_vlan_push)(struct __sk_buff *skb, __u16 proto, __u16 tci) = (void *)18;
 static long (*bpf_skb_vlan_pop)(struct __sk_buff *skb) = (void *)19;
+static long (*bpf_skb_set_tunnel_key)(struct __sk_buff *skb, const struct tunnel_key *key, __u32 size, __u64 flags) = (void *)21;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static long (*bpf_skb_load_bytes)(const void *skb, __u32 off, void *to, __u32 len) = (void *)26;
 static long (*bpf_skb_change_type)(struct __sk_buff *skb, __u32 type) = (void *)32;

@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
- * space writes everything but fdb_value.seen, peer.since, peer.last, cell.whole, the counters, the budget, judged, the ways and events.
+ * space writes everything but fdb_value.seen, cell.whole, the counters, the budget, judged, the ways and events.
  */
 #ifndef VTEPD_MAPS_H
 #define VTEPD_MAPS_H
@@ -117,8 +117,6 @@ struct peer {
 	__u16 udp_port; /* network byte order */
 	__u8 ipv6;
 	__u8 zero;
-	__u32 since; /* seconds, written by the programs: the beginning and the end so far of frames to it without a pause */
-	__u32 last;
 };
 
 struct source_key {

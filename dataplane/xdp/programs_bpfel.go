@@ -81,8 +81,6 @@ type programsPeer struct {
 	UdpPort       uint16
 	Ipv6          uint8
 	Zero          uint8
-	Since         uint32
-	Last          uint32
 }
 
 type programsPort struct {
