@@ -125,6 +125,9 @@ func (m *mirror) toTick(clock uint32) fdb.Tick {
 	return min(fdb.Tick(max(int64(clock)-m.offset, 0)), m.s.now())
 }
 
+// roomHint ends what beIncomplete begins.
+const roomHint = "when there is room, vtepctl set fastpath off and on again"
+
 func (m *mirror) writeEntries() {
 	list := m.batch
 	m.batch = m.batch[:0]
@@ -139,7 +142,7 @@ func (m *mirror) writeEntries() {
 		}
 		m.dropEntry(fdbKey{list[i].VNI, fdb.FromBytes(list[i].MAC[:])})
 		if !m.full {
-			m.log.Warn("fast path: an entry finds no room, frames to it pass user space, and those of new sources", "error", err)
+			m.log.Warn("fast path: an entry finds no room, frames to it pass user space, and those of new sources", "error", err, "hint", roomHint)
 			m.beIncomplete()
 		}
 	}

@@ -333,6 +333,16 @@ func TestIncompleteMaps(t *testing.T) {
 			t.Error("and so in a new VNI")
 		}
 	})
+	s.fast.heard.incomplete.Store(true)
+	s.do(func() error { return s.SetFastPath(FastPathOff) })
+	f.locked(func() { f.room = 0 })
+	s.do(func() error { return s.SetFastPath(FastPathOn) })
+	s.fast.catchUp()
+	f.locked(func() {
+		if !f.domains[42].NewSources {
+			t.Error("there is room for all, and new sources are left to user space")
+		}
+	})
 }
 
 // TestCrowdOfStatics: while many static entries come, none is waited for and frames of new sources are user space's; afterwards they are carried again. None of the

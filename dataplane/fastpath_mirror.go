@@ -130,6 +130,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 		hearing:   newHearing(s, e),
 	}
 	m.held = m.former != nil
+	s.fast.heard.incomplete.Store(false) // the table may have room by now
 	return m, nil
 }
 
@@ -157,7 +158,7 @@ func (m *mirror) round() {
 	m.underlaysFollow()
 	m.crowdFollows()
 	if !m.full && m.s.fast.heard.incomplete.Load() {
-		m.log.Warn("fast path: the forwarding table has no room for a source, frames of new sources pass user space")
+		m.log.Warn("fast path: the forwarding table has no room for a source, frames of new sources pass user space", "hint", roomHint)
 		m.beIncomplete()
 	}
 }

@@ -33,7 +33,11 @@ func (s *Switch) tellFooting(local netip.Addr, was, now footing) {
 		s.log.Warn("underlay address is another host's, too: nothing is sent or heard", "local", local, "reason", now.flaw)
 		e.Action, e.Reason = "missing", now.flaw+": another host has it"
 	case now.ifname == "":
-		s.log.Warn("underlay address is on no interface: nothing is sent or heard", "local", local, "was_on", was.ifname)
+		log := s.log.With("local", local)
+		if was.ifname != "" {
+			log = log.With("was_on", was.ifname)
+		}
+		log.Warn("underlay address is on no interface: nothing is sent or heard")
 		e.Action, e.Reason = "missing", "on no interface"
 	case !now.up:
 		s.log.Warn("underlay interface is down", "local", local, "interface", now.ifname)
