@@ -31,7 +31,10 @@ type peer struct {
 
 	next atomic.Pointer[peer] // chain of the bucket
 
-	refs int // how often configuration names it (flood lists, static entries); under registry.mu
+	// Under registry.mu: refs is how often configuration names it (flood lists, static entries). young, it was learned since the last reap: whoever did has
+	// no entry for it yet.
+	refs  int
+	young bool
 }
 
 func (p *peer) place() fdb.Dest { return fdb.PeerDest(p.index) }
@@ -102,7 +105,8 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	default:
 		return nil, fmt.Errorf("peer %s: the switch knows %d peers already: %w", a.Addr(), MaxPeers, ErrLimit)
 	}
-	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), family: familyOf(a.Addr()), group: a.Addr().IsMulticast(), refs: refs}
+	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), family: familyOf(a.Addr()), group: a.Addr().IsMulticast(),
+		refs: refs, young: refs == 0}
 	r.byIndex[index].Store(p)
 	head := r.bucket(a.Addr())
 	p.next.Store(head.Load())
@@ -120,7 +124,7 @@ func (r *registry) release(p *peer, refs int) {
 	r.mu.Unlock()
 }
 
-// reap takes the peers out that configuration does not name and for which inUse says no. Their indices stay reserved until the caller,
+// reap takes the peers out that configuration does not name and for which inUse says no, unless they were learned since the last time. Their indices stay reserved until the caller,
 // having made sure that no worker can still name them, hands them to recycle.
 func (r *registry) reap(inUse func(*peer) bool) []*peer {
 	r.mu.Lock()
@@ -128,7 +132,12 @@ func (r *registry) reap(inUse func(*peer) bool) []*peer {
 	var gone []*peer
 	for i := range r.high {
 		p := r.byIndex[i].Load()
-		if p == nil || p.refs > 0 || inUse(p) {
+		if p == nil {
+			continue
+		}
+		young := p.young
+		p.young = false
+		if young || p.refs > 0 || inUse(p) {
 			continue
 		}
 		link := r.bucket(p.addr.Addr())

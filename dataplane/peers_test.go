@@ -33,6 +33,9 @@ func TestLearnedPeersLeaveRoom(t *testing.T) {
 		t.Errorf("a learned peer that is configured: %v, %v", p, err)
 	}
 	// What is let go makes room again for what is learned, once enough has.
+	if young := r.reap(func(p *peer) bool { return p.index >= 100 }); len(young) != 0 {
+		t.Errorf("%d peers let go that have just been learned", len(young))
+	}
 	gone := r.reap(func(p *peer) bool { return p.index >= 100 })
 	r.recycle(gone)
 	if len(gone) != 99 {
