@@ -223,8 +223,13 @@ func (m *mirror) guardFollows() {
 	if slices.Equal(foreign, m.foreign) {
 		return
 	}
-	m.foreign = foreign
-	m.unguarded = m.e.GuardPorts(foreign)
+	had, failed := len(m.foreign) > 0, m.unguarded != nil
+	if m.unguarded = m.e.GuardPorts(foreign); m.unguarded == nil {
+		m.foreign = foreign
+	}
+	if had == (len(m.foreign) > 0) && failed == (m.unguarded != nil) {
+		return
+	}
 	for _, md := range m.domains {
 		m.placeDomain(md)
 	}
