@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -71,7 +72,7 @@ func (s *Switch) openLink(c *PortConfig) (l *link, err error) {
 	l.serial = s.serials
 	l.coalesce = encap.Caps{TCP4: l.caps.TSO4, TCP6: l.caps.TSO6, UDP: l.caps.USO, ECN: l.caps.ECN}
 	if a, err := l.dev.Attr(); err == nil {
-		l.mtu = a.MTU
+		l.mtu, l.workload = a.MTU, cmp.Or(a.OtherMTU, a.MTU)
 	}
 	return l, nil
 }
@@ -136,7 +137,6 @@ func (s *Switch) checkKind(c *PortConfig) error {
 		case len(c.Addresses) > 0:
 			return errors.New("addresses: the host does not hear what arrives at an interface that is a port; give them to the workload")
 		}
-		return s.checkUnderlay(c.Name)
 	case PortVeth:
 		if c.IfName == "" && c.NetNS != "" {
 			c.IfName = netdev.DefaultIfName

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"log/slog"
 	"net/netip"
 
 	"vtepd/encap"
@@ -129,33 +128,36 @@ func (s *Switch) fitMTU(r *portRecord) {
 		return
 	}
 	log := s.log.With("port", p.config.Name, "from", l.mtu, "to", most)
-	before := l.given
 	l.given = most
 	if err := l.dev.SetMTU(most); err != nil {
 		log.Warn("port MTU cannot follow the underlay", "error", err)
 		return
 	}
-	s.keepIPv6(log, p, before, most)
+	s.keepIPv6(p, most)
 	log.Info("port MTU follows the underlay")
 	s.judgeBy(r, most)
 	s.event(Event{Object: "port", Action: "change", Port: p.config.Name})
 }
 
-// keepIPv6 gives a port back what the kernel took: an interface whose MTU goes below IPv6's least loses its IPv6 addresses (addrconf_ifdown). Needs mu.
-func (s *Switch) keepIPv6(log *slog.Logger, p *port, before, now int) {
+// keepIPv6 gives a port back what the kernel took: an interface whose MTU goes below IPv6's least loses its IPv6 addresses (addrconf_ifdown). now is the MTU of
+// the end that has them, in bytes. Needs mu.
+func (s *Switch) keepIPv6(p *port, now int) {
+	before := p.link.workload
+	p.link.workload = now
 	var lost []netip.Prefix
 	for _, a := range p.config.Addresses {
 		if a.Addr().Is6() {
 			lost = append(lost, a)
 		}
 	}
+	log := s.log.With("port", p.config.Name, "mtu", now, "addresses", lost)
 	switch {
 	case len(lost) == 0 || before < encap.IPv6MinMTU == (now < encap.IPv6MinMTU):
 	case now < encap.IPv6MinMTU:
-		log.Warn("port has no IPv6 addresses until its MTU is 1280 again", "addresses", lost)
+		log.Warn("port has no IPv6 addresses until its MTU is 1280 again")
 	default:
 		if err := p.link.dev.SetAddresses(nil, lost); err != nil {
-			log.Warn("port does not get its IPv6 addresses back", "addresses", lost, "error", err)
+			log.Warn("port does not get its IPv6 addresses back", "error", err)
 		}
 	}
 }

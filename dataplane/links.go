@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -182,6 +183,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 	if a.Warning == "" {
 		a.Warning = leftBehind(&p.config, &a)
 	}
+	if a.Warning == "" && p.config.MTU > a.MTU {
+		a.Warning = fmt.Sprintf("its mtu is %d, and its interface or the other end of that takes %d", p.config.MTU, a.MTU)
+	}
 	if a.Warning != r.attr.Warning && a.Warning != "" {
 		s.log.Warn("port is not served well", "port", p.config.Name, "interface", a.Name, "reason", a.Warning)
 	}
@@ -191,6 +195,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.place(r, a.Ifindex)
 	}
 	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
+	if workload := cmp.Or(a.OtherMTU, a.MTU); workload != p.link.workload {
+		s.keepIPv6(p, workload)
+	}
 	if a.MTU != p.link.mtu {
 		s.log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
 		s.judgeBy(r, a.MTU)
@@ -284,10 +291,7 @@ func (s *Switch) remakePort(r *portRecord) {
 	}
 	var l *link
 	var err error
-	if c.Type == PortNetdev {
-		err = s.checkUnderlay(c.Name) // what was not there when the port came may carry the underlay now
-	}
-	if err == nil {
+	if err = s.checkUnderlay(&c); err == nil { // what was not there when the port came may carry the underlay now
 		l, err = s.openLink(&c)
 	}
 	if errors.Is(err, device.ErrMissing) {

@@ -2,8 +2,11 @@ package dataplane
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 
+	"vtepd/bench/lab"
 	"vtepd/encap"
 )
 
@@ -57,5 +60,40 @@ func TestOtherEndTakesLess(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A workload that lowers the MTU of its end below IPv6's least loses the addresses there, and has them back with it; a port whose mtu is more than the other
+// end takes is warned of.
+//
+//	eth0 (2001:db8:1::1, out) ══ web0 ── switch
+func TestOtherEndLosesIPv6(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	host, out := l.Host("sw"), l.Host("out")
+	l.Link(host, l.Host("wire"), lab.LinkOptions{})
+	n := startNode(t, host, nil)
+	n.vni(42)
+	n.do(func() error {
+		return n.AddPort(PortConfig{Name: "web0", Type: PortVeth, NetNS: out.Name(), Untagged: 42, MTU: 1450,
+			Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::1/64")}})
+	})
+	has := func(want bool) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("the address is there: %t", want), func() bool {
+			n.portInfo("web0") // which looks
+			return strings.Contains(out.Must("ip", "-6", "address", "show", "dev", "eth0"), "2001:db8:1::1") == want
+		})
+	}
+	has(true)
+	out.Must("ip", "link", "set", "eth0", "mtu", "1200")
+	has(false)
+	if w := n.portInfo("web0").Warning; w != "its mtu is 1450, and its interface or the other end of that takes 1200" {
+		t.Errorf("warning %q", w)
+	}
+	out.Must("ip", "link", "set", "eth0", "mtu", "1450")
+	has(true)
+	if w := n.portInfo("web0").Warning; w != "" {
+		t.Errorf("warning %q when it is over", w)
 	}
 }

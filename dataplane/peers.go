@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -171,6 +172,14 @@ func (r *registry) since(version uint64) (uint64, []*peer) {
 		return now, nil
 	}
 	return now, r.all()
+}
+
+// named lists the peers that configuration names, by index.
+func (r *registry) named() []*peer {
+	list := r.all()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(list, func(p *peer) bool { return p.refs == 0 })
 }
 
 // all lists the known peers by index.

@@ -43,6 +43,9 @@ func (s *Switch) addPort(c PortConfig, awaitNetNS bool) error {
 	if err := s.checkPort(&c); err != nil {
 		return err
 	}
+	if err := s.checkUnderlay(&c); err != nil {
+		return fmt.Errorf("port %s: %w", c.Name, err)
+	}
 	index, err := s.freePortIndex()
 	if err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
@@ -390,6 +393,9 @@ func (s *Switch) CheckPort(c PortConfig, leaving ...string) error {
 	c = c.clone()
 	if err := s.checkPort(&c); err != nil {
 		return err
+	}
+	if err := s.checkUnderlay(&c); err != nil {
+		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
 	if err := s.checkDevice(&c, leaving); err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)

@@ -6,15 +6,18 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // waysAsked bounds the peers whose routes are asked for before an interface becomes a port, about 20 microseconds each: those of a fabric share theirs.
-const waysAsked = 1024
+const waysAsked = 128
 
-// checkUnderlay refuses the interface that the underlay runs over: as a port it would receive nothing for the host any more, nor for what stands on it.
-func (s *Switch) checkUnderlay(name string) error {
-	return s.atHome(func() error {
+// checkUnderlay refuses a port on the interface that the underlay runs over: it would receive nothing for the host any more, nor for what stands on it.
+func (s *Switch) checkUnderlay(c *PortConfig) error {
+	if c.Type != PortNetdev {
+		return nil
+	}
+	err := s.atHome(func() error {
+		name := c.Name
 		l, err := netlink.LinkByName(name)
 		var missing netlink.LinkNotFoundError
 		switch {
@@ -24,33 +27,47 @@ func (s *Switch) checkUnderlay(name string) error {
 			name = l.Attrs().Name // which may have been an alternative one
 		}
 		for family := range families {
-			local := s.config.localOf(family)
-			carriers, _, err := s.paths.holders(family)
-			if err != nil {
+			if err := s.checkCarriers(name, family); err != nil {
 				return err
-			}
-			for _, c := range carriers { // an underlay that is nowhere now is no reason
-				switch {
-				case c.Name == name:
-					return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more, so take another one", name, local)
-				case standsOn(c.Name, name):
-					return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more, so take another one",
-						c.Name, local, name)
-				case c.RawFlags&unix.IFF_LOOPBACK != 0: // which says nothing of the interfaces that datagrams pass
-					if err := s.checkWays(name, family); err != nil {
-						return err
-					}
-				}
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return invalidError{err}
+	}
+	return nil
+}
+
+// checkCarriers refuses an interface that the underlay of an address family runs over. An underlay that is nowhere now, or down, is no reason: the routes may
+// lead anywhere meanwhile.
+func (s *Switch) checkCarriers(name string, family int) error {
+	local := s.config.localOf(family)
+	carriers, _, err := s.paths.holders(family)
+	if err != nil {
+		return err
+	}
+	up := false
+	for _, c := range carriers {
+		switch {
+		case c.Name == name:
+			return fmt.Errorf("%s carries the underlay address %s: the host would not hear its peers any more, so take another one", name, local)
+		case standsOn(c.Name, name):
+			return fmt.Errorf("%s, which carries the underlay address %s, stands on %s: the host would not hear its peers any more, so take another one",
+				c.Name, local, name)
+		}
+		up = up || running(c)
+	}
+	if !up {
+		return nil
+	}
+	return s.checkWays(name, family) // which pass by an address on lo, a dummy or another card
 }
 
 // checkWays refuses an interface that a route to a peer or group of an address family leads over, or one that it stands on.
 func (s *Switch) checkWays(name string, family int) error {
 	asked := make(map[int]bool)
-	for to, links := range s.paths.ways(s.peers.all(), family) {
+	for to, links := range s.paths.ways(s.peers.named(), family) {
 		for _, i := range links {
 			if asked[i] {
 				continue
@@ -100,6 +117,14 @@ func (s *paths) ways(peers []*peer, family int) map[netip.Addr][]int {
 		}
 		for _, hop := range routes[0].MultiPath {
 			ways[to] = append(ways[to], hop.LinkIndex)
+		}
+		if ways[to] != nil {
+			continue
+		}
+		// With net.ipv4.nexthop_compat_mode 0 the entry names nothing but a nexthop object; of a group this is the one that is taken.
+		options := netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice()}
+		if routes, err = s.netlink.RouteGetWithOptions(to.AsSlice(), &options); err == nil && len(routes) > 0 {
+			ways[to] = []int{routes[0].LinkIndex}
 		}
 	}
 	return ways

@@ -97,18 +97,25 @@ func TestPortOnTheWay(t *testing.T) {
 	host.Must("ip", "address", "add", "2001:db8::1/128", "dev", "lo", "nodad")
 	host.Must("ip", "route", "add", "203.0.113.0/24", "nexthop", "dev", "eth0", "nexthop", "dev", "up0")
 	host.Must("ip", "route", "add", "203.0.113.128/25", "dev", "u1")
+	host.Must("ip", "route", "add", "203.0.113.200", "dev", "side0")
+	host.Must("ip", "-6", "route", "add", "2001:db8:2::/64", "dev", "side0")
 	host.Must("ip", "-6", "route", "add", "2001:db8:1::/64", "nexthop", "via", "fe80::1", "dev", "eth0", "nexthop", "via", "fe80::1", "dev", "up0")
 	for local, c := range map[string]struct {
-		peers []string
-		want  map[string]string // the word against each interface
+		learned string
+		peers   []string
+		want    map[string]string // the word against each interface
 	}{
-		"192.0.2.1": {[]string{"203.0.113.2", "203.0.113.3", "203.0.113.130"},
+		"192.0.2.1": {"203.0.113.200:4789", []string{"203.0.113.2", "203.0.113.3", "203.0.113.130"},
 			map[string]string{"eth0": "leads over eth0:", "up0": "leads over up0:", "up1": "leads over u1, which stands on up1:", "side0": ""}},
-		"2001:db8::1": {[]string{"2001:db8:1::2"},
+		"2001:db8::1": {"[2001:db8:2::2]:4789", []string{"2001:db8:1::2"},
 			map[string]string{"eth0": "leads over eth0:", "up0": "leads over up0:", "side0": ""}},
 	} {
 		t.Run(local, func(t *testing.T) {
 			n := startNode(t, host, func(c *Config) { c.Local = netip.MustParseAddr(local) })
+			// One that was learned may be forged, and is no reason.
+			if _, err := n.peers.obtain(netip.MustParseAddrPort(c.learned), 0); err != nil {
+				t.Fatal(err)
+			}
 			var peers []netip.Addr
 			for _, p := range c.peers {
 				peers = append(peers, netip.MustParseAddr(p))
@@ -125,4 +132,27 @@ func TestPortOnTheWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A port that is there is changed, and taken again, whatever the route to a learned peer; one that is configured later is told of.
+//
+//	192.0.2.1 on lo ── eth0 ══ wire, and 198.51.100.1 on side0 (a port)
+func TestPortWithARouteOverIt(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	host, wire := l.Host("sw"), l.Host("wire")
+	l.Link(host, wire, lab.LinkOptions{})
+	host.Must("ip", "link", "add", "side0", "type", "veth", "peer", "name", "side0p")
+	host.Must("ip", "address", "add", "198.51.100.1/24", "dev", "side0")
+	host.Must("ip", "link", "set", "side0p", "up")
+	host.Must("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
+	n := startNode(t, host, nil)
+	n.vni(42)
+	port := PortConfig{Name: "side0", Type: PortNetdev, Untagged: 42}
+	n.do(func() error { return n.AddPort(port) })
+	beside := netip.MustParseAddr("198.51.100.77")
+	n.vni(43, beside)
+	port.MaxMACs = 11
+	n.do(func() error { return n.SetPort(port) })
+	eventually(t, "peer show names the port", func() bool { return strings.Contains(n.Peers()[0].NoRoute, "leads into port side0") })
 }

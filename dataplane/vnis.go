@@ -315,6 +315,8 @@ func (s *Switch) Peers() []PeerInfo {
 		info.PMTU, info.RouteMTU, info.Inside = s.paths.describe(p)
 		if info.NoRoute = s.paths.whyNone(p); away[p.family] != "" {
 			info.NoRoute = away[p.family]
+		} else if name := s.leadsInside(p); name != "" {
+			info.NoRoute = fmt.Sprintf("its route leads into port %s, which is the overlay itself", name)
 		}
 		info.FastPath, info.FastPathReason = fast.peer(p.index)
 		list = append(list, info)

@@ -39,6 +39,8 @@ type Attr struct {
 	// Peer is the name of the other end of a veth pair, where NetNS and MAC are
 	// that end's too; "" on devices that have only one.
 	Peer string
+	// OtherMTU is the MTU of that end in bytes, whatever namespace it is in; 0 where there is none or it cannot be told.
+	OtherMTU int
 	// PeerIndex is the ifindex of that end in its namespace; 0: there is none.
 	PeerIndex int
 }

@@ -147,8 +147,8 @@ func (d *Device) Attr() (device.Attr, error) {
 		if d.pair != nil {
 			d.pair.describe(h, link, &attr)
 		}
-		if other := d.otherMTU(link); other > 0 {
-			attr.MTU = min(attr.MTU, other)
+		if attr.OtherMTU = d.otherMTU(link); attr.OtherMTU > 0 {
+			attr.MTU = min(attr.MTU, attr.OtherMTU)
 		}
 		d.cutTo(attr.MTU)
 		return nil
