@@ -139,11 +139,16 @@ func (l *lab) awaitIPv6() {
 		must(l.tb, errors.Join(a.SetReadDeadline(soon), b.SetReadDeadline(soon)))
 		one := make([]byte, 1)
 		_, _ = a.Write(one)
-		_, from, err := b.ReadFrom(one)
-		if err != nil {
-			return false
+		for {
+			_, from, err := b.ReadFrom(one)
+			if err != nil {
+				return false
+			}
+			if from.String() == a.LocalAddr().String() { // else it is a former one's that came too late
+				_, _ = b.WriteTo(one, from)
+				break
+			}
 		}
-		_, _ = b.WriteTo(one, from)
 		n, _ := a.Read(one)
 		return n == 1
 	}

@@ -27,26 +27,22 @@ func TestMorePorts(t *testing.T) {
 				p := payload(100, byte(port))
 				tx.Queue(to, Class{}, uint32(port), p, nil, 0)
 				tx.Flush(func(_ uint32, err error) { t.Error(err) })
-				found := false
-				for !found {
-					var all []*Receiver
-					for worker := range 2 {
-						all = append(all, b.ReceiversOf(worker)...)
-					}
-					var poll []unix.PollFd
-					for _, r := range all {
-						poll = append(poll, unix.PollFd{Fd: int32(r.FD()), Events: unix.POLLIN})
-					}
-					if n, err := unix.Poll(poll, 1000); n != 1 {
-						t.Fatalf("port %d: %d sockets have something (%v)", port, n, err)
-					}
-					i := slices.IndexFunc(poll, func(p unix.PollFd) bool { return p.Revents != 0 })
-					m, err := all[i].Recv(MaxMessages)
-					must(t, err)
-					if len(m) != 1 || string(m[0].Data) != string(p) || all[i].Port() != port {
-						t.Errorf("port %d: %d messages on the socket of port %d", port, len(m), all[i].Port())
-					}
-					found = true
+				var all []*Receiver
+				for worker := range 2 {
+					all = append(all, b.ReceiversOf(worker)...)
+				}
+				var fds []unix.PollFd
+				for _, r := range all {
+					fds = append(fds, unix.PollFd{Fd: int32(r.FD()), Events: unix.POLLIN})
+				}
+				if n := poll(t, fds, patience); n != 1 {
+					t.Fatalf("port %d: %d sockets have something", port, n)
+				}
+				i := slices.IndexFunc(fds, func(p unix.PollFd) bool { return p.Revents != 0 })
+				m, err := all[i].Recv(MaxMessages)
+				must(t, err)
+				if len(m) != 1 || string(m[0].Data) != string(p) || all[i].Port() != port {
+					t.Errorf("port %d: %d messages on the socket of port %d", port, len(m), all[i].Port())
 				}
 			}
 			if _, err := Open(Config{Local: b.Local().Addr(), MorePorts: make([]uint16, MaxPorts)}); !errors.Is(err, ErrConfig) {

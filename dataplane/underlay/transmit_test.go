@@ -37,13 +37,30 @@ func split(m Message) (all []datagramIn) {
 	}
 }
 
-// collect receives until n datagrams are there, or nothing comes for a second.
+// poll is poll(2), and says how many descriptors have something within a time. The Go runtime interrupts its own threads.
+func poll(tb testing.TB, fds []unix.PollFd, within time.Duration) int {
+	tb.Helper()
+	for end := time.Now().Add(within); ; {
+		n, err := unix.Poll(fds, int(max(time.Until(end), 0).Milliseconds()))
+		if err != unix.EINTR {
+			must(tb, err)
+			return n
+		}
+	}
+}
+
+// readable says whether a receiver has something within a time.
+func readable(tb testing.TB, r *Receiver, within time.Duration) bool {
+	tb.Helper()
+	return poll(tb, []unix.PollFd{{Fd: int32(r.FD()), Events: unix.POLLIN}}, within) > 0
+}
+
+// collect receives until n datagrams are there, or nothing comes for as long as is waited for anything.
 func collect(tb testing.TB, r *Receiver, n int) (all []datagramIn) {
 	tb.Helper()
 	for len(all) < n {
-		poll := []unix.PollFd{{Fd: int32(r.FD()), Events: unix.POLLIN}}
-		if got, err := unix.Poll(poll, int(patience.Milliseconds())); got == 0 {
-			tb.Fatalf("%d of %d datagrams arrived (poll: %v)", len(all), n, err)
+		if !readable(tb, r, patience) {
+			tb.Fatalf("%d of %d datagrams arrived", len(all), n)
 		}
 		messages, err := r.Recv(MaxMessages)
 		must(tb, err)
