@@ -118,13 +118,18 @@ func (w *worker) fromUnderlay(m *underlay.Message) {
 	if size <= 0 || size > len(data) {
 		size = len(data)
 	}
-	if m.Truncated || len(data) == 0 {
+	reason := ReasonNone
+	switch {
+	case m.Truncated:
+		reason = TruncatedDatagram
+	case len(data) == 0:
+		reason = BadVXLANHeader
+	case size < len(data) && uncut(data):
+		reason = TooBig // to carry it, it would have to be cut
+	}
+	if reason != ReasonNone {
 		w.frame.reset(nil, 0, encap.Offload{})
 		w.open(noIndex, noIndex, 1, uint32(len(data)))
-		reason := BadVXLANHeader
-		if m.Truncated {
-			reason = TruncatedDatagram
-		}
 		w.fates[w.frame.fate].blame(reason)
 		return
 	}
