@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -118,32 +119,44 @@ func (w *worker) fromUnderlay(m *underlay.Message) {
 	if size <= 0 || size > len(data) {
 		size = len(data)
 	}
-	reason := ReasonNone
+	believed := seamsHold
+	if size < len(data) {
+		believed = seamsOf(data, size)
+	}
 	switch {
 	case m.Truncated:
-		reason = TruncatedDatagram
+		w.reject(data, TruncatedDatagram)
+		return
 	case len(data) == 0:
-		reason = BadVXLANHeader
-	case size < len(data) && uncut(data):
-		reason = TooBig // to carry it, it would have to be cut
-	}
-	if reason != ReasonNone {
-		w.frame.reset(nil, 0, encap.Offload{})
-		w.open(noIndex, noIndex, 1, uint32(len(data)))
-		w.fates[w.frame.fate].blame(reason)
+		w.reject(data, BadVXLANHeader)
+		return
+	case believed == seamsForged:
+		w.reject(data, TooBig) // to carry it, it would have to be cut
 		return
 	}
 	if w.train.datagram != nil && (w.train.source != m.Source || w.train.tos != m.TOS) {
 		w.train.datagram = nil
 	}
+	var first [encap.VXLANLen]byte // what is carried is changed where it lies
+	copy(first[:], data)
 	for len(data) > 0 {
 		n := min(size, len(data))
 		d := data[:n:n]
 		data = data[n:]
-		if w.train.datagram == nil || !w.follows(d) {
+		switch {
+		case believed == seamsOfOneVNI && !bytes.HasPrefix(d, first[:]):
+			w.reject(d, TooBig)
+		case w.train.datagram == nil || !w.follows(d):
 			w.fromDatagram(d, m)
 		}
 	}
+}
+
+// reject drops what came from the underlay before anything is known of it.
+func (w *worker) reject(data []byte, r Reason) {
+	w.frame.reset(nil, 0, encap.Offload{})
+	w.open(noIndex, noIndex, 1, uint32(len(data)))
+	w.fates[w.frame.fate].blame(r)
 }
 
 // fromDatagram carries one datagram.

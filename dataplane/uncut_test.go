@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"vtepd/encap"
@@ -37,20 +39,30 @@ func TestUncutUDP(t *testing.T) {
 
 				const size = 1000
 				p := encaptest.Packet{V6: inside6, SrcMAC: station(11), DstMAC: station(1), Proto: encap.ProtoUDP, SrcPort: 1000, DstPort: 2000, Payload: make([]byte, 4*size)}
-				headers := encap.VXLANLen + len(p.Frame()) - len(p.Payload)
-				for i := 1; i < 4; i++ {
-					copy(p.Payload[i*size-headers:], datagramOf(43, frameOf(station(12), station(2))))
-				}
-				f, off := p.Superframe(size)
-				var header [encap.OffloadLen]byte
-				off.Encode(header[:])
-				s.drops(1, TooBig, func() {
-					if err := in.Send(header, f); err != nil {
-						t.Fatal(err)
+				for name, tags := range map[string][]byte{
+					"untagged": nil, "802.1Q": {0x81, 0, 0, 5}, "802.1ad": {0x88, 0xa8, 0, 5}, "two of 802.1ad": {0x88, 0xa8, 0, 5, 0x88, 0xa8, 0, 6},
+				} {
+					headers := encap.VXLANLen + len(p.Frame()) - len(p.Payload) + len(tags)
+					clear(p.Payload)
+					for i := 1; i < 4; i++ {
+						copy(p.Payload[i*size-headers:], datagramOf(43, frameOf(station(12), station(2))))
 					}
-				})
-				if got := s.counts(); got != "" {
-					t.Errorf("%q came out", got)
+					f, off := p.Superframe(size)
+					off.CsumStart += uint16(len(tags))
+					off.HdrLen += uint16(len(tags))
+					f = slices.Insert(f, 12, tags...)
+					var header [encap.OffloadLen]byte
+					off.Encode(header[:])
+					before := s.Totals().Dropped
+					if err := in.Send(header, f); err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					if got := s.counts(); strings.Contains(got, "q0") {
+						t.Errorf("%s: %q came out", name, got)
+					}
+					if s.Totals().Dropped == before {
+						t.Errorf("%s: nothing was dropped", name)
+					}
 				}
 				// A datagram of that size arrives.
 				p.Payload = p.Payload[:size]
@@ -61,6 +73,45 @@ func TestUncutUDP(t *testing.T) {
 					t.Errorf("%q of one datagram came out", got)
 				}
 			})
+		}
+	}
+}
+
+// What is believed of a message that the kernel calls several datagrams, by the first of them.
+func TestSeams(t *testing.T) {
+	t.Parallel()
+	ip4 := datagramOf(42, encaptest.Packet{Proto: encap.ProtoUDP, Payload: make([]byte, 100)}.Frame())
+	ip6 := datagramOf(42, encaptest.Packet{V6: true, Proto: encap.ProtoTCP, Payload: make([]byte, 100)}.Frame())
+	tagged := func(d []byte, tags ...byte) []byte { return slices.Insert(slices.Clone(d), encap.VXLANLen+12, tags...) }
+	as := func(kind uint16) []byte {
+		d := slices.Clone(ip4)
+		d[encap.VXLANLen+12], d[encap.VXLANLen+13] = byte(kind>>8), byte(kind)
+		return d
+	}
+	for _, c := range []struct {
+		name  string
+		first []byte
+		want  seams
+	}{
+		{"IPv4", ip4, seamsHold},
+		{"IPv6", ip6, seamsHold},
+		{"IPv4 with padding", append(slices.Clone(ip4), 0, 0, 0), seamsHold},
+		{"IPv4 of one byte more", ip4[:len(ip4)-1], seamsForged},
+		{"IPv6 of one byte more", ip6[:len(ip6)-1], seamsForged},
+		{"802.1Q", tagged(ip4, 0x81, 0, 0, 5), seamsHold},
+		{"802.1Q, cut", tagged(ip4, 0x81, 0, 0, 5)[:150], seamsForged},
+		{"802.1ad, cut", tagged(ip4, 0x88, 0xa8, 0, 5)[:150], seamsForged},
+		{"three tags, cut", tagged(ip6, 0x88, 0xa8, 0, 5, 0x81, 0, 0, 5, 0x88, 0xa8, 0, 6)[:150], seamsForged},
+		{"PPPoE", as(etherTypePPPoE), seamsOfOneVNI},
+		{"BATMAN", as(etherTypeBATMAN), seamsOfOneVNI},
+		{"802.1Q and PPPoE", tagged(as(etherTypePPPoE), 0x81, 0, 0, 5), seamsOfOneVNI},
+		{"ARP", as(encap.EtherTypeARP), seamsHold},
+		{"all tags", tagged(ip4[:20], 0x81, 0), seamsHold},
+		{"a header alone", ip4[:encap.VXLANLen], seamsHold},
+	} {
+		message := append(slices.Clone(c.first), make([]byte, 200)...)
+		if got := seamsOf(message, len(c.first)); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }
