@@ -121,8 +121,8 @@ func TestMACFlood(t *testing.T) {
 
 	// Unicast to a quiet station, so that the flood is not multiplied: what counts is its source MACs.
 	const frameLen = 60
-	frame := make([]byte, frameLen)
-	copy(frame, frameOf(0x02_00_00_00_00_01, station(9)))
+	frame := encaptest.Packet{SrcMAC: 0x02_00_00_00_00_01, DstMAC: station(9), Proto: encap.ProtoUDP, SrcPort: 1000, DstPort: 2000,
+		Payload: make([]byte, frameLen-encap.EthernetLen-encap.IPv4MinLen-encap.UDPLen)}.Frame()
 	rng := rand.New(rand.NewPCG(3, 3))
 	randomSource := func(b []byte) {
 		binary.BigEndian.PutUint64(b[4:], binary.BigEndian.Uint64(b[4:])&^0xffff_ffff_ffff|rng.Uint64()&0xfcff_ffff_ffff|0x0200_0000_0000)
