@@ -73,13 +73,9 @@ func TestFastPathCarries(t *testing.T) {
 				if to.Is6() {
 					waitForAddress(t, &node{Host: w[0], t: t}, w[0].Overlay6())
 				}
-				pings(t, w[0], to, 150)
+				carriedPings(t, w[0], to, nodes[:]...)
 			}
 			for _, n := range nodes {
-				st := n.Status()
-				if st.FastPath.Encap < 100 || st.FastPath.Decap < 100 {
-					t.Errorf("%s: the fast path carried too little: %+v", n.Host.Name(), st.FastPath)
-				}
 				n.balance()
 			}
 		})
@@ -95,11 +91,8 @@ func TestFastPathListens(t *testing.T) {
 			c.Listen = append(c.Listen, c.DstPort)
 		}
 	})
-	pings(t, w[0], w[1].Overlay4(), 500)
+	carriedPings(t, w[0], w[1].Overlay4(), nodes[:]...)
 	for _, n := range nodes {
-		if st := n.Status().FastPath; st.Encap < 100 || st.Decap < 100 {
-			t.Errorf("%s: the fast path carried too little: %+v", n.Host.Name(), st)
-		}
 		n.balance()
 	}
 }
@@ -126,12 +119,7 @@ func TestFastPathLocal(t *testing.T) {
 					w[i] = n.packetPort(l, kind, name, 42, 1400, nil)
 				}
 			}
-			pings(t, w[0], w[1].Overlay4(), 300)
-			if st := n.Status(); st.FastPath.Local < 200 {
-				n.fast.with(func(m *mirror) {
-					t.Errorf("the fast path carried too little: %+v; not: %v", st.FastPath, m.e.Totals().Punted)
-				})
-			}
+			carriedPings(t, w[0], w[1].Overlay4(), n)
 			n.balance()
 		})
 	}
@@ -150,7 +138,7 @@ func TestFastPathSwitchesWithoutLoss(t *testing.T) {
 					}
 				}
 			})
-			pings(t, w[0], w[1].Overlay4(), 5)
+			carriedPings(t, w[0], w[1].Overlay4(), nodes[:]...)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -195,6 +183,32 @@ func pings(t *testing.T, from *lab.Host, to netip.Addr, n int) {
 	}
 }
 
+// carriedPings sends echo requests in rounds, wants an answer to each, and ends with the first round that the fast path of every node carried both ways, on its way to and from peers or between two ports.
+// How many frames user space sees before the programs know both stations is a matter of the machine's load.
+func carriedPings(t *testing.T, from *lab.Host, to netip.Addr, nodes ...*node) {
+	t.Helper()
+	const round = 50
+	var late []string
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !t.Failed(); {
+		before := make([]FastPathInfo, len(nodes))
+		for i, n := range nodes {
+			before[i] = n.Status().FastPath
+		}
+		pings(t, from, to, round)
+		late = nil
+		for i, n := range nodes {
+			was, is := before[i], n.Status().FastPath
+			if (is.Encap < was.Encap+round || is.Decap < was.Decap+round) && is.Local < was.Local+2*round {
+				late = append(late, fmt.Sprintf("%s: the fast path carried less than %d frames each way: %+v, then %+v", n.Host.Name(), round, was, is))
+			}
+		}
+		if late == nil {
+			return
+		}
+	}
+	t.Error(strings.Join(late, "\n"))
+}
+
 // TestFastPathTwoInstances: two switches on each of two hosts, on the same underlay interfaces, both on the fast path, and one going does not disturb the other.
 //
 //	t0 ── switch 192.0.2.x  ─┬─ eth0 ══ eth0 ─┬─ switch ── t0
@@ -223,14 +237,7 @@ func TestFastPathTwoInstances(t *testing.T) {
 		}
 	}
 	for i := range 2 {
-		pings(t, hosts[0], inside(1, i), 100)
-	}
-	for h := range hosts {
-		for i, n := range nodes[h] {
-			if st := n.Status().FastPath; st.Encap < 50 || st.Decap < 50 {
-				t.Errorf("host %d, instance %d: carried too little: %+v", h, i, st)
-			}
-		}
+		carriedPings(t, hosts[0], inside(1, i), nodes[0][i], nodes[1][i])
 	}
 	if err := nodes[0][1].Switch.Close(); err != nil {
 		t.Error(err)
