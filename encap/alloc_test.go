@@ -19,6 +19,9 @@ func TestNoAllocation(t *testing.T) {
 	var l encap.Layout
 	l.Parse(super)
 	var cutter encap.Cutter
+	var divider encap.Divider
+	big, bigOff := bigSuperframe(encaptest.Packet{Flags: encap.TCPAck, Payload: encaptest.Payload(150000, 1)}, 1398, false)
+	part := make([]byte, 65535+22)
 	c := encap.NewCoalescer(64)
 	hdr := make([]byte, encap.MaxHeaderLen)
 	var vh [encap.OffloadLen]byte
@@ -37,6 +40,18 @@ func TestNoAllocation(t *testing.T) {
 			}
 			for i := range cutter.Count() {
 				cutter.Segment(i, hdr)
+			}
+		},
+		"Divider": func() {
+			if err := divider.Init(big, bigOff); err != nil {
+				t.Fatal(err)
+			}
+			for n, _ := divider.Next(part); n != 0; n, _ = divider.Next(part) {
+			}
+		},
+		"Divider refusing": func() {
+			if divider.Init(super, off) == nil {
+				t.Fatal("accepted")
 			}
 		},
 		"Cutter refusing": func() {
