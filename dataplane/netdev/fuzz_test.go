@@ -74,17 +74,19 @@ func FuzzTake(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(r.Close)
-	f.Fuzz(func(t *testing.T, data, aux []byte, vnet, truncated bool) {
+	take := func(t *testing.T, data, aux []byte, vnet, truncated, big bool) {
 		d := &Device{}
 		d.mtu.Store(1500)
 		q := newQueue(-1, vnet, false, &d.mtu)
+		q.big = big
 		at, vnetLen := frameAt, 0
 		if vnet {
 			at, vnetLen = frameAt-encap.OffloadLen, encap.OffloadLen
 		}
 		data = data[:min(len(data), slotSize-at)]
 		aux = aux[:min(len(aux), controlSize)]
-		copy(r.slots[at:], data)
+		slot := r.slot(0, q)
+		copy(slot[at:], data)
 		r.control[0] = [controlSize]byte{}
 		copy(r.control[0][:], aux)
 		m := &r.headers[0]
@@ -96,7 +98,7 @@ func FuzzTake(f *testing.F) {
 		}
 		var got Frame
 		r.take(&got, 0, q)
-		if got.Start < Headroom || got.Start > len(got.Buf) || len(got.Buf) > slotSize || got.Oversize != truncated {
+		if got.Start < Headroom || got.Start > len(got.Buf) || len(got.Buf) > len(slot) || got.Oversize != truncated {
 			t.Fatalf("start %d, %d bytes, oversize %v", got.Start, len(got.Buf), got.Oversize)
 		}
 		want := data[min(vnetLen, len(data)):]
@@ -122,5 +124,9 @@ func FuzzTake(f *testing.F) {
 		} else {
 			_ = encap.FinishChecksum(b, got.Off)
 		}
+	}
+	f.Fuzz(func(t *testing.T, data, aux []byte, vnet, truncated bool) {
+		take(t, data, aux, vnet, truncated, false)
+		take(t, data, aux, vnet, truncated, true)
 	})
 }

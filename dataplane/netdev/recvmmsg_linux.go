@@ -46,7 +46,8 @@ type Frame struct {
 	Start int
 	// Off is the zero Offload of a finished frame.
 	Off encap.Offload
-	// Oversize: the frame was longer than a slot. Buf is a part of it.
+	// Oversize: the frame was longer than 64 KiB and could not be divided. Buf may be
+	// a part of it.
 	Oversize bool
 }
 
@@ -58,6 +59,7 @@ type Receiver struct {
 	out     [MaxFrames]Frame
 	names   [MaxFrames]unix.RawSockaddrLinklayer
 	layout  encap.Layout
+	divider encap.Divider
 	slots   []byte // mmap'ed: only pages that were written to count
 }
 
@@ -88,18 +90,23 @@ func (r *Receiver) Close() {
 // Recv takes at most limit frames, no more than MaxFrames, with one recvmmsg(2)
 // and never waits. drained: the queue had no more. lost counts superframes of a
 // kind that a virtio-net header cannot tell (SCTP, tunnels), which the kernel threw
-// away on the way to us.
+// away on the way to us. A TCP superframe of more than 64 KiB is given as several,
+// except in the first Recv of a queue that brings any, where they are Oversize.
 //
 // An interface that is down, or gone, has nothing to read; Attr tells which.
 func (r *Receiver) Recv(q *Queue, limit int) (frames []Frame, lost int, drained bool) {
 	limit = min(limit, MaxFrames)
+	if q.big {
+		limit = min(limit, bigFrames)
+	}
 	at := frameAt - encap.OffloadLen
 	if !q.vnet {
 		at = frameAt
 	}
 	for i := range limit {
-		r.iovecs[i].Base = &r.slots[i*slotStride+at]
-		r.iovecs[i].SetLen(slotSize - at)
+		slot := r.slot(i, q)[at:]
+		r.iovecs[i].Base = &slot[0]
+		r.iovecs[i].SetLen(len(slot))
 		h := &r.headers[i].hdr
 		h.SetControllen(controlSize)
 		h.Flags = 0
@@ -112,14 +119,24 @@ func (r *Receiver) Recv(q *Queue, limit int) (frames []Frame, lost int, drained 
 	if errno == unix.EINVAL {
 		lost = 1 // and what is behind it can be read
 	}
-	kept := 0
+	kept, parts, big := 0, 0, false
 	for i := range n {
 		if q.checkOwn && r.names[i].Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		r.take(&r.out[kept], i, q)
-		kept++
+		f := &r.out[kept]
+		r.take(f, i, q)
+		switch {
+		case !f.isBig():
+			kept++
+		case q.big:
+			kept, parts = r.divide(*f, kept, parts)
+		default:
+			kept++
+			big = true
+		}
 	}
+	q.big = q.big || big // only now: it says where the messages lie
 	return r.out[:kept], lost, n < limit && lost == 0
 }
 
@@ -144,7 +161,7 @@ func (r *Receiver) recvmmsg(fd, limit int) (int, unix.Errno) {
 // take makes f of what is in slot i.
 func (r *Receiver) take(f *Frame, i int, q *Queue) {
 	h := &r.headers[i]
-	slot := r.slots[i*slotStride : i*slotStride+slotSize : i*slotStride+slotSize]
+	slot := r.slot(i, q)
 	end := frameAt + int(h.n)
 	f.Off = encap.Offload{}
 	if q.vnet {
@@ -157,7 +174,7 @@ func (r *Receiver) take(f *Frame, i int, q *Queue) {
 	}
 	f.Oversize = h.hdr.Flags&unix.MSG_TRUNC != 0
 	f.Start = frameAt
-	f.Buf = slot[:min(end, slotSize)]
+	f.Buf = slot[:min(end, len(slot))]
 	a := parseAuxdata(r.control[i][:min(int(h.hdr.Controllen), controlSize)])
 	if a.tagged && len(f.Buf) >= frameAt+encap.EthernetLen {
 		f.restoreTag(&a)

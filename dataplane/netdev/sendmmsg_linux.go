@@ -36,6 +36,7 @@ type Queue struct {
 	vnet     bool
 	checkOwn bool          // the socket shows what the host itself sends
 	mtu      *atomic.Int32 // what superframes without virtio-net header are cut to, bytes
+	big      bool          // it has brought a superframe of more than 64 KiB; for who reads it
 
 	pending int
 	used    int // iovecs
