@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -54,8 +56,21 @@ func TestBigTCP(t *testing.T) {
 			if server.v6 {
 				address = c.to.Overlay6()
 			}
+			before := sentAgain(t, sender)
 			elapsed := transfer(t, sender, c.to, address, 64<<20)
-			t.Logf("%s, %s: %.2f Gb/s", c.name, server.name, 64*8*1.048576/1000/elapsed.Seconds())
+			again := sentAgain(t, sender) - before
+			t.Logf("%s, %s: %.2f Gb/s, %d segments sent again", c.name, server.name, 64*8*1.048576/1000/elapsed.Seconds(), again)
+			// A twentieth. Segments that pass the large ones by are sent again by the ten thousand.
+			if again > 2400 {
+				t.Errorf("%s, %s: %d segments of 48000 were sent again", c.name, server.name, again)
+			}
+		}
+	}
+	if a.Status().FastPath.Active {
+		for _, p := range a.Ports() {
+			if off := strings.Contains(p.FastPathReason, "more than 64 KiB"); off != (p.Config.Name == "port0") {
+				t.Errorf("%s: fast path %v %s", p.Config.Name, p.FastPath, p.FastPathReason)
+			}
 		}
 	}
 	rest(a)
@@ -75,4 +90,28 @@ func TestBigTCP(t *testing.T) {
 	if most := uint64(len(a.workers) * netdev.MaxFrames); lost == 0 || lost > most {
 		t.Errorf("%d superframes were lost, want those of the first read of a queue, %d at most: %+v", lost, most, a.Drops())
 	}
+}
+
+// sentAgain is how many TCP segments a host has sent more than once.
+func sentAgain(t *testing.T, h *lab.Host) int {
+	t.Helper()
+	var names []string
+	for line := range strings.Lines(h.Must("cat", "/proc/self/net/snmp")) {
+		words := strings.Fields(line)
+		if words[0] != "Tcp:" {
+			continue
+		}
+		for i, name := range names {
+			if name == "RetransSegs" {
+				n, err := strconv.Atoi(words[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+		}
+		names = words
+	}
+	t.Fatal("the kernel does not count RetransSegs")
+	return 0
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vtepd/dataplane/device"
+	"vtepd/dataplane/netdev"
 	"vtepd/dataplane/xdp"
 	"vtepd/encap"
 )
@@ -63,6 +64,13 @@ var portRules = []rule[*portCase]{
 	func(c *portCase) string {
 		if c.m.underlays[c.attr.Ifindex] != nil {
 			return "its interface is part of the underlay"
+		}
+		return ""
+	},
+	func(c *portCase) string {
+		// The programs cannot carry them, and would carry what is smaller of the same connections past them.
+		if l := c.p.link; slices.ContainsFunc(l.packets, (*netdev.Queue).Big) {
+			return "superframes of more than 64 KiB came from it, which user space divides: where its other end has a gso_max_size of 65536, add it again"
 		}
 		return ""
 	},

@@ -120,6 +120,7 @@ func (w *worker) servePackets(p *port) (more bool) {
 		f := &frames[i]
 		if f.Oversize {
 			w.oversized(p)
+			w.s.fast.portsChanged() // they may be the first: see portRules
 			continue
 		}
 		size += len(f.Buf)
@@ -129,7 +130,7 @@ func (w *worker) servePackets(p *port) (more bool) {
 		w.unreadable(p)
 	}
 	if w.work > batchWork || size > arenaSize {
-		w.packetLimit = max(1, len(frames)/2)
+		w.packetLimit = max(1, min(limit, len(frames))/2)
 	} else if len(frames) == limit {
 		w.packetLimit = min(netdev.MaxFrames, 2*limit)
 	}

@@ -50,7 +50,7 @@ func TestNoAllocation(t *testing.T) {
 			}
 		},
 		"Divider refusing": func() {
-			if divider.Init(super, off) == nil {
+			if divider.Init(big, bad) == nil {
 				t.Fatal("accepted")
 			}
 		},

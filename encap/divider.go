@@ -18,13 +18,19 @@ const (
 	jumboFace = 0x00c204 // its first word without next header
 )
 
-// maxIPLen is what the length field of an IPv4 header can state, in bytes; a payload
-// length of IPv6 is held to the same with its header, as Linux does.
-const maxIPLen = 65535
+// maxDivided in bytes bounds what Next gives, with its Ethernet header and a tag more
+// than it has: Linux cuts in software what reaches gso_max_size of a device, which is
+// 65536 (netif_skb_features). maxIPLen is what an IPv4 header can state, for segments
+// that are larger.
+const (
+	maxDivided = 65535 - VLANTagLen
+	maxIPLen   = 65535
+)
 
 // Divider divides a TCP superframe of more than 64 KiB (BIG TCP: Linux 5.19 over
-// IPv6, 6.3 over IPv4), whose length its IP header cannot state, into superframes
-// that are as any other. The zero Divider is ready for Init and may be used again.
+// IPv6, 6.3 over IPv4), whose length its IP header does not state, into superframes
+// that are as any other. An IPv6 header does state up to 65535 bytes behind it, which
+// are more than 64 KiB with it, and are divided, too. The zero Divider is ready for Init and may be used again.
 // It is for one goroutine.
 type Divider struct {
 	payload []byte
@@ -41,8 +47,7 @@ type Divider struct {
 
 // Init prepares the dividing of frame, which must stay unchanged until Next has
 // given all. It believes no more of off than Cutter.Init does. The error is
-// ErrBadOffload with a reason and does not allocate; a frame whose IP header does
-// state its length is refused with it, too.
+// ErrBadOffload with a reason and does not allocate.
 func (d *Divider) Init(frame []byte, off Offload) error {
 	head := d.head[:copy(d.head[:], frame)]
 	var l Layout
@@ -50,17 +55,18 @@ func (d *Divider) Init(frame []byte, off Offload) error {
 	removed := 0
 	switch {
 	case off.GSOType&^GSOECN == GSOTCPv4 && l.Flags&LayoutIPv4 != 0:
-		if IPv4(head[l.L3:]).TotalLen() != 0 {
+		if n := int(IPv4(head[l.L3:]).TotalLen()); n != 0 && n != len(frame)-int(l.L3) {
 			return errGSOLength
 		}
 		IPv4(head[l.L3:]).SetTotalLen(uint16(len(head) - int(l.L3)))
 	case off.GSOType&^GSOECN == GSOTCPv6 && l.Flags&LayoutIPv6 != 0:
 		rest := len(frame) - int(l.L3) - IPv6Len
 		ip := IPv6(head[l.L3:])
-		if ip.PayloadLen() != 0 {
+		stated := int(ip.PayloadLen())
+		if stated != 0 && stated != rest {
 			return errGSOLength
 		}
-		if ip.NextHeader() == ProtoHopByHop {
+		if stated == 0 && ip.NextHeader() == ProtoHopByHop {
 			if len(ip) < IPv6Len+jumboLen {
 				return errGSOHeaders
 			}
@@ -101,7 +107,11 @@ func (d *Divider) Init(frame []byte, off Offload) error {
 	if off.GSOSize == 0 {
 		return errGSOSize
 	}
-	d.step = min((maxIPLen-d.header+d.l3)/int(off.GSOSize), MaxSegments) * int(off.GSOSize)
+	size := int(off.GSOSize)
+	d.step = min((maxDivided-d.header)/size, MaxSegments) * size
+	if d.step == 0 && size <= maxIPLen-d.header+d.l3 {
+		d.step = size
+	}
 	if d.step == 0 {
 		return errGSOSize
 	}

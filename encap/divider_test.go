@@ -20,14 +20,17 @@ func jumbo(n int) encaptest.Extension {
 // bigSuperframe builds p as Linux hands it over when it is more than 64 KiB: without a length in its IP header, and over IPv6 with or without a jumbo payload
 // option (before and since it was given up).
 func bigSuperframe(p encaptest.Packet, size int, option bool) ([]byte, encap.Offload) {
-	if option {
+	stated := p.V6 && encap.TCPMinLen+len(p.TCPOptions)+len(p.Payload) <= 65535
+	if option && !stated {
 		p.Extensions = []encaptest.Extension{jumbo(8 + encap.TCPMinLen + len(p.TCPOptions) + len(p.Payload))}
 	}
 	frame, off := p.Superframe(uint16(size))
 	ip := frame[encap.EthernetLen+encap.VLANTagLen*len(p.Tags):]
-	if p.V6 {
+	switch {
+	case stated:
+	case p.V6:
 		encap.IPv6(ip).SetPayloadLen(0)
-	} else {
+	default:
 		encap.IPv4(ip).SetTotalLen(0)
 	}
 	return frame, off
@@ -79,6 +82,10 @@ func TestDivide(t *testing.T) {
 		{"tcp4 large segments", with(150000, nil), 40000, false},
 		{"tcp4 small segments", with(180000, nil), 36, false},
 		{"tcp6", with(180000, v6), 1378, true},
+		{"tcp6 whose length is stated", with(65535-32, v6), 1378, true},
+		{"tcp6 one byte longer", with(65536-32, v6), 1378, true},
+		{"tcp4 a part of 64 KiB with its Ethernet header", with(180000, nil), 1393, false},
+		{"tcp4 segments as large as IP can state", with(180000, nil), 65535 - 20 - 32, false},
 		{"tcp6 without option", with(180000, v6), 1378, false},
 		{"tcp6 tag, fin, cwr", with(100000, func(p *encaptest.Packet) { v6(p); p.Tags = []uint16{10}; p.Flags |= encap.TCPFin | encap.TCPCwr }), 8878, true},
 		{"tcp6 largest", with(524280-14-40-8-32, v6), 1378, true},
@@ -94,6 +101,9 @@ func TestDivide(t *testing.T) {
 			for i, f := range frames {
 				var l encap.Layout
 				l.Parse(f)
+				if len(f)+encap.VLANTagLen > 65535 && c.size < 60000 {
+					t.Errorf("superframe %d has %d bytes", i, len(f))
+				}
 				if int(l.End) != len(f) || l.Flags&^(encap.LayoutIPv4|encap.LayoutIPv6|encap.LayoutOptions) != 0 {
 					t.Fatalf("superframe %d of %d bytes: layout %+v", i, len(f), l)
 				}

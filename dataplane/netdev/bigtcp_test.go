@@ -16,7 +16,10 @@ func TestDivide(t *testing.T) {
 	}
 	defer r.Close()
 	q := newQueue(-1, true, false, nil)
-	q.big = true
+	if !r.makeRoom() {
+		t.Fatal("no room")
+	}
+	q.big.Store(true)
 	// put makes a message of n bytes of payload in segments of size, and returns the frame.
 	put := func(i, n int, size uint16) Frame {
 		b, off := encaptest.Packet{Flags: encap.TCPAck, Payload: encaptest.Payload(n, uint64(i))}.Superframe(size)
@@ -25,14 +28,14 @@ func TestDivide(t *testing.T) {
 		return Frame{Buf: slot[:frameAt+copy(slot[frameAt:], b)], Start: frameAt, Off: off}
 	}
 	const headers = encap.EthernetLen + encap.IPv4MinLen + encap.TCPMinLen
-	kept, used := 0, 0
+	kept := 0
 	for i, n := range []int{524280 - headers, 180000, 66000} {
 		f := put(i, n, 1400)
 		if !f.isBig() {
 			t.Fatalf("%d bytes are not big", n)
 		}
 		from := kept
-		kept, used = r.divide(f, kept, used)
+		kept = r.divide(f, kept)
 		var got []byte
 		for _, part := range r.out[from:kept] {
 			if part.Oversize || part.isBig() || part.Start < Headroom || len(part.Buf) > slotSize || !part.Off.NeedsChecksum() {
@@ -44,24 +47,26 @@ func TestDivide(t *testing.T) {
 			t.Errorf("of %d bytes came %d, or others", n, len(got))
 		}
 	}
-	if kept != used || kept != 9+3+2 {
-		t.Errorf("%d frames in %d slots", kept, used)
+	if kept != r.big.used || kept != 9+3+2 {
+		t.Errorf("%d frames in %d slots", kept, r.big.used)
 	}
 
-	// 16 parts each of which holds one segment: the third one has no room.
-	kept, used = 0, 0
-	for i := range bigFrames {
-		kept, used = r.divide(put(i, 524280-headers, 33000), kept, used)
-	}
-	if kept != 33 || used != 32 || !r.out[32].Oversize || r.out[31].Oversize {
-		t.Errorf("%d frames in %d slots", kept, used)
+	// The most that a read brings has room: each part holds one segment.
+	for _, size := range []uint16{32768, 33000, 65000} {
+		kept, r.big.used = 0, 0
+		for i := range bigFrames {
+			kept = r.divide(put(i, 524280-headers, size), kept)
+		}
+		if kept != r.big.used || kept != bigFrames*((524280-headers+int(size)-1)/int(size)) {
+			t.Errorf("segments of %d: %d frames in %d slots", size, kept, r.big.used)
+		}
 	}
 	for _, n := range []int{65450, 65500, 180000} {
 		f := put(0, n, 1400)
 		f.Off.CsumStart++ // contradicts the headers
-		kept, used = r.divide(f, 0, 0)
-		if kept != 1 || used != 0 || r.out[0].Oversize != (n > 65536) {
-			t.Errorf("%d bytes: %d frames in %d slots, oversize %v", n, kept, used, r.out[0].Oversize)
+		r.big.used = 0
+		if kept = r.divide(f, 0); kept != 1 || r.big.used != 0 || r.out[0].Oversize != (n > 65536) {
+			t.Errorf("%d bytes: %d frames in %d slots, oversize %v", n, kept, r.big.used, r.out[0].Oversize)
 		}
 	}
 }

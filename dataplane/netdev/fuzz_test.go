@@ -78,7 +78,7 @@ func FuzzTake(f *testing.F) {
 		d := &Device{}
 		d.mtu.Store(1500)
 		q := newQueue(-1, vnet, false, &d.mtu)
-		q.big = big
+		q.big.Store(big && vnet && r.makeRoom())
 		at, vnetLen := frameAt, 0
 		if vnet {
 			at, vnetLen = frameAt-encap.OffloadLen, encap.OffloadLen

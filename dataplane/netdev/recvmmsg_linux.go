@@ -56,11 +56,11 @@ type Receiver struct {
 	headers [MaxFrames]mmsghdr
 	iovecs  [MaxFrames]unix.Iovec
 	control [MaxFrames][controlSize]byte
-	out     [MaxFrames]Frame
+	out     []Frame
 	names   [MaxFrames]unix.RawSockaddrLinklayer
 	layout  encap.Layout
-	divider encap.Divider
 	slots   []byte // mmap'ed: only pages that were written to count
+	big     *bigRoom
 }
 
 // NewReceiver maps the slots. Close lets them go.
@@ -70,7 +70,7 @@ func NewReceiver() (*Receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netdev: mmap %d bytes for %d receive slots: %w", size, MaxFrames, err)
 	}
-	r := &Receiver{slots: slots}
+	r := &Receiver{slots: slots, out: make([]Frame, MaxFrames)}
 	for i := range r.headers {
 		h := &r.headers[i].hdr
 		h.Iov = &r.iovecs[i]
@@ -85,6 +85,9 @@ func NewReceiver() (*Receiver, error) {
 func (r *Receiver) Close() {
 	// A failure to unmap leaves address space behind that nothing refers to.
 	_ = unix.Munmap(r.slots)
+	if r.big != nil {
+		_ = unix.Munmap(r.big.slots)
+	}
 }
 
 // Recv takes at most limit frames, no more than MaxFrames, with one recvmmsg(2)
@@ -96,8 +99,13 @@ func (r *Receiver) Close() {
 // An interface that is down, or gone, has nothing to read; Attr tells which.
 func (r *Receiver) Recv(q *Queue, limit int) (frames []Frame, lost int, drained bool) {
 	limit = min(limit, MaxFrames)
-	if q.big {
-		limit = min(limit, bigFrames)
+	if q.big.Load() {
+		if !r.makeRoom() {
+			q.big.Store(false)
+		} else {
+			limit = min(limit, bigFrames)
+			r.big.used = 0
+		}
 	}
 	at := frameAt - encap.OffloadLen
 	if !q.vnet {
@@ -119,24 +127,27 @@ func (r *Receiver) Recv(q *Queue, limit int) (frames []Frame, lost int, drained 
 	if errno == unix.EINVAL {
 		lost = 1 // and what is behind it can be read
 	}
-	kept, parts, big := 0, 0, false
+	kept, big := 0, false
 	for i := range n {
 		if q.checkOwn && r.names[i].Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
 		f := &r.out[kept]
 		r.take(f, i, q)
+		f.Oversize = f.Oversize || len(f.Buf) > slotSize && !f.Off.IsGSO()
 		switch {
 		case !f.isBig():
 			kept++
-		case q.big:
-			kept, parts = r.divide(*f, kept, parts)
+		case q.big.Load():
+			kept = r.divide(*f, kept)
 		default:
 			kept++
 			big = true
 		}
 	}
-	q.big = q.big || big // only now: it says where the messages lie
+	if big && q.vnet { // only now: it says where the messages lie
+		q.big.Store(true)
+	}
 	return r.out[:kept], lost, n < limit && lost == 0
 }
 

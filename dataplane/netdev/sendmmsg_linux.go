@@ -36,7 +36,7 @@ type Queue struct {
 	vnet     bool
 	checkOwn bool          // the socket shows what the host itself sends
 	mtu      *atomic.Int32 // what superframes without virtio-net header are cut to, bytes
-	big      bool          // it has brought a superframe of more than 64 KiB; for who reads it
+	big      atomic.Bool   // it has brought a superframe of more than 64 KiB
 
 	pending int
 	used    int // iovecs
@@ -52,6 +52,10 @@ func newQueue(fd int, vnet, checkOwn bool, mtu *atomic.Int32) *Queue {
 
 // FD is the descriptor, for epoll(7). It is non-blocking and stays the Queue's.
 func (q *Queue) FD() int { return q.fd }
+
+// Big says whether the queue has brought a superframe of more than 64 KiB. Any
+// goroutine may ask.
+func (q *Queue) Big() bool { return q.big.Load() }
 
 // Pending is the number of frames that wait for Flush.
 func (q *Queue) Pending() int { return q.pending }
