@@ -52,8 +52,15 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 		return w.refuse(f, p, GBPDenied)
 	}
 	if f.wire {
-		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there.
-		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), p.maxFrame)
+		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there. Its segments fit the way
+		// from there, and so what is behind a port whose MTU is more than that.
+		size := p.maxFrame
+		if f.peer != nil {
+			if n := f.peer.maxFrame(); n != 0 {
+				size = min(size, n)
+			}
+		}
+		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), size)
 	}
 	if f.domain.clamp {
 		w.clampToPort(f, p)

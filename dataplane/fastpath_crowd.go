@@ -22,11 +22,13 @@ type crowd struct {
 	began time.Time
 	count int
 
-	last    atomic.Int64 // when the last came, ns since 1970
+	last    atomic.Int64 // when the last came, ns since crowdZero, which no change of the clock moves
 	wanted  atomic.Bool  // for the mirror: close
 	closed  atomic.Bool  // the maps carry no new sources
 	pending bool         // of the mirror: opens at the end of this round
 }
+
+var crowdZero = time.Now()
 
 // staticPut is called when a static entry is in the table, and returns when no frame of its MAC passes it by. Needs Switch.mu.
 func (f *fastPath) staticPut() {
@@ -34,7 +36,7 @@ func (f *fastPath) staticPut() {
 		return
 	}
 	c, now := &f.crowd, time.Now()
-	c.last.Store(now.UnixNano())
+	c.last.Store(int64(now.Sub(crowdZero)))
 	if c.closed.Load() {
 		return // it opens only after it has taken note of this entry
 	}
@@ -50,7 +52,7 @@ func (f *fastPath) staticPut() {
 // crowdEnds is the beginning of a round. What reads closed before it is set false was noted before, and is followed in this round.
 func (m *mirror) crowdEnds() {
 	c := &m.s.fast.crowd
-	if c.closed.Load() && time.Since(time.Unix(0, c.last.Load())) > crowdRest {
+	if c.closed.Load() && time.Since(crowdZero)-time.Duration(c.last.Load()) > crowdRest {
 		c.closed.Store(false)
 		c.wanted.Store(false)
 		c.pending = true
