@@ -196,7 +196,7 @@ func expand(args []string) ([]string, error) {
 			rest = rest[1:]
 		}
 	}
-	if len(rest) > 0 && slices.Contains([]string{"-h", "--help"}, rest[len(rest)-1]) {
+	if len(rest) > 0 && slices.Contains([]string{"-h", "--help"}, rest[len(rest)-1]) || len(o.verbs) == 0 && len(rest) == 1 && rest[0] == "help" {
 		helping = true
 	}
 	if helping {

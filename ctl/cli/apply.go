@@ -19,7 +19,7 @@ var applyObject = &object{
 		long: "FILE is a configuration file, - the standard input. What was changed at run time and is not in it goes, unlike on a reload (SIGHUP), which keeps that.\n" +
 			"All of it happens or nothing. What differed is printed: + what came, - what went, ~ what changed. Learned entries stay where their places stay.",
 		examples: []string{"vtepctl apply /etc/vtepd/vtepd.yaml dry-run", "vtepctl apply /etc/vtepd/vtepd.yaml", "render-config | vtepctl -j apply - dry-run"},
-		subject: &subject{name: "FILE", what: "a configuration file, or -", required: true,
+		subject: &subject{name: "FILE", what: "a configuration file, or -", required: true, file: true,
 			parse: func(string) error { return nil }},
 		words: []word{{name: "dry-run", help: "only say what differs"}},
 		run: func(ctx context.Context, app *App, a *args) error {

@@ -29,7 +29,7 @@ func batchObject() *object {
 				"Commands that add, set, replace and delete may stand in it. Each must be right in its turn; they happen together or,\n" +
 				"when one is refused, none of them. The error names its line.",
 			examples: []string{"vtepctl batch entries.txt", "generate-entries | vtepctl batch -"},
-			subject: &subject{name: "FILE", what: "a file with one command a line, or -", required: true,
+			subject: &subject{name: "FILE", what: "a file with one command a line, or -", required: true, file: true,
 				parse: func(string) error { return nil }},
 			run: func(ctx context.Context, app *App, a *args) error { return app.batch(ctx, a.subject()) },
 		},

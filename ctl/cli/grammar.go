@@ -42,6 +42,7 @@ type subject struct {
 	what     string // in words: a MAC address
 	required bool
 	many     bool
+	file     bool // the shell completes it
 	parse    func(string) error
 	complete func(ctx context.Context, app *App) []string
 }

@@ -91,6 +91,9 @@ func TestComplete(t *testing.T) {
 		{"__complete vni set 42 learning ", []string{"on", "off"}, nil},
 		{"__complete monitor ", []string{"fdb", "all"}, nil},
 		{"__complete fdb ", []string{"show", "flush"}, nil},
+		{"__complete apply ", []string{":0"}, []string{"dry-run"}}, // :0 leaves it to the shell, which knows files
+		{"__complete apply FILE ", []string{"dry-run", ":4"}, nil},
+		{"__complete batch ", []string{":0"}, nil},
 	} {
 		out := l.run(strings.Split(c.line, " ")...)
 		var words []string

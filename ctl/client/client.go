@@ -27,6 +27,8 @@ const DefaultSocket = "/run/vtepd/vtepd.sock"
 // ErrUnavailable: nothing answers at the socket.
 var ErrUnavailable = errors.New("no vtepd")
 
+var errNoAnswer = errors.New("does not answer")
+
 // Bounds of the wait for an answer to begin.
 const (
 	answerTimeout = time.Minute
@@ -355,10 +357,14 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil && ctx.Err() != nil && method != http.MethodGet {
-		return nil, fmt.Errorf("%w before vtepd answered: it goes on, and does or refuses what was asked: its log says which", context.Cause(ctx))
+		return nil, fmt.Errorf("%w before vtepd answered: it goes on, and does or refuses what was asked: show says which", context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, c.connectError(err)
+		err = c.connectError(err)
+		if method != http.MethodGet && errors.Is(err, errNoAnswer) {
+			err = fmt.Errorf("%w: it may still do what was asked: show says whether it did", err)
+		}
+		return nil, err
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -376,7 +382,7 @@ func (c *Client) connectError(err error) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		if ue.Timeout() {
-			return fmt.Errorf("vtepd at %s does not answer: see its log", c.socket)
+			return fmt.Errorf("vtepd at %s %w: see its log", c.socket, errNoAnswer)
 		}
 		err = ue.Err
 	}
