@@ -399,6 +399,7 @@ func TestErrors(t *testing.T) {
 		{"three locals", "local: [192.0.2.1, '2001:db8::1', 192.0.2.11]\n", "1:35: 3 addresses: there is room for one of each family, IPv4 and IPv6"},
 		{"other local is no host", "local: [192.0.2.1, '::']\n", "1:8: :: is not the address of a host: write an address of this host"},
 		{"other local is a peer", "local: [192.0.2.1, '2001:db8::1']\nvnis: [{vni: 42, peers: ['2001:db8::1']}]\n", "2:26: peer 2001:db8::1 is this host itself: write the address of the other VTEP"},
+		{"local is a port's", local + "vnis: [{vni: 42}]\nports: [{name: t, vni: 42, addresses: [192.0.2.1/24]}]\n", "3:40: port t: address 192.0.2.1/24 is that of this host on the underlay: write one of the overlay's"},
 		{"flood", local + "vnis: [{vni: 42, flood: [unicast]}]\n", `2:26: flood: "unicast" is not one of unknown, broadcast, multicast, all alone or none alone`},
 		{"flood twice", local + "flood: [unknown, unknown]\n", "2:18: flood: unknown is listed twice: leave one away"},
 		{"flood is no list", local + "flood: unknown\n", "2:8: flood is a single value: expected a list"},

@@ -230,6 +230,9 @@ func (v *validation) port(name string, p *Port) {
 		if slices.Contains(p.Addresses[:i], a) {
 			v.add(Exists(path+"/addresses/"+a.String(), "port %s: address %s is listed twice: leave one away", name, a))
 		}
+		if p.NetNS == "" && slices.Contains(v.m.Global.Locals(), a.Addr()) {
+			v.add(Invalid(path+"/addresses/"+a.String(), "port %s: address %s is that of this host on the underlay: write one of the overlay's", name, a))
+		}
 		// The kernel takes its IPv6 addresses from an interface whose MTU is set below that, and says nothing.
 		if a.Addr().Is6() && p.MTU != 0 && p.MTU < minMTU6 {
 			v.add(Invalid(path+"/addresses/"+a.String(), "port %s: address %s with mtu %d: IPv6 needs %d at least: raise mtu, or leave the address away", name, a, p.MTU, minMTU6))
