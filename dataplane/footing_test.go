@@ -83,6 +83,15 @@ func TestUnderlayLost(t *testing.T) {
 		}
 		s.Must("ip", "route", "del", "local", local.String(), "dev", "lo")
 		told("missing", "on no interface")
+		// But not the kernel's, which goes a moment after its address.
+		s.Must("ip", "route", "add", "local", local.String(), "dev", "lo", "proto", "kernel")
+		s.do(func() error {
+			if on, _, err := s.paths.holders(familyOf(local)); err != nil || len(on) > 0 {
+				t.Errorf("a route that the kernel has not taken away yet: on %v, %v", on, err)
+			}
+			return nil
+		})
+		s.Must("ip", "route", "del", "local", local.String(), "dev", "lo")
 		if local.Is6() {
 			s.do(func() error {
 				return errors.Join(s.Sysctl("net/ipv6/conf/eth0/accept_dad", "1"), s.Sysctl("net/ipv6/conf/eth0/dad_transmits", "1"))

@@ -54,7 +54,9 @@ func whoHas(h *netlink.Handle, a netip.Addr) (at holding, err error) {
 	if len(at.ifindexes) > 0 {
 		at.flaw = ""
 	} else if err == nil && at.flaw == "" {
-		if routes, err := h.RouteGet(a.AsSlice()); err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+		routes, err := h.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+		// The kernel's own route belongs to an address, which is just being taken away then: it goes first.
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL && routes[0].Protocol != unix.RTPROT_KERNEL {
 			at.ifindexes = []int{routes[0].LinkIndex}
 		}
 	}
