@@ -1,6 +1,12 @@
 package dataplane
 
-import "vtepd/dataplane/xdp"
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"vtepd/dataplane/xdp"
+)
 
 // FastPathInfo is the fast path as a whole.
 type FastPathInfo struct {
@@ -105,8 +111,30 @@ func (f *fastPath) places() onFastPath {
 	return out
 }
 
-// port says whether a port is on the fast path, and why not.
-func (o *onFastPath) port(index uint32) (on bool, reason string) { return o.place(o.ports, index) }
+// port says whether a port is on the fast path, and why not, or which of its VNIs are not. One none of whose VNIs is there has nothing to carry.
+func (o *onFastPath) port(p *port) (on bool, reason string) {
+	if on, reason = o.place(o.ports, p.index); !on {
+		return false, reason
+	}
+	all := slices.Sorted(maps.Keys(vnisOf(p)))
+	off, first := 0, ""
+	for _, vni := range all {
+		if on, why := o.vni(vni); !on {
+			if off++; first == "" {
+				first = fmt.Sprintf("VNI %d: %s", vni, why)
+			}
+		}
+	}
+	switch {
+	case off == 0:
+		return true, ""
+	case off == len(all) && off == 1:
+		return false, first
+	case off == len(all):
+		return false, fmt.Sprintf("none of its %d VNIs, as %s", off, first)
+	}
+	return true, fmt.Sprintf("but %d of its %d VNIs, as %s", off, len(all), first)
+}
 
 // peer says whether the fast path sends to a peer, and why not.
 func (o *onFastPath) peer(index uint32) (on bool, reason string) { return o.place(o.peers, index) }

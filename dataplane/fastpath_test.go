@@ -248,3 +248,34 @@ func TestFastPathTwoInstances(t *testing.T) {
 		t.Errorf("the other one's end disturbed: %+v, then %+v", before, after)
 	}
 }
+
+// TestFastPathOfPortsByTheirVNIs: a port says what of it the programs do not carry because its VNIs are not theirs.
+func TestFastPathOfPortsByTheirVNIs(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	l.Link(h, l.Host("b"), lab.LinkOptions{})
+	n := startNode(t, h, func(c *Config) { c.FastPath = FastPathOn })
+	n.vni(42)
+	for _, vni := range []uint32{43, 44} {
+		n.do(func() error { return n.SetVNI(VNIConfig{VNI: vni, Learning: true, Header: HeaderPolicy{GBP: true}}) })
+	}
+	want := map[string]struct {
+		on     bool
+		reason string
+	}{
+		"plain": {true, ""},
+		"gbp":   {false, "VNI 43: gbp: "},
+		"both":  {true, "but 1 of its 2 VNIs, as VNI 43: gbp: "},
+		"none":  {false, "none of its 2 VNIs, as VNI 43: gbp: "},
+	}
+	n.tap("plain", 42, nil)
+	n.tap("gbp", 43, nil)
+	n.tap("both", 0, func(c *PortConfig) { c.Tagged = []VIDMap{{2, 42}, {3, 43}} })
+	n.tap("none", 0, func(c *PortConfig) { c.Tagged = []VIDMap{{2, 44}, {3, 43}} })
+	for _, p := range n.Ports() {
+		if w := want[p.Config.Name]; p.FastPath != w.on || !strings.HasPrefix(p.FastPathReason, w.reason) || w.reason == "" && p.FastPathReason != "" {
+			t.Errorf("%s: %v %q, want %v %q", p.Config.Name, p.FastPath, p.FastPathReason, w.on, w.reason)
+		}
+	}
+}

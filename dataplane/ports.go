@@ -428,7 +428,7 @@ func (s *Switch) Ports() []PortInfo {
 		info := r.attr
 		info.Config, info.State = p.config, r.state
 		info.MACs = s.fdb.CountDest(p.place())
-		info.FastPath, info.FastPathReason = fast.port(p.index)
+		info.FastPath, info.FastPathReason = fast.port(p)
 		info.Reason, info.KernelDrops = r.why, r.kernelDrops
 		if p.link != nil {
 			info.KernelDrops += p.link.kernelDrops()

@@ -43,7 +43,7 @@ type PortInfo struct {
 	OffloadReason string
 	// MACs counts the entries that point to it.
 	MACs int
-	// FastPath: known traffic from and to it passes user space by. FastPathReason says why not.
+	// FastPath: known traffic from and to it passes user space by. FastPathReason says why not, or for which of its VNIs not.
 	FastPath       bool
 	FastPathReason string
 }
