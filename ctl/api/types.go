@@ -183,7 +183,7 @@ type Port struct {
 	// Offload is what was negotiated with the interface, OffloadReason why not the rest.
 	Offload       []string `json:"offload"`
 	OffloadReason string   `json:"offload_reason,omitempty"`
-	// FastPath: known traffic passes user space by; FastPathReason says why not.
+	// FastPath: known traffic passes user space by; FastPathReason says why not, or for which VNIs not.
 	FastPath       bool      `json:"fastpath"`
 	FastPathReason string    `json:"fastpath_reason,omitempty"`
 	Stats          *Counters `json:"stats,omitempty"`

@@ -314,6 +314,8 @@ func TestErrors(t *testing.T) {
 		{"tab behind spaces", local + "vnis:\n- vni: 1\n \tttl: 3\n", "4:2: syntax: tabs cannot indent YAML: use spaces"},
 		{"tab behind a dash", local + "vnis:\n- \tvni: 1\n", "3:3: syntax: tabs cannot indent YAML: use spaces"},
 		{"tab in brackets, and another mistake", local + "vnis: [\n\t{vni: 1]\n", "3:9: syntax: ',' or '}' must be specified"},
+		{"a key too far right", local + "vnis:\n- vni: 42\n   peers: [192.0.2.2]\n", "3:8: syntax: mapping value is not allowed in this context: the keys of one element start in one column: compare this line with the next and the one before"},
+		{"a key too far left", local + "vnis:\n- vni: 42\n peers:\n - 192.0.2.2\n", "4:2: syntax: value is not allowed in this context: the keys of one element start in one column: compare this line with the next and the one before"},
 		{"open bracket", local + "vnis: [{vni: 1}\n", "2:7: syntax: sequence end token ']' not found"},
 
 		{"one end twice", local + "vnis: [{vni: 1}]\nports:\n- {name: a, vni: 1, type: veth, netns: blue}\n- {name: b, vni: 1, type: veth, netns: /run/netns/blue, ifname: eth0}\n",

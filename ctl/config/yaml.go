@@ -206,10 +206,16 @@ func (d *decoder) syntax(err error) error {
 	if l, ok := err.(located); ok && l.GetToken() != nil {
 		at := tokenPlace(l.GetToken())
 		// Inside brackets a tab may stand before anything: the parser has to have taken offence at it.
-		if line, _ := d.line(at.line); tabColumn(line) > 0 && (strings.Contains(msg, "'\t'") || strings.Contains(msg, "tab character")) {
+		line, _ := d.line(at.line)
+		if tabColumn(line) > 0 && (strings.Contains(msg, "'\t'") || strings.Contains(msg, "tab character")) {
 			return d.errorAt(place{at.line, tabColumn(line)}, "syntax: tabs cannot indent YAML: use spaces")
 		}
-		return d.errorAt(at, "syntax: %s%s", msg, d.quoteHint(at.line))
+		hint := d.quoteHint(at.line)
+		// The parser takes offence at the line before the one that is out of line, or at that.
+		if hint == "" && strings.Contains(msg, "not allowed in this context") && !bytes.ContainsAny(line, "[]{}") {
+			hint = ": the keys of one element start in one column: compare this line with the next and the one before"
+		}
+		return d.errorAt(at, "syntax: %s%s", msg, hint)
 	}
 	return &Error{File: d.file, Msg: "syntax: " + msg}
 }
