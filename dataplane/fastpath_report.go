@@ -2,8 +2,6 @@ package dataplane
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"vtepd/dataplane/xdp"
 )
@@ -116,24 +114,27 @@ func (o *onFastPath) port(p *port) (on bool, reason string) {
 	if on, reason = o.place(o.ports, p.index); !on {
 		return false, reason
 	}
-	all := slices.Sorted(maps.Keys(vnisOf(p)))
-	off, first := 0, ""
-	for _, vni := range all {
-		if on, why := o.vni(vni); !on {
-			if off++; first == "" {
-				first = fmt.Sprintf("VNI %d: %s", vni, why)
+	all := vnisOf(p)
+	off, least := 0, uint32(0)
+	for vni := range all {
+		if on, _ := o.vni(vni); !on {
+			if off++; off == 1 || vni < least {
+				least = vni
 			}
 		}
 	}
-	switch {
-	case off == 0:
+	if off == 0 {
 		return true, ""
-	case off == len(all) && off == 1:
-		return false, first
-	case off == len(all):
+	}
+	_, why := o.vni(least)
+	first := fmt.Sprintf("VNI %d: %s", least, why)
+	switch {
+	case off < len(all):
+		return true, fmt.Sprintf("but %d of its %d VNIs, as %s", off, len(all), first)
+	case off > 1:
 		return false, fmt.Sprintf("none of its %d VNIs, as %s", off, first)
 	}
-	return true, fmt.Sprintf("but %d of its %d VNIs, as %s", off, len(all), first)
+	return false, first
 }
 
 // peer says whether the fast path sends to a peer, and why not.

@@ -114,13 +114,17 @@ func packetReason(err error) Reason {
 // from the bytes and the work that the last ones made.
 func (w *worker) servePackets(p *port) (more bool) {
 	limit := w.packetLimit
-	frames, lost, drained := w.packets.Recv(p.link.packets[w.id], limit)
+	q := p.link.packets[w.id]
+	big := q.Big()
+	frames, lost, drained := w.packets.Recv(q, limit)
+	if !big && q.Big() {
+		w.s.fast.portsChanged() // see portRules
+	}
 	size := 0
 	for i := range frames {
 		f := &frames[i]
 		if f.Oversize {
 			w.oversized(p)
-			w.s.fast.portsChanged() // they may be the first: see portRules
 			continue
 		}
 		size += len(f.Buf)

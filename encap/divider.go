@@ -30,8 +30,8 @@ const (
 // Divider divides a TCP superframe of more than 64 KiB (BIG TCP: Linux 5.19 over
 // IPv6, 6.3 over IPv4), whose length its IP header does not state, into superframes
 // that are as any other. An IPv6 header does state up to 65535 bytes behind it, which
-// are more than 64 KiB with it, and are divided, too. The zero Divider is ready for Init and may be used again.
-// It is for one goroutine.
+// are more than 64 KiB with it, and are divided, too. The zero Divider is ready for
+// Init and may be used again. It is for one goroutine.
 type Divider struct {
 	payload []byte
 	off     Offload
@@ -108,11 +108,14 @@ func (d *Divider) Init(frame []byte, off Offload) error {
 		return errGSOSize
 	}
 	size := int(off.GSOSize)
-	d.step = min((maxDivided-d.header)/size, MaxSegments) * size
-	if d.step == 0 && size <= maxIPLen-d.header+d.l3 {
+	switch n := (maxDivided - d.header) / size; {
+	case n > MaxSegments: // what is smaller would be refused for it
+		return errGSOCount
+	case n > 0:
+		d.step = n * size
+	case size <= maxIPLen-d.header+d.l3:
 		d.step = size
-	}
-	if d.step == 0 {
+	default:
 		return errGSOSize
 	}
 	d.done = 0

@@ -150,6 +150,7 @@ func TestDivideRefuses(t *testing.T) {
 		{"TCP over the other family", p, func(_ []byte, off *encap.Offload) { off.GSOType = encap.GSOTCPv6 }},
 		{"a protocol that is not TCP", p, func(ip []byte, _ *encap.Offload) { ip[9] = encap.ProtoUDP }},
 		{"size 0", p, func(_ []byte, off *encap.Offload) { off.GSOSize = 0 }},
+		{"more segments than a superframe of 64 KiB may have", p, func(_ []byte, off *encap.Offload) { off.GSOSize = 31 }},
 		{"segments too large for IP", p, func(_ []byte, off *encap.Offload) { off.GSOSize = 65500 }},
 		{"a total length", p, func(ip []byte, _ *encap.Offload) { encap.IPv4(ip).SetTotalLen(1500) }},
 		{"a payload length", p6, func(ip []byte, _ *encap.Offload) { encap.IPv6(ip).SetPayloadLen(1500) }},

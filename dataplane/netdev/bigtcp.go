@@ -37,7 +37,7 @@ func (r *Receiver) makeRoom() (ok bool) {
 		return false
 	}
 	r.big = &bigRoom{slots: all, parts: all[slots:]}
-	r.out = make([]Frame, bigFrames*maxParts)
+	r.out = make([]Frame, bigFrames*(maxParts+1)) // parts, and what stays as it is
 	return true
 }
 

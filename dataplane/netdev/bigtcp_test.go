@@ -61,6 +61,22 @@ func TestDivide(t *testing.T) {
 			t.Errorf("segments of %d: %d frames in %d slots", size, kept, r.big.used)
 		}
 	}
+	// Nor does what was made to be many: segments of a byte, beside the most parts and frames that stay as they are.
+	kept, r.big.used = 0, 0
+	for i := range bigFrames {
+		size := uint16(1)
+		if i%2 == 1 {
+			size = 32768
+		}
+		f := put(i, 524280-headers, size)
+		if i > bigFrames/2 {
+			f.Off.CsumStart++
+		}
+		kept = r.divide(f, kept)
+	}
+	if kept < bigFrames || !r.out[0].Oversize {
+		t.Errorf("%d frames, segments of a byte: oversize %v", kept, r.out[0].Oversize)
+	}
 	for _, n := range []int{65450, 65500, 180000} {
 		f := put(0, n, 1400)
 		f.Off.CsumStart++ // contradicts the headers
