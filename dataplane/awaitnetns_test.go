@@ -87,3 +87,47 @@ func TestNamespaceLeftBehind(t *testing.T) {
 	holder.Close()
 	warned("the former one is gone", false)
 }
+
+// A port follows the namespace of its workload to another name: it says where its end is, which goes on carrying frames, and settles there when it is told the name.
+//
+//	{p0, v0's other end} ── switch on a {eth0} ══ {eth0} b
+func TestNamespaceRenamed(t *testing.T) {
+	t.Parallel()
+	n := newLoneNode(t)
+	before := fmt.Sprintf("vtepd-before-%d-%x", os.Getpid(), rand.Uint32())
+	after := strings.Replace(before, "before", "after", 1)
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s %v: %v: %s", name, args, err, out)
+		}
+	}
+	run("ip", "netns", "add", before)
+	t.Cleanup(func() {
+		for _, name := range []string{before, after} {
+			_ = exec.Command("ip", "netns", "del", name).Run()
+		}
+	})
+	ports := []PortConfig{{Name: "p0", Type: PortTAP, Untagged: 42, NetNS: before}, {Name: "v0", Type: PortVeth, Untagged: 42, NetNS: before, IfName: "eth0"}}
+	n.do(func() error { return errors.Join(n.AddPort(ports[0]), n.AddPort(ports[1])) })
+
+	run("touch", "/run/netns/"+after)
+	run("mount", "--bind", "/run/netns/"+before, "/run/netns/"+after)
+	run("ip", "netns", "del", before)
+	n.do(func() error { n.refreshPorts(nil); return nil })
+	for _, c := range ports {
+		i := n.portInfo(c.Name)
+		want := fmt.Sprintf("in the network namespace %s, not in %s: `vtepctl port set %s netns %s`", after, before, c.Name, after)
+		if i.State != PortUp || i.NetNS != after || i.MAC == nil || !strings.Contains(i.Warning, want) {
+			t.Errorf("%s under another name: %s in %q with address %v, warns %q, want %q in it", c.Name, i.State, i.NetNS, i.MAC, i.Warning, want)
+		}
+	}
+	for _, c := range ports {
+		moved := c
+		moved.NetNS = after
+		n.do(func() error { return errors.Join(n.CheckPort(moved, c.Name), n.DelPort(c.Name), n.AddPort(moved)) })
+		if i := n.portInfo(c.Name); i.State != PortUp || i.NetNS != after || i.Warning != "" {
+			t.Errorf("%s, told of the name: %s in %q, warns %q", c.Name, i.State, i.NetNS, i.Warning)
+		}
+	}
+}

@@ -31,20 +31,18 @@ func (s *Switch) going(ports []string, netns string) (indices []int) {
 		if r == nil || r.published.link == nil || r.published.config.Type == PortNetdev {
 			continue
 		}
-		was := &r.published.config
 		a, err := r.published.link.dev.Attr()
 		if err != nil {
 			continue // nothing of it is left that could stand in the way
 		}
 		own, other := a.Ifindex, a.PeerIndex
-		there := device.NetNSKey(was.NetNS)
-		if was.Type == PortTAP {
+		if r.published.config.Type == PortTAP {
 			own, other = 0, a.Ifindex
 		}
 		if own != 0 && in == "" {
 			indices = append(indices, own)
 		}
-		if other != 0 && in == there {
+		if other != 0 && in == a.NetNSKey {
 			indices = append(indices, other)
 		}
 	}

@@ -221,6 +221,10 @@ func leftBehind(c *PortConfig, a *device.Attr) string {
 	if c.NetNS == "" || a.NetNSKey == device.NetNSKey(c.NetNS) {
 		return ""
 	}
+	if a.NetNS != "" {
+		return fmt.Sprintf("its end for the workload is in the network namespace %s, not in %s: `vtepctl port set %s netns %s` if it belongs there; or delete the port and add it again",
+			a.NetNS, c.NetNS, c.Name, a.NetNS)
+	}
 	return fmt.Sprintf("its end for the workload is not in the network namespace %s: it was moved, or a process keeps a former one of that name: end that, or delete the port and add it again",
 		c.NetNS)
 }

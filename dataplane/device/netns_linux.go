@@ -157,18 +157,17 @@ func Move(passing string, target int, h *netlink.Handle, name string) error {
 
 // NetNSName finds the name under /run/netns of the namespace behind fd; "" when
 // it has none.
-func NetNSName(fd int) string {
-	var want unix.Stat_t
-	if unix.Fstat(fd, &want) != nil {
-		return ""
-	}
+func NetNSName(fd int) string { return NetNSByKey(KeyOfNetNS(fd)) }
+
+// NetNSByKey finds the name under /run/netns of the namespace with a KeyOfNetNS; "" when it has none.
+func NetNSByKey(key string) string {
 	entries, err := os.ReadDir(NetNSDir)
-	if err != nil {
+	if err != nil || key == "" {
 		return ""
 	}
 	for _, e := range entries {
 		var st unix.Stat_t
-		if unix.Stat(filepath.Join(NetNSDir, e.Name()), &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
+		if unix.Stat(filepath.Join(NetNSDir, e.Name()), &st) == nil && netNSKey(&st) == key {
 			return e.Name()
 		}
 	}

@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -32,7 +33,16 @@ const DefaultIfName = "eth0"
 // pair is the other end of a device.
 type pair struct {
 	netns string // as in VethOptions
+	key   string // device.NetNSKey of it when the end was put there
 	made  bool   // to be removed with the device
+}
+
+// whereabouts is what the namespace is called that the other end was put in: as it was then, or otherwise where it was renamed since.
+func (p *pair) whereabouts() string {
+	if p.netns == "" || device.NetNSKey(p.netns) == p.key {
+		return p.netns
+	}
+	return cmp.Or(device.NetNSByKey(p.key), p.netns)
 }
 
 // tunnels are the features of a veth end that make its namespace's stack leave frames to us that a virtio-net header cannot tell: tunnels with a
@@ -127,7 +137,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 			return nil, err
 		}
 	}
-	p := &pair{netns: o.NetNS, made: peer == nil}
+	p := &pair{netns: o.NetNS, key: device.NetNSKey(o.NetNS), made: peer == nil}
 	if peer == nil {
 		if host != nil {
 			err = here.LinkDel(host)
@@ -344,8 +354,8 @@ func (p *pair) peer(here *netlink.Handle, host netlink.Link, f func(h *netlink.H
 // peerIn is peer with the namespace too, -1 for that of here.
 func (p *pair) peerIn(here *netlink.Handle, host netlink.Link, f func(ns int, h *netlink.Handle, peer netlink.Link) error) error {
 	h, ns := here, -1
-	if p.netns != "" {
-		fd, err := device.OpenNetNS(p.netns)
+	if netns := p.whereabouts(); netns != "" {
+		fd, err := device.OpenNetNS(netns)
 		if err != nil {
 			return err
 		}
@@ -372,8 +382,8 @@ func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.At
 	_ = p.peer(here, host, func(_ *netlink.Handle, peer netlink.Link) error {
 		attr.MAC = peer.Attrs().HardwareAddr
 		attr.Peer, attr.PeerIndex = peer.Attrs().Name, peer.Attrs().Index
-		if p.netns != "" {
-			attr.NetNS, attr.NetNSKey = device.NetNSWord(p.netns), device.NetNSKey(p.netns)
+		if netns := p.whereabouts(); netns != "" {
+			attr.NetNS, attr.NetNSKey = device.NetNSWord(netns), device.NetNSKey(netns)
 		}
 		return nil
 	})
