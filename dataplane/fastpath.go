@@ -73,10 +73,10 @@ type fastPath struct {
 
 	// Only the goroutine uses these.
 	mode   FastPathMode
-	mirror *mirror // nil: not active
-	reason string  // why it is not active
-	pins   string  // where the programs are pinned; empty: nowhere, and noPins may say why
-	noPins string
+	mirror *mirror         // nil: not active
+	reason string          // why it is not active
+	pins   string          // where the programs are to be pinned; empty: nowhere
+	noPins string          // why they are not
 	lost   map[string]bool // refusals that were logged
 	// configured: TakeOver was called, so what a former process left is of no more use.
 	configured bool
@@ -148,6 +148,9 @@ func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 			if f.mirror != nil {
 				f.mirror.look()
 				f.round()
+			}
+			if f.mirror != nil {
+				f.keepPins()
 			}
 		}
 	}
@@ -301,9 +304,7 @@ func (f *fastPath) turnOn() error {
 	f.following.Store(true)
 	f.round()
 	if f.configured {
-		if err := m.takeOver(); err != nil {
-			f.log.Warn("fast path goes with vtepd: nothing is pinned", "reason", err)
-		}
+		f.pinned(m.takeOver())
 	}
 	return nil
 }
@@ -322,9 +323,41 @@ func (f *fastPath) open() (programs, error) {
 	if e, err = f.s.config.openPrograms(o); err != nil {
 		return nil, err
 	}
-	f.pins, f.noPins = "", pinned.Error()
-	f.log.Warn("fast path goes with vtepd: nothing is pinned", "reason", pinned)
+	f.pinned(pinned)
+	f.pins = ""
 	return e, nil
+}
+
+// pinned is told whether everything is pinned that is to be, and says when that changes.
+func (f *fastPath) pinned(err error) {
+	if f.pins == "" {
+		return // there is a reason already
+	}
+	was := f.noPins
+	if err == nil {
+		if f.noPins = ""; was != "" {
+			f.log.Info("fast path outlives vtepd again", "pins", f.pins)
+		}
+		return
+	}
+	if f.noPins = err.Error(); f.noPins != was {
+		f.log.Warn("fast path goes with vtepd: not everything is pinned", "reason", err)
+	}
+}
+
+// keepPins sees to it that what is pinned stays so.
+func (f *fastPath) keepPins() {
+	if f.pins == "" {
+		return
+	}
+	renewed, err := f.mirror.e.KeepPins()
+	switch {
+	case err == nil && !renewed:
+		return
+	case err == nil && f.noPins == "":
+		f.log.Warn("fast path: pins were removed, and are made anew", "pins", f.pins)
+	}
+	f.pinned(err)
 }
 
 // turnOff lets user space take over: it has the whole state, and gets every frame from here on.

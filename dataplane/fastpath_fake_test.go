@@ -39,6 +39,8 @@ type fakePrograms struct {
 	guarded   []uint16
 	wrong     []string
 	commits   int
+	refusePin error // of Commit and KeepPins
+	unpinned  bool  // somebody removed pins, or Commit was refused
 	former    *xdp.State
 	// formerFilter is a descriptor, -1: none. refusePort is the answer of AttachPort.
 	formerFilter int
@@ -76,10 +78,27 @@ func (f *fakePrograms) Close() error {
 }
 func (f *fakePrograms) Former() *xdp.State   { return f.former }
 func (f *fakePrograms) FormerFilter(int) int { return f.formerFilter }
-func (f *fakePrograms) Commit() error        { f.locked(func() { f.commits++ }); return nil }
 func (f *fakePrograms) SocketFilter() int    { return -1 }
 func (f *fakePrograms) Now() uint32          { f.mu.Lock(); defer f.mu.Unlock(); return f.clock }
 func (f *fakePrograms) Totals() xdp.Totals   { return xdp.Totals{} }
+
+func (f *fakePrograms) Commit() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.commits++
+	f.unpinned = f.refusePin != nil
+	return f.refusePin
+}
+
+func (f *fakePrograms) KeepPins() (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.unpinned || f.refusePin != nil {
+		return false, f.refusePin
+	}
+	f.unpinned = false
+	return true, nil
+}
 
 func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook) error {
 	f.mu.Lock()

@@ -10,13 +10,13 @@ import (
 
 // takeOver ends what a former process left, by carrying on from it or by taking it down, and has the maps pinned for the next one. From then on a fast
 // path that is switched on does so at once.
-func (f *fastPath) takeOver() error {
+func (f *fastPath) takeOver() {
 	f.configured = true
 	if f.mirror != nil {
-		return f.mirror.takeOver()
+		f.pinned(f.mirror.takeOver())
+		return
 	}
 	f.dropFormer()
-	return nil
 }
 
 // formerFilter is the socket filter that a port's device begins with, -1 when there is none: between the crash of a former process and the takeover its

@@ -13,6 +13,7 @@ type programs interface {
 	Former() *xdp.State
 	FormerFilter(ifindex int) int
 	Commit() error
+	KeepPins() (renewed bool, err error)
 	AttachPort(ifindex int, at xdp.Hook) error
 	DetachPort(ifindex int) error
 	AttachUnderlay(ifindex int) (xdp.Decap, error)

@@ -61,7 +61,10 @@ func (f *fastPath) report() FastPathInfo {
 	f.do(func() {
 		info = FastPathInfo{Mode: f.mode, Active: f.mirror != nil, Reason: f.reason}
 		if m := f.mirror; m != nil {
-			info.Pins, info.PinReason = f.pins, f.noPins
+			f.keepPins()
+			if info.PinReason = f.noPins; f.noPins == "" {
+				info.Pins = f.pins
+			}
 			info.NoFlowCache = xdp.Probe().FlowCache.Reason
 			info.Punted = m.e.Totals().Punted
 			f.round() // what was just asked for is done

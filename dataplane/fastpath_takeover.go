@@ -1,8 +1,6 @@
 package dataplane
 
 import (
-	"errors"
-
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
@@ -11,9 +9,8 @@ import (
 // with its maps are exchanged for ours in one step each, and what is left of it goes. Call it when the first configuration is complete. Without a former
 // process nothing happens. Without a fast path of our own the former one is taken down. With Config.HoldUnderlay datagrams are read from now on.
 func (s *Switch) TakeOver() error {
-	var err error
-	s.fast.do(func() { err = s.fast.takeOver() })
-	return errors.Join(err, s.listen())
+	s.fast.do(s.fast.takeOver)
+	return s.listen()
 }
 
 func (m *mirror) takeOver() error {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 
@@ -122,4 +123,48 @@ func TestTakeOverForetellsPorts(t *testing.T) {
 			t.Errorf("ports in the maps when a program came to each: %v, want all three each time", known)
 		}
 	})
+}
+
+// TestPinsToldOf: what status says of the pins is so, from a takeover on that cannot pin to their being removed and made anew, and the log tells of every change once.
+func TestPinsToldOf(t *testing.T) {
+	lab.NeedRoot(t)
+	f := newFakePrograms(t)
+	f.refusePin = errors.New("no room for pins")
+	log := new(lines)
+	s := newScene(t, 1, func(c *Config) {
+		c.FastPath, c.PinDir = FastPathOn, "/nowhere/instance"
+		c.openPrograms = func(xdp.Options) (programs, error) { return f, nil }
+		c.Log = slog.New(slog.NewTextHandler(log, nil))
+	})
+	s.do(s.TakeOver)
+	var all int
+	told := make(map[string]int)
+	for _, step := range []struct {
+		name   string
+		change func()
+		pins   string
+		reason string
+		logged string // "": nothing
+	}{
+		{"not pinned from the start", func() {}, "", "no room for pins", "fast path goes with vtepd: not everything is pinned"},
+		{"still not", func() {}, "", "no room for pins", ""},
+		{"there is room", func() { f.refusePin = nil }, "/nowhere/instance", "", "fast path outlives vtepd again"},
+		{"nothing happens", func() {}, "/nowhere/instance", "", ""},
+		{"removed", func() { f.unpinned = true }, "/nowhere/instance", "", "fast path: pins were removed, and are made anew"},
+		{"removed for good", func() { f.unpinned, f.refusePin = true, errors.New("read-only") }, "", "read-only", "fast path goes with vtepd: not everything is pinned"},
+		{"still so", func() {}, "", "read-only", ""},
+	} {
+		f.locked(step.change)
+		info := s.Status().FastPath
+		if info.Pins != step.pins || info.PinReason != step.reason {
+			t.Errorf("%s: pinned in %q, reason %q; want %q and %q", step.name, info.Pins, info.PinReason, step.pins, step.reason)
+		}
+		if step.logged != "" {
+			all++
+			told[step.logged]++
+		}
+		if n, m := log.count(step.logged), log.count("msg=\"fast path"); step.logged != "" && n != told[step.logged] || m != all {
+			t.Errorf("%s: %q was logged %d times, and %d lines of the fast path, want %d and %d", step.name, step.logged, n, m, told[step.logged], all)
+		}
+	}
 }

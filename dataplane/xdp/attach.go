@@ -254,7 +254,14 @@ func (f *FastPath) attach(p place) error {
 		return fmt.Errorf("%s of ifindex %d: %w", p.hook, p.ifindex, err)
 	}
 	if f.pins != nil && !a.taken {
-		if err := a.link.Pin(f.pins.link(p)); err != nil {
+		err := a.link.Pin(f.pins.link(p))
+		if errors.Is(err, os.ErrNotExist) && f.asked {
+			// Somebody has removed the directory since KeepPins looked.
+			if err = f.renewPins(); err == nil {
+				err = a.link.Pin(f.pins.link(p))
+			}
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("%s of ifindex %d: pin: %w", p.hook, p.ifindex, err), a.link.Close())
 		}
 	}

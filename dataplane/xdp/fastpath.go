@@ -33,6 +33,7 @@ type FastPath struct {
 	attached  map[place]*attachment
 	refused   map[int]refusal // by ifindex
 	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet
+	asked     bool            // Commit was called
 	committed bool            // the present maps are pinned
 	cell      *cell           // nil: nothing is joined in one
 	noCell    refusal

@@ -125,6 +125,12 @@ func (f *FastPath) Commit() error {
 	if f.pins == nil {
 		return nil
 	}
+	f.asked = true
+	return f.commit()
+}
+
+// commit needs mu, and pins.
+func (f *FastPath) commit() error {
 	left, err := f.pins.stray(f.attached)
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ func (p *pins) keepFilter(filter *ebpf.Program) error {
 	if err := p.unlink(fresh); err != nil {
 		return fmt.Errorf("pins: %w", err)
 	}
-	if err := filter.Pin(fresh); err != nil {
+	if err := pinAnew(filter, fresh); err != nil {
 		return fmt.Errorf("pin socket filter: %w", err)
 	}
 	if err := os.Rename(fresh, p.filter()); err != nil {
@@ -154,7 +154,7 @@ func (p *pins) stray(ours map[place]*attachment) ([]string, error) {
 		known[at.pinName()] = true
 	}
 	found, err := os.ReadDir(filepath.Join(p.dir, "links"))
-	if err != nil {
+	if err := ignoreMissing(err); err != nil {
 		return nil, fmt.Errorf("pins: %w", err)
 	}
 	var first, rest []string
@@ -199,7 +199,7 @@ func (p *pins) keep(maps map[string]*ebpf.Map) error {
 		return fmt.Errorf("pins: %w", err)
 	}
 	for name, m := range maps {
-		if err := m.Pin(filepath.Join(fresh, name)); err != nil {
+		if err := pinAnew(m, filepath.Join(fresh, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}
 	}
