@@ -25,8 +25,9 @@ const (
 // maxEvents is how many sources one epoll_wait reports at most.
 const maxEvents = 64
 
-// poller is a worker's epoll set (epoll(7)). Sources are registered edge-triggered: the worker remembers what is ready and reads it until
-// the kernel says EAGAIN, so that a busy source costs no epoll_wait a batch.
+// poller is a worker's epoll set (epoll(7)). Most sources are registered edge-triggered: the worker remembers what is ready and reads it until
+// the kernel says EAGAIN, so that a busy source costs no epoll_wait a batch. Packet sockets are level-triggered: a message that the kernel cannot give
+// ends recvmmsg(2) as if there were no more, and the rest would wait for the next frame.
 type poller struct {
 	fd     int
 	wakeFD int // eventfd(2) that ends a blocking wait
@@ -52,9 +53,18 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-// add registers a source; index and serial come back in its events.
+// add registers a source, edge-triggered; index and serial come back in its events.
 func (p *poller) add(fd int, index int32, serial uint32) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: index, Pad: int32(serial)}
+	return p.register(fd, unix.EPOLLIN|unix.EPOLLET, index, serial)
+}
+
+// addLevel is add for a source that is reported as long as there is something to read.
+func (p *poller) addLevel(fd int, index int32, serial uint32) error {
+	return p.register(fd, unix.EPOLLIN, index, serial)
+}
+
+func (p *poller) register(fd int, what uint32, index int32, serial uint32) error {
+	e := unix.EpollEvent{Events: what, Fd: index, Pad: int32(serial)}
 	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
 		return fmt.Errorf("epoll_ctl add fd %d: %w", fd, err)
 	}

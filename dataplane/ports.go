@@ -409,7 +409,7 @@ func (s *Switch) watchQueues(p *port) error {
 		return nil
 	}
 	for i := range p.link.dev.Queues() {
-		if err := s.workers[i].watch(p.link.fd(i), p.index, p.link.serial); err != nil {
+		if err := s.workers[i].watchPort(p.link, p.index); err != nil {
 			return err
 		}
 	}

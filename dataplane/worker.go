@@ -188,9 +188,17 @@ func (w *worker) listen() error {
 	return nil
 }
 
-// watch makes the worker read a port's queue. Any goroutine may call it.
+// watch makes the worker read its socket of a group. Any goroutine may call it.
 func (w *worker) watch(fd int, index, serial uint32) error {
 	return w.poll.add(fd, int32(index), serial)
+}
+
+// watchPort makes the worker read its queue of a port. Any goroutine may call it.
+func (w *worker) watchPort(l *link, index uint32) error {
+	if l.packets != nil {
+		return w.poll.addLevel(l.fd(w.id), int32(index), l.serial)
+	}
+	return w.poll.add(l.fd(w.id), int32(index), l.serial)
 }
 
 // unwatch makes the worker forget the queues of a link. Any goroutine may call it.
