@@ -56,6 +56,7 @@ type fastPath struct {
 	following atomic.Bool
 	// recheckPorts and recheckPeers have the next round look at all of them again.
 	recheckPorts, recheckPeers atomic.Bool
+	full                       atomic.Bool // the forwarding table evicts, or is about to
 	dirty                      dirtySet
 	asked                      atomic.Uint64 // tickets of those who wait for a round
 
@@ -189,6 +190,9 @@ func (f *fastPath) poke() {
 // fdbChanged is told of every change of the forwarding table, under its lock.
 func (f *fastPath) fdbChanged(e *fdb.Event) {
 	if f.following.Load() {
+		if e.Full {
+			f.full.Store(true)
+		}
 		f.dirty.note(e)
 		f.poke()
 	}

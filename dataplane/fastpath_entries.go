@@ -13,10 +13,14 @@ const nowhere = MaxPorts
 // entryBatch is how many entries one system call writes.
 const entryBatch = 1024
 
-// Bounds of how often the ages are read that the programs keep: a quarter of the shortest ageing time, so that no entry in use expires.
+// Bounds of how often the ages are read that the programs keep: a quarter of the shortest ageing time, so that no entry in use expires, and agesEvicting
+// where entries are evicted or are about to be, so that those go that are not in use.
 const (
-	agesLeast = 250 * time.Millisecond
-	agesMost  = 30 * time.Second
+	agesLeast    = 250 * time.Millisecond
+	agesMost     = 30 * time.Second
+	agesEvicting = time.Second
+	// agesShare bounds what reading them may take of the time then: one part in so many.
+	agesShare = 20
 	// agesFresh is how old an age may be that is shown.
 	agesFresh = time.Second
 )
@@ -177,6 +181,7 @@ func (m *mirror) unbatch(k fdbKey) {
 // readAges tells the table what the programs have seen.
 func (m *mirror) readAges() {
 	m.agesRead = time.Now()
+	m.s.fast.full.Store(false)
 	err := m.e.WalkEntries(func(e xdp.Entry) bool {
 		if !e.Static {
 			m.s.fdb.Touch(e.VNI, fdb.FromBytes(e.MAC[:]), destOf(e), m.toTick(e.Seen))
@@ -186,7 +191,8 @@ func (m *mirror) readAges() {
 	if err != nil {
 		m.log.Warn("fast path: reading ages", "error", err)
 	}
-	m.shortest = 0
+	m.agesTook = time.Since(m.agesRead)
+	m.shortest, m.evicting = 0, false
 	for _, md := range m.domains {
 		if a := md.d.config.Ageing; a > 0 && (m.shortest == 0 || a < m.shortest) {
 			m.shortest = a
@@ -201,15 +207,38 @@ func (m *mirror) armAges() {
 	if m.shortest > 0 {
 		next = min(next, max(m.shortest/4, agesLeast))
 	}
+	if m.evicting {
+		next = min(next, max(agesEvicting, agesShare*m.agesTook))
+	}
 	m.ageTimer.Reset(time.Until(m.agesRead.Add(next)))
 }
 
+// agesFollow has ages read soon where the table is going to evict entries: it goes by what it knows of their use.
+func (m *mirror) agesFollow() {
+	if !m.evicting && m.s.fast.full.Load() {
+		m.evicting = true
+		m.armAges()
+	}
+}
+
 // freshAges has ages read that are to be shown, unless that was just done.
-func (f *fastPath) freshAges() {
+func (f *fastPath) freshAges() { f.agesWithin(agesFresh) }
+
+// agesWithin has ages read unless that was done so long ago at most.
+func (f *fastPath) agesWithin(d time.Duration) {
 	f.with(func(m *mirror) {
 		m.hearing.hear()
-		if time.Since(m.agesRead) > agesFresh {
+		if time.Since(m.agesRead) > d {
 			m.readAges()
 		}
 	})
+}
+
+// agesBefore has ages read before entries expire sooner, or fewer are allowed: what is in use is not to go.
+func (f *fastPath) agesBefore(was, is time.Duration, mostWas, most int) {
+	if is > 0 && (was <= 0 || is < was) {
+		f.agesWithin(min(agesFresh, is/8))
+	} else if most > 0 && (mostWas <= 0 || most < mostWas) {
+		f.agesWithin(agesFresh)
+	}
 }

@@ -34,7 +34,8 @@ type fakePrograms struct {
 	asked     int       // how often it was called
 	room      int       // entries; 0: any number
 	slow      bool
-	counters  map[uint32]xdp.Counters
+	counters  map[uint32]xdp.Counters // of ports
+	vnis      map[uint32]xdp.Counters
 	clock     uint32
 	guarded   []uint16
 	wrong     []string
@@ -56,7 +57,7 @@ type fakePrograms struct {
 func newFakePrograms(t *testing.T) *fakePrograms {
 	return &fakePrograms{
 		t: t, ports: map[uint32]xdp.Port{}, domains: map[uint32]xdp.Domain{}, peers: map[uint32]xdp.Peer{}, sources: map[sourceKey]uint32{},
-		entries: map[fdbKey]xdp.Entry{}, attached: map[int]xdp.Hook{}, underlays: map[int]bool{}, counters: map[uint32]xdp.Counters{}, clock: 5000,
+		entries: map[fdbKey]xdp.Entry{}, attached: map[int]xdp.Hook{}, underlays: map[int]bool{}, counters: map[uint32]xdp.Counters{}, vnis: map[uint32]xdp.Counters{}, clock: 5000,
 		decap: xdp.Decap{Mode: "tcx"}, formerFilter: -1,
 		serials: map[sourceKey]uint32{}, named: map[uint32]string{},
 	}
@@ -227,7 +228,18 @@ func (f *fakePrograms) PutDomain(d xdp.Domain) error {
 }
 
 func (f *fakePrograms) DelDomain(vni uint32) error {
-	f.locked(func() { delete(f.domains, vni) })
+	f.locked(func() {
+		if c, ok := f.vnis[vni]; ok { // frames go on to the last moment
+			c.RxPackets, c.RxBytes = c.RxPackets+1, c.RxBytes+100
+			f.vnis[vni] = c
+		}
+		delete(f.domains, vni)
+	})
+	return nil
+}
+
+func (f *fakePrograms) ForgetDomain(vni uint32) error {
+	f.locked(func() { delete(f.domains, vni); delete(f.vnis, vni) })
 	return nil
 }
 
@@ -349,7 +361,12 @@ func (f *fakePrograms) PortCounters(index uint32) xdp.Counters {
 	return f.counters[index]
 }
 func (f *fakePrograms) PeerCounters(uint32) xdp.Counters { return xdp.Counters{} }
-func (f *fakePrograms) VNICounters(uint32) xdp.Counters  { return xdp.Counters{} }
+
+func (f *fakePrograms) VNICounters(vni uint32) xdp.Counters {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.vnis[vni]
+}
 
 // see is what a program does when a frame of an entry passes at a second.
 func (f *fakePrograms) see(k fdbKey, second uint32) {

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -54,6 +55,8 @@ type mirror struct {
 
 	ageTimer *time.Timer
 	agesRead time.Time
+	agesTook time.Duration // the last time
+	evicting bool          // ages were asked for because the table is full
 	shortest time.Duration // ageing time of all VNIs; 0: none ages
 
 	last [numSums]uint64 // of the programs' totals
@@ -148,6 +151,7 @@ func (m *mirror) round() {
 	m.guardFollows()
 
 	m.entriesFollow(changed)
+	m.agesFollow()
 
 	m.peersCome(peers)
 	m.domainsCome(snap)
@@ -185,8 +189,9 @@ func (m *mirror) withdrawDomain(md *mirroredDomain) {
 	if !md.on {
 		return
 	}
-	m.collectDomain(md)
-	if err := m.e.DelDomain(md.d.vni); err != nil {
+	err := m.e.DelDomain(md.d.vni)
+	m.collectDomain(md) // after the last frame, and before the counters are another's
+	if err = errors.Join(err, m.e.ForgetDomain(md.d.vni)); err != nil {
 		m.log.Warn("fast path: taking a VNI out", "vni", md.d.vni, "error", err)
 	}
 	md.on = false

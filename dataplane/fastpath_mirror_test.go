@@ -255,6 +255,87 @@ func TestMirrorAges(t *testing.T) {
 	f.equal(t, s.Switch, "in the end")
 }
 
+// TestMirrorAgesShortened: an entry in use does not expire because its ageing time became shorter than the time since its age was read.
+func TestMirrorAgesShortened(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	long := VNIConfig{VNI: 42, Learning: true, Ageing: 300 * time.Second}
+	s.set(long, s.addrs()...)
+	s.port("p0", 42)
+	s.Inject("p0", frameOf(station(1), broadcast), frameOf(station(2), broadcast))
+	s.rest()
+	f.equal(t, s.Switch, "at first")
+	const pause = 4 // seconds
+	time.Sleep(pause * time.Second)
+	f.locked(func() { f.clock = 5000 + pause })
+	f.see(fdbKey{42, fdb.MAC(station(1))}, 5000+pause)
+	// Not by FDBGet, which reads ages.
+	inTable := func(n int) bool { _, ok := s.fdb.Get(42, fdb.MAC(station(n)), s.now()); return ok }
+	short := long
+	short.Ageing = 3 * time.Second
+	s.set(short, s.addrs()...)
+	s.fdb.Sweep(s.now(), 1000)
+	if !inTable(1) {
+		t.Error("in use, and expired")
+	}
+	if inTable(2) {
+		t.Error("not in use, and still there")
+	}
+}
+
+// TestMirrorAgesEvicting: at its bound the table keeps what is in use, though only the programs know of it.
+func TestMirrorAgesEvicting(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: 300 * time.Second, MaxMACs: 10}, s.addrs()...)
+	s.port("p0", 42)
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.rest()
+	f.equal(t, s.Switch, "at first")
+	began, evicted := time.Now(), uint64(0)
+	for i := 0; time.Since(began) < 6*time.Second; i++ {
+		second := uint32(time.Since(began) / time.Second)
+		f.locked(func() { f.clock = 5000 + second })
+		f.see(fdbKey{42, fdb.MAC(station(1))}, 5000+second)
+		// A new station every 200 ms: all ten places change hands in two seconds.
+		s.Inject("p0", frameOf(station(100+i), broadcast))
+		time.Sleep(200 * time.Millisecond)
+		// Not by FDBGet, which reads ages.
+		if _, ok := s.fdb.Get(42, fdb.MAC(station(1)), s.now()); !ok {
+			t.Fatalf("in use, and evicted after %v", time.Since(began))
+		}
+		evicted = s.Status().FDB.Evicted
+	}
+	if evicted < 10 {
+		t.Errorf("%d evictions try nothing", evicted)
+	}
+}
+
+// TestMirrorCountsToTheEnd: what a VNI carries until it has left the maps counts, and nothing counts twice when it comes back.
+func TestMirrorCountsToTheEnd(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	c := VNIConfig{VNI: 42, Learning: true}
+	s.set(c)
+	s.port("p0", 42)
+	s.rest()
+	f.equal(t, s.Switch, "at first")
+	received := func() uint64 { return s.VNIStats()[0].RxPackets }
+	before := received()
+	for round := range uint64(3) {
+		f.locked(func() { f.vnis[42] = xdp.Counters{RxPackets: 10, RxBytes: 1000} })
+		for _, gbp := range []bool{true, false} { // which the programs leave to user space
+			c.Header.GBP = gbp
+			s.set(c)
+			s.fast.catchUp()
+		}
+		f.equal(t, s.Switch, "back again")
+		if got, want := received()-before, 11*(round+1); got != want {
+			t.Errorf("round %d: %d frames counted, want %d", round, got, want)
+		}
+	}
+}
+
 // TestMirrorRoom: an entry that finds no room passes user space, and is there again when there is room; more changes than are noted mean the whole table.
 func TestMirrorRoom(t *testing.T) {
 	t.Parallel()

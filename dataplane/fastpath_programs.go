@@ -26,6 +26,7 @@ type programs interface {
 	GuardPorts([]uint16) error
 	PutDomain(xdp.Domain) error
 	DelDomain(vni uint32) error
+	ForgetDomain(vni uint32) error
 	PutPeer(xdp.Peer) error
 	DelPeer(index uint32) error
 	ForgetPeer(index uint32) error

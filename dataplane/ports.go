@@ -121,6 +121,7 @@ func (s *Switch) SetPort(c PortConfig) error {
 	}
 	p := newPort(old.index, c, old.link, old.stats)
 	r.published = p
+	s.fast.agesBefore(0, 0, old.config.MaxMACs, c.MaxMACs)
 	s.fdb.SetDestLimit(p.place(), c.MaxMACs)
 	s.publishPort(r, old)
 	// Entries of VNIs that the port carries no longer point nowhere.

@@ -59,6 +59,9 @@ func (s *Switch) SetVNI(c VNIConfig) (err error) {
 		}
 	}
 	before, groupBefore := r.flood, r.group
+	if !added {
+		s.fast.agesBefore(r.config.Ageing, c.Ageing, r.config.MaxMACs, c.MaxMACs)
+	}
 	r.config, r.flood, r.group = c, flood, g
 	s.learnPaths(r.destinations())
 	s.vnis[c.VNI] = r

@@ -31,7 +31,7 @@ func (t *Table) add(v *vniState, mac MAC, d Dest, state State, now Tick, h uint6
 		t.remove(ref)
 		return false
 	}
-	t.notify(Event{Kind: Added, Entry: t.entry(ref), Count: 1})
+	t.notify(Event{Kind: Added, Entry: t.entry(ref), Count: 1, Full: state == Dynamic && t.full(v, d)})
 	return true
 }
 
@@ -61,6 +61,7 @@ func (t *Table) regroup(ref uint32, v *vniState, d Dest, state State, now Tick) 
 	t.part(old, ref)
 	t.join(g, ref)
 	ev.Entry = t.entry(ref)
+	ev.Full = ev.Kind == EntryMoved && state == Dynamic && t.full(v, d)
 	t.notify(ev)
 }
 

@@ -142,4 +142,7 @@ type Event struct {
 	Entry Entry
 	From  Dest // EntryMoved: where the entry pointed before
 	Count int  // entries concerned: 1, or for Flushed any number
+	// Full: Added or EntryMoved has reached a limit of its destination, its VNI or the
+	// table, and the next entry there costs another its place.
+	Full bool
 }

@@ -57,6 +57,14 @@ func (t *Table) makeTableRoom(d Dest, now Tick) {
 	t.evict(s.groups(Dynamic).top(), now)
 }
 
+// full says whether another dynamic entry of a VNI and destination would cost one its
+// place. Lock held.
+func (t *Table) full(v *vniState, d Dest) bool {
+	s := t.byDest[d]
+	return s != nil && s.limit > 0 && s.dynamic >= s.limit || v.config.MaxDynamic > 0 && v.dynamic >= v.config.MaxDynamic ||
+		t.stats.Dynamic >= t.config.MaxDynamic
+}
+
 // evict removes one entry of a group. Lock held.
 func (t *Table) evict(g *group, now Tick) {
 	ref := t.victim(g)

@@ -1,6 +1,7 @@
 package fdb
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -301,17 +302,17 @@ func TestEvents(t *testing.T) {
 	}
 	b := func(i MAC) Entry { return Entry{VNI: 1, MAC: macB + i, Dest: PortDest(1), Seen: 4} }
 	want := []Event{
-		{Added, a, None, 1},
-		{EntryMoved, at(a, PeerDest(2), Dynamic, 2, 1), PortDest(1), 1},
-		{Changed, at(a, PeerDest(2), Static, 3, 1), None, 1},
-		{Deleted, at(a, PeerDest(2), Static, 3, 1), None, 1},
-		{Added, b(0), None, 1},
-		{Added, b(1), None, 1},
-		{Evicted, b(0), None, 1},
-		{Added, b(2), None, 1},
-		{Flushed, Entry{VNI: 1, Dest: PortDest(1)}, None, 2},
-		{Added, at(a, PortDest(1), Dynamic, 5, 0), None, 1},
-		{Expired, at(a, PortDest(1), Dynamic, 5, 0), None, 1},
+		{Added, a, None, 1, false},
+		{EntryMoved, at(a, PeerDest(2), Dynamic, 2, 1), PortDest(1), 1, false},
+		{Changed, at(a, PeerDest(2), Static, 3, 1), None, 1, false},
+		{Deleted, at(a, PeerDest(2), Static, 3, 1), None, 1, false},
+		{Added, b(0), None, 1, false},
+		{Added, b(1), None, 1, true},
+		{Evicted, b(0), None, 1, false},
+		{Added, b(2), None, 1, true},
+		{Flushed, Entry{VNI: 1, Dest: PortDest(1)}, None, 2, false},
+		{Added, at(a, PortDest(1), Dynamic, 5, 0), None, 1, false},
+		{Expired, at(a, PortDest(1), Dynamic, 5, 0), None, 1, false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
@@ -319,6 +320,38 @@ func TestEvents(t *testing.T) {
 	wantStats := Stats{Learned: 5, Moved: 1, Expired: 1, Evicted: 1, Deleted: 1, Flushed: 2}
 	if diff := cmp.Diff(wantStats, table.Stats()); diff != "" {
 		t.Errorf("stats (-want +got):\n%s", diff)
+	}
+}
+
+// TestEventFull: who makes the last room of any limit go says so, and so does whoever makes another go for his own.
+func TestEventFull(t *testing.T) {
+	for name, limit := range map[string]func(*Table){
+		"table":       func(*Table) {},
+		"vni":         func(table *Table) { mustSetVNI(t, table, 1, VNIConfig{MaxDynamic: 3}) },
+		"destination": func(table *Table) { table.SetDestLimit(PeerDest(2), 3) },
+	} {
+		var full []bool
+		c := Config{Notify: func(e Event) {
+			if e.Kind == Added || e.Kind == EntryMoved {
+				full = append(full, e.Full)
+			} else if e.Full {
+				t.Errorf("%s: full by %+v", name, e)
+			}
+		}}
+		if c.MaxDynamic = 1000; name == "table" {
+			c.MaxDynamic = 3
+		}
+		table := newTable(t, c, 0)
+		limit(table)
+		mustPut(t, table, Entry{VNI: 1, MAC: macA, Dest: PeerDest(2), State: Static}, 0) // has no part in it
+		table.Learn(1, macB, PortDest(1), 0)
+		table.Learn(1, macB+1, PeerDest(2), 0)
+		table.Learn(1, macB, PeerDest(2), 1)
+		table.Learn(1, macB+2, PeerDest(2), 2)
+		table.Learn(1, macB+3, PeerDest(2), 3)
+		if want := []bool{false, false, false, false, true, true}; !slices.Equal(full, want) {
+			t.Errorf("%s: full after each change: %v, want %v", name, full, want)
+		}
 	}
 }
 

@@ -116,7 +116,7 @@ func TestBounds(t *testing.T) {
 	if full != 39-15 { // one was there
 		t.Errorf("%d VNIs did not fit", full)
 	}
-	if err := b.DelDomain(1); err != nil {
+	if err := b.ForgetDomain(1); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.PutDomain(Domain{VNI: 100}); err != nil {
@@ -140,12 +140,13 @@ func TestCountersForgotten(t *testing.T) {
 	}
 	b.DelPort(0)
 	b.DelPeer(0)
-	if b.PortCounters(0) != want || b.PeerCounters(0).TxPackets != 1 {
-		t.Error("counters lost with the port or the peer")
+	b.DelDomain(testVNI)
+	if b.PortCounters(0) != want || b.PeerCounters(0).TxPackets != 1 || b.VNICounters(testVNI) != (Counters{1, 142, 1, 142}) {
+		t.Error("counters lost with the port, the peer or the VNI")
 	}
 	b.ForgetPort(0)
 	b.ForgetPeer(0)
-	b.DelDomain(testVNI)
+	b.ForgetDomain(testVNI)
 	b.PutDomain(testDomain())
 	if b.PortCounters(0) != (Counters{}) || b.PeerCounters(0) != (Counters{}) || b.VNICounters(testVNI) != (Counters{}) {
 		t.Error("counters kept")

@@ -158,22 +158,38 @@ func (f *FastPath) PutDomain(d Domain) error {
 	return mapError(what, f.change(func() error { return f.objects.Domains.Put(d.VNI, v) }))
 }
 
-// DelDomain removes a VNI. One that is not there is no error.
+// DelDomain removes a VNI; what was counted for it can be read until ForgetDomain. One that is not there is no error.
 func (f *FastPath) DelDomain(vni uint32) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return ErrClosed
 	}
-	slot, ok := f.domains[vni]
-	if !ok {
+	return f.delDomain(vni)
+}
+
+func (f *FastPath) delDomain(vni uint32) error {
+	if _, ok := f.domains[vni]; !ok {
 		return nil
 	}
-	return mapError(fmt.Sprintf("vni %d", vni), f.change(func() error {
+	return mapError(fmt.Sprintf("vni %d", vni), f.change(func() error { return forget(f.objects.Domains, vni) }))
+}
+
+// ForgetDomain removes a VNI and gives its counters to the next that comes.
+func (f *FastPath) ForgetDomain(vni uint32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	if err := f.delDomain(vni); err != nil {
+		return err
+	}
+	if slot, ok := f.domains[vni]; ok {
 		delete(f.domains, vni)
 		f.free = append(f.free, slot)
-		return forget(f.objects.Domains, vni)
-	}))
+	}
+	return nil
 }
 
 // PutPeer makes or changes a peer.
