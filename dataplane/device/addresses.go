@@ -115,18 +115,28 @@ func RemoveAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) e
 	return errors.Join(errs...)
 }
 
-// SettledAddresses lists the addresses that stay for ever, save the kernel's own
-// link-local ones.
+// SettledAddresses lists the addresses that stay for ever, save the link-local one
+// that the kernel makes by itself.
 func SettledAddresses(h *netlink.Handle, link netlink.Link) (settled []netlink.Addr, err error) {
 	all, err := h.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
+	own := madeOf(link.Attrs().HardwareAddr)
 	for _, a := range all {
-		if a.Flags&unix.IFA_F_PERMANENT != 0 && !a.IP.IsLinkLocalUnicast() {
-			a.Flags &^= KernelFlags
-			settled = append(settled, a)
+		if a.Flags&unix.IFA_F_PERMANENT == 0 || a.IP.IsLinkLocalUnicast() && (a.Flags&unix.IFA_F_STABLE_PRIVACY != 0 || a.IP.Equal(own)) {
+			continue
 		}
+		a.Flags &^= KernelFlags
+		settled = append(settled, a)
 	}
 	return settled, nil
+}
+
+// madeOf is the link-local address of a MAC (RFC 4291 appendix A); nil when there is none.
+func madeOf(mac net.HardwareAddr) net.IP {
+	if len(mac) != 6 {
+		return nil
+	}
+	return net.IP{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]}
 }

@@ -62,6 +62,9 @@ func TestGivenBackAsFound(t *testing.T) {
 		{name: "down", before: []string{"ip link set port0 down"}},
 		{name: "addresses", before: []string{"ip address add 192.0.2.1/24 dev port0", "ip address add 2001:db8::1/64 dev port0 nodad"}},
 		{name: "addresses, down", before: []string{"ip address add 192.0.2.1/24 dev port0", "ip address add 192.0.2.3/24 dev port0", "ip link set port0 down"}},
+		// Neither is the kernel's own.
+		{name: "link-local addresses, small MTU", before: []string{"ip address add fe80::77/64 dev port0 nodad", "ip address add 169.254.1.1/16 dev port0"},
+			change: func(o *Options) { o.MTU = 1000 }},
 		{name: "mtu and mac", before: []string{"ip address add 2001:db8::1/64 dev port0 nodad"},
 			change: func(o *Options) { o.MTU, o.MAC = 1000, net.HardwareAddr{2, 0, 0, 0, 0, 5} }},
 		{name: "changed while held", using: func(t *testing.T, d *Device) {

@@ -86,12 +86,11 @@ func (o *VethOptions) fits(host netlink.Link) bool {
 	if want.normalise() != nil {
 		return true
 	}
-	target := -1
-	if want.NetNS != "" {
-		var err error
-		if target, err = device.OpenNetNS(want.NetNS); err != nil {
-			return !errors.Is(err, device.ErrNoNetNS) // a namespace that has lost its name may live on, and the pair with it
-		}
+	target, err := openOther(want.NetNS)
+	if err != nil {
+		return !errors.Is(err, device.ErrNoNetNS) // a namespace that has lost its name may live on, and the pair with it
+	}
+	if target >= 0 {
 		defer unix.Close(target)
 	}
 	there, err := device.HandleIn(target)

@@ -166,11 +166,14 @@ func (d *Device) SetMTU(mtu int) error {
 			return err
 		}
 		d.setMTU = true
-		d.cutTo(mtu)
-		if d.pair == nil {
-			return nil
+		if d.pair != nil {
+			err := d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return device.SetMTU(h, peer, mtu) })
+			if err != nil {
+				return errors.Join(err, device.SetMTU(h, link, link.Attrs().MTU))
+			}
 		}
-		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return device.SetMTU(h, peer, mtu) })
+		d.cutTo(mtu)
+		return nil
 	})
 }
 

@@ -33,13 +33,13 @@ const DefaultIfName = "eth0"
 // pair is the other end of a device.
 type pair struct {
 	netns string // as in VethOptions
-	key   string // device.NetNSKey of it when the end was put there
+	key   string // device.NetNSKey of it when the end was put there; "": that of the host end, whatever it is called
 	made  bool   // to be removed with the device
 }
 
 // whereabouts is what the namespace is called that the other end was put in: as it was then, or otherwise where it was renamed since.
 func (p *pair) whereabouts() string {
-	if p.netns == "" || device.NetNSKey(p.netns) == p.key {
+	if p.key == "" || device.NetNSKey(p.netns) == p.key {
 		return p.netns
 	}
 	return cmp.Or(device.NetNSByKey(p.key), p.netns)
@@ -72,7 +72,7 @@ func (o *VethOptions) normalise() error {
 	switch {
 	case o.IfName == "":
 		return bad("ifname is required without netns: the name of the workload's end")
-	case o.NetNS == "" && o.IfName == o.Name:
+	case device.NetNSKey(o.NetNS) == "" && o.IfName == o.Name:
 		return bad("both ends cannot be called %q in one namespace: choose another ifname", o.Name)
 	}
 	if err := device.CheckName(o.IfName); err != nil {
@@ -106,11 +106,11 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 			err = fmt.Errorf("veth: %q: %w", o.Name, err)
 		}
 	}()
-	target := -1
-	if o.NetNS != "" {
-		if target, err = device.OpenNetNS(o.NetNS); err != nil {
-			return nil, err
-		}
+	target, err := openOther(o.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	if target >= 0 {
 		defer unix.Close(target)
 	}
 	here, err := device.HandleIn(-1)
@@ -175,6 +175,22 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	}
 	p.made = true
 	return d, nil
+}
+
+// openOther opens the namespace of a peer end; -1 is that of the host end, under whatever name: rtnetlink tells of two ends in one namespace by naming none.
+func openOther(netns string) (int, error) {
+	if netns == "" {
+		return -1, nil
+	}
+	fd, err := device.OpenNetNS(netns)
+	if err != nil {
+		return -1, err
+	}
+	if device.IsOwnNetNS(fd) {
+		unix.Close(fd)
+		return -1, nil
+	}
+	return fd, nil
 }
 
 // findPair looks for what has the names. host alone is a pair of ours whose peer is not where it should be, or not called so, to be made anew as for another
@@ -354,8 +370,8 @@ func (p *pair) peer(here *netlink.Handle, host netlink.Link, f func(h *netlink.H
 // peerIn is peer with the namespace too, -1 for that of here.
 func (p *pair) peerIn(here *netlink.Handle, host netlink.Link, f func(ns int, h *netlink.Handle, peer netlink.Link) error) error {
 	h, ns := here, -1
-	if netns := p.whereabouts(); netns != "" {
-		fd, err := device.OpenNetNS(netns)
+	if p.key != "" {
+		fd, err := device.OpenNetNS(p.whereabouts())
 		if err != nil {
 			return err
 		}
@@ -383,7 +399,7 @@ func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.At
 		attr.MAC = peer.Attrs().HardwareAddr
 		attr.Peer, attr.PeerIndex = peer.Attrs().Name, peer.Attrs().Index
 		if netns := p.whereabouts(); netns != "" {
-			attr.NetNS, attr.NetNSKey = device.NetNSWord(netns), device.NetNSKey(netns)
+			attr.NetNS, attr.NetNSKey = device.NetNSWord(netns), p.key
 		}
 		return nil
 	})

@@ -259,6 +259,17 @@ func TestVethOfAnother(t *testing.T) {
 }
 
 // A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere, or has another name, is made anew.
+// crash does what the end of a process that is killed does: the descriptors go, the pair stays.
+func crash(t *testing.T, d *Device) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if err := d.letGo(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestVethAfterCrash(t *testing.T) {
 	s := newStage(t)
 	o := func(o *VethOptions) {
@@ -269,15 +280,7 @@ func TestVethAfterCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	crash := func(d *Device) {
-		t.Helper()
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.closed = true
-		if err := d.letGo(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	crash := func(d *Device) { crash(t, d) }
 	crash(d)
 	s.workload.Must("ip", "address", "add", "198.51.100.99/24", "dev", "inner")
 	index := s.workload.Index("inner")
@@ -345,6 +348,69 @@ func TestVethNamespaceGoes(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A workload's end that is away cannot have another MTU, and then the host's end has none either.
+func TestVethEndAway(t *testing.T) {
+	s := newStage(t)
+	d, err := s.openVeth(func(o *VethOptions) { o.MTU = 1450 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.workload.Must("ip", "link", "set", "inner", "netns", s.host.Name(), "name", "astray")
+	if err := d.SetMTU(1300); !errors.Is(err, ErrUnfit) {
+		t.Errorf("mtu with an end that is away: %v", err)
+	}
+	for _, ifname := range []string{"web0", "astray"} {
+		if got := shows(t, s.host, ifname, true); !strings.Contains(got, "mtu 1450") {
+			t.Errorf("%s after a refused change: %s", ifname, got)
+		}
+	}
+}
+
+// Both ends may be in one namespace, with and without its name, and a second process takes up either.
+func TestVethInOwnNamespace(t *testing.T) {
+	s := newStage(t)
+	for _, netns := range []string{"", s.host.Name(), "/run/netns/" + s.host.Name()} {
+		with := func(o *VethOptions) {
+			o.NetNS, o.Instance = netns, "one"
+			o.Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.77/24")}
+		}
+		if _, err := s.openVeth(func(o *VethOptions) { with(o); o.IfName = "web0" }); !errors.Is(err, ErrOption) {
+			t.Errorf("%q, both ends of one name: %v", netns, err)
+		}
+		d, err := s.openVeth(with)
+		if err != nil {
+			t.Fatalf("%q: %v", netns, err)
+		}
+		a, err := d.Attr()
+		if err != nil || a.Peer != "inner" || a.PeerIndex != s.host.Index("inner") || a.MAC == nil || a.NetNSKey != "" {
+			t.Errorf("%q: %+v, %v", netns, a, err)
+		}
+		mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
+		old, other := netip.MustParsePrefix("198.51.100.77/24"), netip.MustParsePrefix("198.51.100.78/24")
+		if err := errors.Join(d.SetMTU(1300), d.SetMAC(mac), d.SetAddresses([]netip.Prefix{old}, []netip.Prefix{other})); err != nil {
+			t.Errorf("%q: change: %v", netns, err)
+		}
+		inner := shows(t, s.host, "inner", true)
+		for _, word := range []string{"mtu 1300", mac.String(), other.String()} {
+			if !strings.Contains(inner, word) {
+				t.Errorf("%q: the workload's end lacks %q: %s", netns, word, inner)
+			}
+		}
+		index := s.host.Index("inner")
+		crash(t, d)
+		if d, err = s.openVeth(with); err != nil {
+			t.Fatalf("%q, again: %v", netns, err)
+		}
+		if got := s.host.Index("inner"); got != index {
+			t.Errorf("%q: the pair was made anew", netns)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		shows(t, s.host, "web0", false)
 	}
 }
 

@@ -471,6 +471,8 @@ func takeOverOne(t *testing.T, offload, multi, up, elsewhere bool) {
 		t.Errorf("taken over: %+v", a)
 	}
 	must(t, device.Within(ns, func() error { exchange(t, d); return nil }))
+	// Addresses that come and go at run time are no more the owner's than those asked for at first.
+	must(t, d.SetAddresses(o.Addresses, []netip.Prefix{netip.MustParsePrefix("198.51.100.2/24"), netip.MustParsePrefix("192.0.2.9/24")}))
 	must(t, d.Close())
 	if after := look(); after != before {
 		t.Errorf("given back: %s\nfound:      %s", after, before)
@@ -504,13 +506,21 @@ func TestTakeOverRestoresIPv6(t *testing.T) {
 		return all
 	}
 	before := list()
-	d := mustOpen(t, Options{Name: "tap0", MTU: 1000, Offload: true})
+	mac := net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 0x98}
+	d := mustOpen(t, Options{Name: "tap0", MTU: 1000, Offload: true, MAC: mac})
 	if during := list(); len(during) != 0 {
 		t.Errorf("the kernel kept %v with an MTU of 1000: this test shows nothing", during)
 	}
 	must(t, d.Close())
 	if diff := cmp.Diff(before, list()); diff != "" || len(before) != 1 {
 		t.Errorf("addresses before and after:\n%s", diff)
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+	must(t, err)
+	for _, a := range addrs {
+		if a.IP.Equal(net.ParseIP("fe80::5eff:fe00:5398")) {
+			t.Errorf("an address of the port's MAC stays: %v", a)
+		}
 	}
 }
 

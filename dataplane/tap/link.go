@@ -149,6 +149,9 @@ func (d *Device) SetAddresses(old, new []netip.Prefix) error {
 		if err != nil {
 			return errors.Join(err, device.RemoveAddresses(h, link, added))
 		}
+		if d.found != nil {
+			d.found.added = append(d.found.added, added...)
+		}
 		return device.RemoveAddresses(h, link, device.Without(old, new))
 	})
 }

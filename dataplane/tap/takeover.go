@@ -19,7 +19,7 @@ type snapshot struct {
 	up     bool
 	txqlen int
 	addrs  []netlink.Addr // set by somebody, not by the kernel or a router
-	added  []netip.Prefix // what we gave it and was not there before
+	added  []netip.Prefix // what we gave it, at whatever time, and was not there before
 }
 
 // takeOver uses a persistent TAP that somebody made before (`ip tuntap add`).
@@ -130,8 +130,9 @@ func (d *Device) giveBack() error {
 			errs = append(errs, h.LinkSetDown(link))
 		}
 		errs = append(errs,
-			h.LinkSetMTU(link, s.mtu),
 			h.LinkSetHardwareAddr(link, s.mac),
+			// After the MAC, of which the kernel makes a link-local address once the MTU is enough for IPv6 again.
+			h.LinkSetMTU(link, s.mtu),
 			h.LinkSetTxQLen(link, s.txqlen))
 		// IPv6 addresses go with LinkSetDown, and with an MTU below 1280.
 		for _, a := range s.addrs {
