@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,4 +80,47 @@ func TestFastPathNeighbourForgotten(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A peer whose address the kernel asks for in vain is user space's, which hears of it and says so; when it answers again the fast path has it back.
+//
+//	p0 ── switch ── eth0 ══ eth0 ── r0
+func TestFastPathNeighbourSilent(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, func(c *Config) { c.FastPath = FastPathOn })
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.port("p0", 42)
+	peer := s.remotes[0].addr
+	s.pinned(42, "", station(2))
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.rest()
+	events, cancel := s.Subscribe(100)
+	defer cancel()
+	onFastPath := func() (bool, string) { i := s.Peers()[0]; return i.FastPath, i.FastPathReason }
+	if on, why := onFastPath(); !on {
+		t.Fatalf("not on the fast path at first: %s", why)
+	}
+	s.wire.Must("ip", "link", "set", s.link.B.Name, "arp", "off")
+	s.Must("ip", "neigh", "flush", "dev", "eth0")
+	told := false
+	for end := time.Now().Add(30 * time.Second); !told && time.Now().Before(end); {
+		s.Inject("p0", frameOf(station(1), station(2)))
+		select {
+		case e := <-events:
+			told = e.Object == "peer" && e.Action == "error" && e.Peer.Addr() == peer
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if !told {
+		t.Error("nobody says that the peer does not answer")
+	}
+	if on, why := onFastPath(); on || !strings.Contains(why, "does not answer") {
+		t.Errorf("on the fast path: %v, reason %q", on, why)
+	}
+	s.wire.Must("ip", "link", "set", s.link.B.Name, "arp", "on")
+	eventually(t, "back on the fast path", func() bool {
+		s.Inject("p0", frameOf(station(1), station(2)))
+		on, _ := onFastPath()
+		return on
+	})
 }

@@ -52,10 +52,12 @@ type routes struct {
 	// changed has an element when something was announced.
 	changed chan struct{}
 	sub     *nl.NetlinkSocket
-	links   map[int]linkInfo       // as known since forget
-	held    map[netip.Addr]holding // who has a local address, as known since forget
-	ipsec   map[int]string         // by address family: why IPsec has to be asked about packets; "": it has not
-	rules   map[int]string         // by address family: why RouteGet does not say the way; "": it does
+	links   map[int]linkInfo                // as known since forget
+	held    map[netip.Addr]holding          // who has a local address, as known since forget
+	ipsec   map[int]string                  // by address family: why IPsec has to be asked about packets; "": it has not
+	rules   map[int]string                  // by address family: why RouteGet does not say the way; "": it does
+	silent  map[int]map[neighbour]time.Time // by address family: neighbours that have no address, and since when that is known
+	before  map[int]map[neighbour]time.Time // silent as it was before forget
 	closed  atomic.Bool
 	took    atomic.Int64 // ns of the last look at all peers
 }
@@ -68,7 +70,8 @@ func newRoutes(log *slog.Logger) (*routes, error) {
 			return nil, fmt.Errorf("fast path: netlink: %w", err)
 		}
 	}
-	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), held: make(map[netip.Addr]holding), ipsec: make(map[int]string), rules: make(map[int]string)}
+	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), held: make(map[netip.Addr]holding), ipsec: make(map[int]string), rules: make(map[int]string),
+		silent: make(map[int]map[neighbour]time.Time), before: make(map[int]map[neighbour]time.Time)}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
 		return r, nil
@@ -111,6 +114,10 @@ func (r *routes) forget() {
 	clear(r.held)
 	clear(r.ipsec)
 	clear(r.rules)
+	for family, silent := range r.silent {
+		r.before[family] = silent
+	}
+	clear(r.silent)
 }
 
 // find looks up the way to a peer for datagrams from local.
@@ -160,7 +167,51 @@ func (r *routes) find(peer, local netip.Addr) route {
 	if k.MTU > 0 && k.MTU < out.mtu {
 		out.mtu = k.MTU
 	}
+	if n := (neighbour{out.ifindex, out.nextHop}); r.isSilent(n) {
+		// What the programs send to it is lost without a word. User space hears of it, and says so.
+		return route{reason: fmt.Sprintf("%s on %s does not answer when the kernel asks for its address: see `ip neigh`", n.addr, l.name)}
+	}
 	return out
+}
+
+// neighbour is an address on an interface.
+type neighbour struct {
+	ifindex int
+	addr    netip.Addr
+}
+
+// silentAfter is how long the kernel may ask for a neighbour's address before that counts as no answer: it asks once a second.
+const silentAfter = time.Second
+
+// isSilent says whether a neighbour does not tell its address. A frame that comes after the kernel gave up (NUD_FAILED) has it ask again (NUD_INCOMPLETE), so
+// that it is found asking whenever there is traffic.
+func (r *routes) isSilent(n neighbour) bool {
+	family := netlinkFamily(n.addr)
+	silent, known := r.silent[family]
+	if !known {
+		silent = make(map[neighbour]time.Time)
+		list, err := dump(func() ([]netlink.Neigh, error) { return r.h.NeighList(0, family) })
+		if err != nil {
+			r.log.Debug("fast path: neighbours cannot be asked for", "reason", err)
+		}
+		for i := range list {
+			addr, _ := netip.AddrFromSlice(list[i].IP)
+			n := neighbour{list[i].LinkIndex, addr.Unmap()}
+			since, before := r.before[family][n]
+			switch list[i].State {
+			case unix.NUD_FAILED:
+				silent[n] = time.Time{}
+			case unix.NUD_INCOMPLETE:
+				if !before {
+					since = time.Now()
+				}
+				silent[n] = since
+			}
+		}
+		r.silent[family] = silent
+	}
+	since, silently := silent[n]
+	return silently && time.Since(since) >= silentAfter
 }
 
 // rulesBeyond says why RouteGet does not know the way of a datagram: routing rules of the family ask for more of it than they are told, its protocol, ports
