@@ -28,6 +28,11 @@ func TestGuardOffload(t *testing.T) {
 	udp, udpOff := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoUDP, Payload: encaptest.Payload(5000, 1)}.Superframe(1000)
 	inside := off
 	inside.CsumStart += 50 // a tunnel's outer headers
+	plain := encaptest.Packet{SrcMAC: station(1), DstMAC: station(2), Proto: encap.ProtoUDP, Payload: encaptest.Payload(500, 1)}.Frame()
+	in := func(o encap.Offload, start, offset uint16) encap.Offload {
+		o.CsumStart, o.CsumOffset = start, offset
+		return o
+	}
 	for _, c := range []struct {
 		name  string
 		frame []byte
@@ -41,6 +46,9 @@ func TestGuardOffload(t *testing.T) {
 		{"TCP's header on UDP", udp, off, BadOffload},
 		{"UDP's header on TCP", tcp, udpOff, BadOffload},
 		{"checksum elsewhere", tcp, inside, BadOffload},
+		{"checksum in another's place", tcp, in(off, off.CsumStart, 2), BadOffload},
+		{"checksum to finish", plain, in(encap.Offload{Flags: encap.FlagNeedsCsum}, udpOff.CsumStart, encap.UDPChecksumOffset), ReasonNone},
+		{"the port instead", plain, in(encap.Offload{Flags: encap.FlagNeedsCsum}, udpOff.CsumStart, 2), BadOffload},
 	} {
 		var f frame
 		f.reset(c.frame, 0, c.off)

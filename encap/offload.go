@@ -107,3 +107,24 @@ func (o Offload) IsGSO() bool { return o.GSOType&^GSOECN != GSONone }
 
 // NeedsChecksum says whether the frame's L4 checksum is unfinished.
 func (o Offload) NeedsChecksum() bool { return o.Flags&FlagNeedsCsum != 0 }
+
+// ChangesHeaders says whether to finish the checksum would change what l found of the
+// frame's headers, other than the checksum field of its own TCP or UDP header. No stack
+// asks for that. Whoever judges a frame by headers that are written to afterwards, at a
+// place and with a value that the sender chose, has judged another frame.
+func (o Offload) ChangesHeaders(l *Layout) bool {
+	if !o.NeedsChecksum() {
+		return false
+	}
+	field := int(o.CsumStart) + int(o.CsumOffset)
+	switch {
+	case l.Payload != 0:
+		own := o.CsumStart == l.L4 && (l.Proto == ProtoTCP && o.CsumOffset == TCPChecksumOffset || l.Proto == ProtoUDP && o.CsumOffset == UDPChecksumOffset)
+		return !own && field < int(l.Payload)
+	case l.L4 != 0:
+		return field < int(l.L4)
+	case l.EtherType == EtherTypeIPv4, l.EtherType == EtherTypeIPv6:
+		return true // a later fragment, or headers that were not understood: what may be written to is not known
+	}
+	return field < int(l.L3)
+}
