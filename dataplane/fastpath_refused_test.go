@@ -35,6 +35,7 @@ func TestFastPathRefused(t *testing.T) {
 		{name: "CAP_PERFMON", refuse: xdp.Refuse{Privileges: []string{"CAP_PERFMON"}}, says: "lacks CAP_PERFMON"},
 		{name: "bpf", refuse: xdp.Refuse{Capabilities: []string{"bpf"}}, says: "bpf"},
 		{name: "tcx", refuse: xdp.Refuse{Capabilities: []string{"tcx"}}, says: "tcx"},
+		{name: "btf", refuse: xdp.Refuse{Capabilities: []string{"btf"}}, says: "btf"},
 		{name: "redirect-peer", refuse: xdp.Refuse{Capabilities: []string{"redirect-peer"}}, says: "redirect-peer"},
 		{name: "redirect-neigh", refuse: xdp.Refuse{Capabilities: []string{"redirect-neigh"}}, says: "redirect-neigh"},
 		{name: "hash maps", refuse: xdp.Refuse{Maps: []string{"fdb"}}, says: "fdb"},

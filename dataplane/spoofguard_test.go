@@ -206,6 +206,68 @@ func TestSpoofGuardFragments(t *testing.T) {
 	}
 }
 
+// A checksum that the sender left to be written elsewhere makes a frame into one to a VTEP only after the guard has seen it. It is refused, and left by the
+// programs to user space, which says so; the checksums that stacks leave unfinished pass.
+//
+//	p0 (station 1) ── switch ════ r0 (station 5)
+func TestSpoofGuardUnfinishedChecksum(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []FastPathMode{FastPathOff, FastPathOn} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, 1, func(c *Config) { c.FastPath = mode })
+			peer := s.remotes[0].addr
+			s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, peer)
+			s.openUnchecked(peer)
+			s.port("p0", 42)
+			s.pinned(42, "p0", station(1))
+			s.pinned(42, "", station(5))
+			const l3, l4 = encap.EthernetLen, encap.EthernetLen + encap.IPv4MinLen
+			to := func(change func(*encaptest.Packet)) []byte {
+				return nested(peer, func(p *encaptest.Packet) {
+					p.DstMAC = station(5)
+					change(p)
+				}).Frame()
+			}
+			for _, c := range []struct {
+				name          string
+				sent          []byte
+				start, offset uint16
+				pass          bool
+			}{
+				{"the port", to(func(p *encaptest.Packet) { p.DstPort = 9 }), l4, 2, false},
+				{"the port, by the offset that UDP has", to(func(p *encaptest.Packet) { p.DstPort = 9 }), l4 - 4, 6, false},
+				{"the protocol", to(func(p *encaptest.Packet) { p.Proto = 253 }), l3 + 6, 2, false},
+				{"the protocol of TCP", to(func(p *encaptest.Packet) { p.Proto = encap.ProtoTCP }), l3 + 6, 2, false},
+				{"the address", to(func(p *encaptest.Packet) { p.Dst, p.DstPort = netip.MustParseAddr("198.51.100.9"), 9 }), l4 - 4, 2, false},
+				{"UDP's checksum", to(func(p *encaptest.Packet) { p.DstPort = 9 }), l4, encap.UDPChecksumOffset, true},
+				{"TCP's checksum", to(func(p *encaptest.Packet) { p.Proto = encap.ProtoTCP }), l4, encap.TCPChecksumOffset, true},
+				{"one inside of what UDP carries", to(func(p *encaptest.Packet) { p.DstPort = 9 }), l4 + 8, 16, true},
+				{"one of another protocol", to(func(p *encaptest.Packet) { p.Proto = 253 }), l4, 8, true},
+				{"none", to(func(p *encaptest.Packet) { p.DstPort = 9 }), 0, 0, true},
+			} {
+				off := encap.Offload{Flags: encap.FlagNeedsCsum, CsumStart: c.start, CsumOffset: c.offset}
+				if c.start == 0 {
+					off = encap.Offload{}
+				}
+				s.forget()
+				carried := s.Status().FastPath.Encap
+				refused := uint64(1)
+				if c.pass {
+					refused = 0
+				}
+				s.drops(refused, BadOffload, func() { s.InjectSuperframe("p0", encodeOffload(off), c.sent) })
+				if got := len(s.remotes[0].received()) == 1; got != c.pass {
+					t.Errorf("%s: arrived: %v, want %v", c.name, got, c.pass)
+				}
+				if n := s.Status().FastPath.Encap - carried; mode == FastPathOn && (n == 1) != c.pass {
+					t.Errorf("%s: the programs carried %d frames", c.name, n)
+				}
+			}
+		})
+	}
+}
+
 // The set of ports counts: a port that two peers listen on stays until both are gone.
 func TestPortSet(t *testing.T) {
 	var s portSet

@@ -71,6 +71,7 @@ const (
 	noRoute
 	tooLarge
 	oddSuperframe
+	oddChecksum
 	ecnDrop
 	refused
 	givenBack
@@ -100,6 +101,7 @@ var puntWords = [numVerdicts]string{
 	noRoute:            "no_route",
 	tooLarge:           "too_large",
 	oddSuperframe:      "odd_superframe",
+	oddChecksum:        "odd_checksum",
 	ecnDrop:            "ecn",
 	refused:            "refused",
 	givenBack:          "given_back",

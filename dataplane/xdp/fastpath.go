@@ -65,7 +65,7 @@ func Open(o Options) (_ *FastPath, err error) {
 		return nil, err
 	}
 	capabilities := o.Refuse.probe()
-	for _, c := range []Capability{capabilities.BPF, capabilities.TCX, capabilities.RedirectNeigh, capabilities.RedirectPeer} {
+	for _, c := range []Capability{capabilities.BPF, capabilities.TCX, capabilities.BTF, capabilities.RedirectNeigh, capabilities.RedirectPeer} {
 		if !c.On {
 			return nil, fmt.Errorf("%s: %w: %s", c.Name, ErrUnsupported, c.Reason)
 		}

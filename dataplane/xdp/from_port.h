@@ -24,6 +24,9 @@ struct job {
 	struct port_way own; /* where none are kept */
 };
 
+/* Where TCP and UDP have their checksum. */
+enum { TCP_SUM = 16, UDP_SUM = 6 };
+
 /* Wrapped up, a superframe still has to fit the length fields. */
 enum { MAX_LEN = 65535 - IP6_LEN - UDP_LEN - VXLAN_LEN };
 
@@ -119,6 +122,34 @@ inline_always bool recall(struct __sk_buff *skb, const struct front *f, const st
 	       f->type == (__u16)skb->protocol && (!skb->vlan_present || skb->vlan_proto == be16(ETH_8021Q));
 }
 
+/* Whether a checksum that the sender left unfinished belongs where TCP or UDP has it, or behind the headers: what was judged is not to be written to
+ * afterwards, at a place and with a value that a station has chosen. It is guardOffload in short: what this leaves out user space looks at.
+ */
+inline_always bool checksum_in_place(struct __sk_buff *skb, const struct inside *in)
+{
+	const struct sk_buff *s = bpf_cast_to_kern_ctx(skb);
+	__u64 summed = *((const __u8 *)s + __builtin_preserve_field_info(s->ip_summed, FIELD_BYTE_OFFSET));
+	__u64 front;
+	__u32 start, offset;
+
+	summed <<= __builtin_preserve_field_info(s->ip_summed, FIELD_LSHIFT_U64);
+	summed >>= __builtin_preserve_field_info(s->ip_summed, FIELD_RSHIFT_U64);
+	if (summed != CHECKSUM_PARTIAL)
+		return true;
+	front = (__u64)s->data - (__u64)s->head;
+	start = s->csum_start - (__u32)front;
+	offset = s->csum_offset;
+	if (in->fragment)
+		return false;
+	switch (in->proto) {
+	case PROTO_TCP:
+		return start == in->l4 && offset == TCP_SUM;
+	case PROTO_UDP:
+		return (start == in->l4 && offset == UDP_SUM) || (!skb->gso_size && start + offset >= in->l4 + UDP_LEN);
+	}
+	return !extension(in->proto) && start + offset >= in->l4;
+}
+
 /* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. What asks for a frame that
  * another program carries keeps no way: the other one has to look the source up to refresh it.
  */
@@ -168,6 +199,8 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 		return v;
 	if (j->len > MAX_LEN)
 		return TOO_LARGE;
+	if (!checksum_in_place(skb, &j->in))
+		return ODD_CHECKSUM;
 	if (!j->recalled) {
 		v = look_up(w);
 		if (v != GO_ON)

@@ -71,6 +71,22 @@ struct __sk_buff {
 	__u32 gso_size;
 };
 
+/* What is read of the kernel's own structure behind it. That is no stable interface: whoever loads the programs puts in where each field is (CO-RE). */
+struct sk_buff {
+	__u8 ip_summed : 2;
+	__u16 csum_start; /* from head */
+	__u16 csum_offset;
+	unsigned char *head;
+	unsigned char *data;
+} __attribute__((preserve_access_index));
+
+enum { CHECKSUM_PARTIAL = 3 };
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __attribute__((section(".ksyms"))); /* Linux 6.2 */
+
+/* What __builtin_preserve_field_info tells of a field. */
+enum { FIELD_BYTE_OFFSET = 0, FIELD_LSHIFT_U64 = 4, FIELD_RSHIFT_U64 = 5 };
+
 /* Context of XDP programs. */
 struct xdp_md {
 	__u32 data;

@@ -178,6 +178,7 @@ enum verdict {
 	NO_ROUTE,
 	TOO_LARGE,
 	ODD_SUPERFRAME,
+	ODD_CHECKSUM,
 	ECN_DROP,
 	REFUSED, /* the kernel did not take the change to the frame */
 	GIVEN_BACK, /* the socket filter left it to a program that could not take it after all */

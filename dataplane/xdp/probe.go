@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ type Capability struct {
 type Capabilities struct {
 	BPF           Capability // load programs
 	TCX           Capability // attach them to devices (Linux 6.6)
+	BTF           Capability // the kernel tells where its own structures have their fields, and lets programs read them (Linux 6.2, CONFIG_DEBUG_INFO_BTF)
 	XDP           Capability // load programs that run in drivers
 	RedirectPeer  Capability // into another namespace (Linux 5.10)
 	RedirectNeigh Capability // with neighbour resolution (Linux 5.10)
@@ -34,7 +36,7 @@ type Capabilities struct {
 
 // List is all of them in a fixed order.
 func (c *Capabilities) List() []Capability {
-	return []Capability{c.BPF, c.TCX, c.XDP, c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily, c.FlowCache}
+	return []Capability{c.BPF, c.TCX, c.BTF, c.XDP, c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily, c.FlowCache}
 }
 
 // Probe tries what the kernel lets this process do, once.
@@ -56,19 +58,33 @@ func probe() Capabilities {
 	c.BPF = name("bpf", err)
 	if err != nil {
 		why := errors.New("no bpf")
-		c.TCX, c.XDP = name("tcx", why), name("xdp", why)
+		c.TCX, c.BTF, c.XDP = name("tcx", why), name("btf", why), name("xdp", why)
 		c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily = name("redirect-peer", why), name("redirect-neigh", why), name("switch-family", why)
 		c.FlowCache = name("flow-cache", why)
 		return c
 	}
 	defer p.Close()
 	c.TCX = name("tcx", probeTCX(p))
+	c.BTF = name("btf", probeBTF())
 	c.XDP = name("xdp", features.HaveProgramType(ebpf.XDP))
 	c.RedirectPeer = name("redirect-peer", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectPeer))
 	c.RedirectNeigh = name("redirect-neigh", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectNeigh))
 	c.SwitchFamily = name("switch-family", probeSwitchFamily())
 	c.FlowCache = name("flow-cache", probeFlowCache())
 	return c
+}
+
+// probeBTF looks for what the programs are to be fitted to.
+func probeBTF() error {
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return err
+	}
+	var cast *btf.Func
+	if err := types.TypeByName("bpf_cast_to_kern_ctx", &cast); err != nil {
+		return fmt.Errorf("bpf_cast_to_kern_ctx: %w", err)
+	}
+	return nil
 }
 
 // probeFlowCache asks whether the kernel is a real-time one, where softirqs are threads, and one may come between the instructions of another's program

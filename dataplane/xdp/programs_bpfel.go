@@ -160,7 +160,7 @@ type programsSourceKey struct {
 
 type programsTotals struct {
 	_     structs.HostLayout
-	Count [28]uint64
+	Count [29]uint64
 }
 
 type programsUnderlay struct {

@@ -15,7 +15,7 @@ var errRefused = errors.New("refused by a test")
 // probe is Probe without what is refused.
 func (r *Refuse) probe() Capabilities {
 	c := Probe()
-	for _, one := range []*Capability{&c.BPF, &c.TCX, &c.XDP, &c.RedirectPeer, &c.RedirectNeigh, &c.SwitchFamily, &c.FlowCache} {
+	for _, one := range []*Capability{&c.BPF, &c.TCX, &c.BTF, &c.XDP, &c.RedirectPeer, &c.RedirectNeigh, &c.SwitchFamily, &c.FlowCache} {
 		if slices.Contains(r.Capabilities, one.Name) {
 			one.On, one.Reason = false, errRefused.Error()
 		}
