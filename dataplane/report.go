@@ -143,7 +143,7 @@ type Status struct {
 	Offload []Capability
 	// ReceiveBuffer is what the kernel granted each underlay socket, in bytes.
 	ReceiveBuffer int
-	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
+	// KernelDrops counts what the kernel dropped because a receive buffer was full: messages of up to 64 datagrams each.
 	KernelDrops uint64
 	// PortKernelDrops counts frames that the kernel dropped because the queue of a netdev or veth port was full.
 	PortKernelDrops uint64

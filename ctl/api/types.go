@@ -358,7 +358,7 @@ type Status struct {
 	UnderlayMTU       int          `json:"underlay_mtu"`
 	// ReceiveBuffer is what the kernel granted each underlay socket, in bytes.
 	ReceiveBuffer int `json:"receive_buffer"`
-	// KernelDrops counts datagrams that the kernel dropped because a receive buffer was full.
+	// KernelDrops counts what the kernel dropped because a receive buffer was full: messages, each of which is up to 64 datagrams joined where there is UDP GRO.
 	KernelDrops uint64 `json:"kernel_drops"`
 	// PortKernelDrops counts frames from netdev and veth ports that the kernel dropped because a queue was full.
 	PortKernelDrops uint64    `json:"port_kernel_drops"`

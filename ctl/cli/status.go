@@ -50,7 +50,7 @@ func (a *App) statusPage(s api.Status) {
 		t.row("", fmt.Sprintf("%d frames from ports dropped by the kernel because a queue was full", s.PortKernelDrops))
 	}
 	if s.KernelDrops > 0 {
-		t.row("", fmt.Sprintf("%d datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
+		t.row("", fmt.Sprintf("%d messages of up to 64 datagrams dropped by the kernel because a receive buffer was full", s.KernelDrops))
 	}
 	fastPathRows(&t, &s.FastPath, a.details)
 	cpuLatencyRow(&t, &s.CPULatency, a.details)
