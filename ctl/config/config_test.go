@@ -364,6 +364,7 @@ func TestErrors(t *testing.T) {
 		{"port huge", local + "dstport: 99999999999999999999999\n", `2:10: dstport: "99999999999999999999999" is out of range: a UDP port is a number from 1 to 65535`},
 		{"port in hex", local + "dstport: 0x12b5\n", `2:10: dstport: "0x12b5" is not a UDP port: expected a number from 1 to 65535`},
 		{"relative socket", local + "socket: vtepd.sock\n", `2:9: socket: "vtepd.sock" is not an absolute path, such as /run/vtepd/vtepd.sock`},
+		{"socket with a zero byte", local + "socket: \"/tmp/a\\0b\"\n", `2:9: socket: "/tmp/a\x00b" has a zero byte in it, where the kernel takes a path to end`},
 		{"long socket", local + "socket: /" + strings.Repeat("x", 107) + "\n", `2:9: socket: "/` + strings.Repeat("x", 60) + `..." has 108 bytes: the path of a unix socket has at most 107`},
 		{"fastpath", local + "fastpath: of\n", `2:11: fastpath: "of" is not one of off, auto, on (did you mean "off"?)`},
 		{"offload", local + "offload: on\n", `2:10: offload: "on" is not one of off, auto`},

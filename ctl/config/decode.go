@@ -443,6 +443,9 @@ func ParseSocket(s string) (string, error) {
 	if !filepath.IsAbs(s) {
 		return "", fmt.Errorf("%q is not an absolute path, such as %s", shorten(s), model.DefaultSocket)
 	}
+	if strings.ContainsRune(s, 0) {
+		return "", fmt.Errorf("%q has a zero byte in it, where the kernel takes a path to end", shorten(s))
+	}
 	// sun_path has 108 bytes with its terminating zero (linux/un.h).
 	if len(s) > 107 {
 		return "", fmt.Errorf("%q has %d bytes: the path of a unix socket has at most 107", shorten(s), len(s))

@@ -389,7 +389,10 @@ func (d *Device) Close() error {
 			if err == nil {
 				h.Close()
 			}
-			return d.letGo()
+			if err = nil; d.pair != nil {
+				err = d.pair.removeAway()
+			}
+			return errors.Join(err, d.letGo())
 		}
 		if err != nil {
 			return errors.Join(err, d.letGo())

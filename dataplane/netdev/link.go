@@ -206,7 +206,13 @@ func (d *Device) SetMAC(mac net.HardwareAddr) error {
 			d.setMAC = true
 			return h.LinkSetHardwareAddr(link, mac)
 		}
-		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error { return h.LinkSetHardwareAddr(peer, mac) })
+		return d.pair.peer(h, link, func(h *netlink.Handle, peer netlink.Link) error {
+			err := h.LinkSetHardwareAddr(peer, mac)
+			if err == nil {
+				d.pair.mac = mac
+			}
+			return err
+		})
 	})
 }
 

@@ -1,9 +1,11 @@
 package netdev
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -35,6 +37,8 @@ type pair struct {
 	netns string // as in VethOptions
 	key   string // device.NetNSKey of it when the end was put there; "": that of the host end, whatever it is called
 	made  bool   // to be removed with the device
+	index int    // of the other end, in that namespace
+	mac   net.HardwareAddr
 }
 
 // whereabouts is what the namespace is called that the other end was put in: as it was then, or otherwise where it was renamed since.
@@ -165,6 +169,10 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	}
 	if err := p.shape(there, peer, target, o); err != nil {
 		return nil, errors.Join(err, p.remove(here, host))
+	}
+	p.index, p.mac = peer.Attrs().Index, peer.Attrs().HardwareAddr
+	if o.MAC != nil {
+		p.mac = o.MAC
 	}
 	hostOptions := o.Options
 	hostOptions.MAC = nil // it is for the peer
@@ -360,6 +368,36 @@ func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
 		return nil // undo has done it
 	}
 	return err
+}
+
+// removeAway takes away a pair whose host end was moved to another namespace, by its other end. That is told by its number and the MAC that it was given, which
+// no other interface has; an end whose MAC was changed meanwhile is left.
+func (p *pair) removeAway() error {
+	if !p.made {
+		return nil
+	}
+	ns := -1
+	if p.key != "" {
+		fd, err := device.OpenNetNS(p.whereabouts())
+		if err != nil {
+			return nil // and the end with it, as far as anybody can tell
+		}
+		defer unix.Close(fd)
+		ns = fd
+	}
+	there, err := device.HandleIn(ns)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	end, err := there.LinkByIndex(p.index)
+	if err != nil || end.Type() != "veth" || !bytes.Equal(end.Attrs().HardwareAddr, p.mac) {
+		return nil
+	}
+	if err := there.LinkDel(end); err != nil && !isGone(err) {
+		return fmt.Errorf("remove the pair by its other end: %w", err)
+	}
+	return nil
 }
 
 // peer calls f with the peer end, in whatever namespace it was put. here is the host end's.

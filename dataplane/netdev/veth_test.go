@@ -369,6 +369,46 @@ func TestVethEndAway(t *testing.T) {
 	}
 }
 
+// A host's end that was moved away goes with the port, too, and only that one.
+func TestVethHostEndAway(t *testing.T) {
+	s := newStage(t)
+	for _, change := range []func(d *Device){
+		func(*Device) {},
+		func(d *Device) {
+			if err := d.SetMAC(net.HardwareAddr{2, 0, 0, 0, 0, 8}); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		d, err := s.openVeth(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(d)
+		s.host.Must("ip", "link", "set", "web0", "netns", s.workload.Name(), "name", "astray")
+		if _, err := d.Attr(); !errors.Is(err, device.ErrGone) {
+			t.Errorf("with its host end away: %v", err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		shows(t, s.workload, "inner", false)
+		shows(t, s.workload, "astray", false)
+	}
+
+	d, err := s.openVeth(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := s.workload.Index("inner")
+	s.host.Must("ip", "link", "del", "web0")
+	s.workload.Must("ip", "link", "add", "inner", "index", strconv.Itoa(index), "type", "veth", "peer", "name", "other")
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	shows(t, s.workload, "inner", true)
+}
+
 // Both ends may be in one namespace, with and without its name, and a second process takes up either.
 func TestVethInOwnNamespace(t *testing.T) {
 	s := newStage(t)
