@@ -217,6 +217,9 @@ func TestRefusedInterfaces(t *testing.T) {
 	s.host.Must("ip", "link", "add", "br0", "type", "bridge")
 	s.host.Must("ip", "link", "set", "port0", "master", "br0")
 	s.host.Must("ip", "tuntap", "add", "dev", "tun0", "mode", "tun")
+	if err := mayTake(nil, &netlink.Vrf{LinkAttrs: netlink.LinkAttrs{Name: "blue", EncapType: "ether"}}); !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "is a VRF") {
+		t.Errorf("a VRF: %v", err) // not every kernel can make one
+	}
 	for _, c := range []struct {
 		o    Options
 		want error

@@ -32,6 +32,8 @@ func mayTake(h *netlink.Handle, link netlink.Link) error {
 		return unfit("it is the loopback interface: name another one")
 	case a.EncapType != "ether":
 		return unfit("it carries no Ethernet frames (link type %q): name another one", a.EncapType)
+	case link.Type() == "vrf":
+		return unfit("it is a VRF, which only routes: name an interface of it")
 	case a.MasterIndex != 0:
 		return unfit("it belongs to %s: `ip link set %s nomaster` first", masterOf(h, a), a.Name)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -20,6 +21,10 @@ func explainBind(err error, local netip.Addr, port uint16) error {
 	case unix.EADDRINUSE:
 		return fmt.Errorf("%w (%w): %s", ErrPortInUse, err, describeHolder(local, port))
 	case unix.EADDRNOTAVAIL:
+		if name := interfaceWith(local); name != "" {
+			return fmt.Errorf("%w (%w): %s has it, which is in a VRF, it seems (`ip -d link show %s`): an underlay has to be in none, or in a network namespace of its own",
+				ErrNoAddress, err, name, name)
+		}
 		detection := ""
 		if local.Is6() { // RFC 4862 section 5.4
 			detection = "; one that `ip address` shows as tentative can be had in a second or two, and one that is dadfailed is another host's, too"
@@ -28,6 +33,26 @@ func explainBind(err error, local netip.Addr, port uint16) error {
 			ErrNoAddress, err, local.WithZone(""), detection)
 	}
 	return err
+}
+
+// interfaceWith names the interface that has an address; "": none has, or it is IPv6 and may not be there yet (tentative).
+func interfaceWith(a netip.Addr) string {
+	all, err := net.Interfaces()
+	if err != nil || a.Is6() {
+		return ""
+	}
+	for _, i := range all {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, n := range addrs {
+			if p, err := netip.ParsePrefix(n.String()); err == nil && p.Addr().Unmap() == a.WithZone("") {
+				return i.Name
+			}
+		}
+	}
+	return ""
 }
 
 // describeHolder names the process that has the UDP port, as far as /proc
