@@ -327,8 +327,8 @@ func (f *fastPath) open() (programs, error) {
 	if e, err = f.s.config.openPrograms(o); err != nil {
 		return nil, err
 	}
-	f.pinned(pinned)
-	f.pins = ""
+	f.pins, f.noPins = "", pinned.Error()
+	f.log.Warn("fast path goes with vtepd: nothing is pinned", "reason", pinned)
 	return e, nil
 }
 

@@ -224,11 +224,11 @@ func (m *mirror) agesFollow() {
 // freshAges has ages read that are to be shown, unless that was just done.
 func (f *fastPath) freshAges() { f.agesWithin(agesFresh) }
 
-// agesWithin has ages read unless that was done so long ago at most.
+// agesWithin has ages read unless that was done so long ago at most, or takes so long itself that whoever asks for many VNIs would ask for ever.
 func (f *fastPath) agesWithin(d time.Duration) {
 	f.with(func(m *mirror) {
 		m.hearing.hear()
-		if time.Since(m.agesRead) > d {
+		if time.Since(m.agesRead) > max(d, 4*m.agesTook) {
 			m.readAges()
 		}
 	})

@@ -370,8 +370,8 @@ func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
 	return err
 }
 
-// removeAway takes away a pair whose host end was moved to another namespace, by its other end. That is told by its number and the MAC that it was given, which
-// no other interface has; an end whose MAC was changed meanwhile is left.
+// removeAway takes away a pair whose host end was moved to another namespace, by its other end. That is told by its namespace, its number and the MAC that it was
+// given; an end that was moved too, or whose MAC was changed meanwhile, is left.
 func (p *pair) removeAway() error {
 	if !p.made {
 		return nil
@@ -383,6 +383,9 @@ func (p *pair) removeAway() error {
 			return nil // and the end with it, as far as anybody can tell
 		}
 		defer unix.Close(fd)
+		if device.KeyOfNetNS(fd) != p.key {
+			return nil // the name is another namespace's by now
+		}
 		ns = fd
 	}
 	there, err := device.HandleIn(ns)

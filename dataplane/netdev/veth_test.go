@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -258,7 +260,6 @@ func TestVethOfAnother(t *testing.T) {
 	}
 }
 
-// A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere, or has another name, is made anew.
 // crash does what the end of a process that is killed does: the descriptors go, the pair stays.
 func crash(t *testing.T, d *Device) {
 	t.Helper()
@@ -270,6 +271,7 @@ func crash(t *testing.T, d *Device) {
 	}
 }
 
+// A pair that a crash left is taken up: the workload notices nothing. One whose other end is elsewhere, or has another name, is made anew.
 func TestVethAfterCrash(t *testing.T) {
 	s := newStage(t)
 	o := func(o *VethOptions) {
@@ -280,8 +282,7 @@ func TestVethAfterCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	crash := func(d *Device) { crash(t, d) }
-	crash(d)
+	crash(t, d)
 	s.workload.Must("ip", "address", "add", "198.51.100.99/24", "dev", "inner")
 	index := s.workload.Index("inner")
 	if d, err = s.openVeth(o); err != nil {
@@ -296,7 +297,7 @@ func TestVethAfterCrash(t *testing.T) {
 	s.workload.Inject("inner", plain(70))
 	s.next(d, isTest)
 
-	crash(d)
+	crash(t, d)
 	s.workload.Must("ip", "link", "set", "inner", "name", "fresh")
 	if d, err = s.openVeth(o); err != nil {
 		t.Fatalf("renamed while nobody was there: %v", err)
@@ -305,7 +306,7 @@ func TestVethAfterCrash(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	shows(t, s.workload, "fresh", false)
-	crash(d)
+	crash(t, d)
 	s.workload.Must("ip", "link", "set", "inner", "netns", s.host.Name())
 	if d, err = s.openVeth(o); err != nil {
 		t.Fatalf("moved away while nobody was there: %v", err)
@@ -314,7 +315,7 @@ func TestVethAfterCrash(t *testing.T) {
 	shows(t, s.workload, "inner", true)
 
 	// Another pair took its place, with the same name and the same indexes at both ends. It is not ours to touch.
-	crash(d)
+	crash(t, d)
 	web0, inner := strconv.Itoa(s.host.Index("web0")), strconv.Itoa(s.workload.Index("inner"))
 	s.workload.Must("ip", "link", "set", "inner", "netns", s.host.Name())
 	third := s.lab.Host("third")
@@ -396,6 +397,7 @@ func TestVethHostEndAway(t *testing.T) {
 		shows(t, s.workload, "astray", false)
 	}
 
+	// Another interface of that number stays, and so does one that has the MAC, too, in another namespace that has the name now.
 	d, err := s.openVeth(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -407,6 +409,34 @@ func TestVethHostEndAway(t *testing.T) {
 		t.Error(err)
 	}
 	shows(t, s.workload, "inner", true)
+	s.workload.Must("ip", "link", "del", "inner")
+
+	name, mac := "vtepd-again-"+strings.TrimPrefix(s.host.Name(), "vtepd-lab-"), net.HardwareAddr{2, 0, 0, 0, 0, 8}
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	run("netns", "add", name)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	if d, err = s.openVeth(func(o *VethOptions) { o.NetNS, o.MAC = name, mac }); err != nil {
+		t.Fatal(err)
+	}
+	index = d.pair.index
+	holder, err := os.Open("/run/netns/" + name) // as a process in it would
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	s.host.Must("ip", "link", "set", "web0", "netns", s.workload.Name(), "name", "astray")
+	run("netns", "del", name)
+	run("netns", "add", name)
+	run("-n", name, "link", "add", "other", "index", "900", "type", "veth", "peer", "index", strconv.Itoa(index), "address", mac.String(), "name", "mine")
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	run("-n", name, "link", "show", "mine")
 }
 
 // Both ends may be in one namespace, with and without its name, and a second process takes up either.

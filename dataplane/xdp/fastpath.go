@@ -28,6 +28,7 @@ type FastPath struct {
 	closed    bool
 	ports     map[uint32]Port   // as put, by index
 	domains   map[uint32]uint32 // VNI to slot in vni_counters
+	gone      map[uint32]bool   // VNIs of domains that the programs do not know any more
 	free      []uint32          // slots once used
 	guarded   guarded
 	attached  map[place]*attachment
@@ -52,6 +53,7 @@ func Open(o Options) (_ *FastPath, err error) {
 		sources:  make(map[bool]netip.Addr),
 		ports:    make(map[uint32]Port),
 		domains:  make(map[uint32]uint32),
+		gone:     make(map[uint32]bool),
 		attached: make(map[place]*attachment),
 		refused:  make(map[int]refusal),
 	}

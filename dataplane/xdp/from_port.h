@@ -145,9 +145,9 @@ inline_always bool checksum_in_place(struct __sk_buff *skb, const struct inside 
 	case PROTO_TCP:
 		return start == in->l4 && offset == TCP_SUM;
 	case PROTO_UDP:
-		return (start == in->l4 && offset == UDP_SUM) || (!skb->gso_size && start + offset >= in->l4 + UDP_LEN);
+		return (start == in->l4 && offset == UDP_SUM) || start + offset >= in->l4 + UDP_LEN; /* of a superframe in a tunnel of the workload's */
 	}
-	return !extension(in->proto) && start + offset >= in->l4;
+	return start + offset >= in->l4; /* the guards leave packets with extension headers to user space */
 }
 
 /* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. What asks for a frame that

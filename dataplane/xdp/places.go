@@ -124,6 +124,7 @@ func (f *FastPath) PutDomain(d Domain) error {
 	if d.VNI == 0 || d.VNI >= 1<<24 {
 		return fmt.Errorf("%s: %w", what, ErrInvalid)
 	}
+	delete(f.gone, d.VNI)
 	slot, had := f.domains[d.VNI]
 	if !had {
 		switch n := len(f.free); {
@@ -169,10 +170,12 @@ func (f *FastPath) DelDomain(vni uint32) error {
 }
 
 func (f *FastPath) delDomain(vni uint32) error {
-	if _, ok := f.domains[vni]; !ok {
+	if _, ok := f.domains[vni]; !ok || f.gone[vni] {
 		return nil
 	}
-	return mapError(fmt.Sprintf("vni %d", vni), f.change(func() error { return forget(f.objects.Domains, vni) }))
+	err := f.change(func() error { return forget(f.objects.Domains, vni) })
+	f.gone[vni] = err == nil
+	return mapError(fmt.Sprintf("vni %d", vni), err)
 }
 
 // ForgetDomain removes a VNI and gives its counters to the next that comes.
@@ -187,6 +190,7 @@ func (f *FastPath) ForgetDomain(vni uint32) error {
 	}
 	if slot, ok := f.domains[vni]; ok {
 		delete(f.domains, vni)
+		delete(f.gone, vni)
 		f.free = append(f.free, slot)
 	}
 	return nil
