@@ -145,7 +145,7 @@ func (f *FastPath) loadWith(settings programsSettings, xdp bool) error {
 	if !xdp {
 		spec.Programs[bareProgram] = nothing.Copy()
 	}
-	if err := spec.LoadAndAssign(&f.objects, nil); err != nil {
+	if err := spec.LoadAndAssign(&f.objects, &ebpf.CollectionOptions{Cache: kernelTypes()}); err != nil {
 		// The text of a VerifierError is the end of its log; the whole is thousands of lines.
 		err = fmt.Errorf("load programs: %w", err)
 		if xdp && strings.Contains(err.Error(), bareProgram) {

@@ -76,7 +76,7 @@ func probe() Capabilities {
 
 // probeBTF looks for what the programs are to be fitted to.
 func probeBTF() error {
-	types, err := btf.LoadKernelSpec()
+	types, err := kernelTypes().Kernel()
 	if err != nil {
 		return err
 	}
