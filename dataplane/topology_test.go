@@ -202,11 +202,17 @@ func (s *scene) seen(port string) [][]byte {
 	if sniffer == nil {
 		s.t.Fatalf("port %s has no sniffer", port)
 	}
-	// A deadline that passes before the read begins says nothing about the buffer: on a busy machine only a second empty look is believed.
-	for empty := 0; empty < 2; {
-		f, ok := sniffer.Next(2 * time.Millisecond)
+	// A deadline that passes before the read begins says nothing about the buffer: on a busy machine only two empty looks are believed that ended in time.
+	const look = 2 * time.Millisecond
+	for empty, late := 0, 0; empty < 2 && late < 500; {
+		began := time.Now()
+		f, ok := sniffer.Next(look)
 		if !ok {
-			empty++
+			if time.Since(began) < look+look/2 {
+				empty++
+			} else {
+				late++
+			}
 			continue
 		}
 		empty = 0
