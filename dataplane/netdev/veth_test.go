@@ -553,15 +553,7 @@ func TestRemoveLeft(t *testing.T) {
 			return err
 		})
 	}
-	leave := func() {
-		t.Helper()
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.closed = true
-		if err := d.letGo(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	leave := func() { crash(t, d) }
 	removes("held by a process", mine, nil)
 	leave()
 	removes("no instance", "", nil)
