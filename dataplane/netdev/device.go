@@ -389,10 +389,7 @@ func (d *Device) Close() error {
 			if err == nil {
 				h.Close()
 			}
-			if err = nil; d.pair != nil {
-				err = d.pair.removeAway()
-			}
-			return errors.Join(err, d.letGo())
+			return errors.Join(d.pair.removeAway(), d.letGo())
 		}
 		if err != nil {
 			return errors.Join(err, d.letGo())
@@ -423,9 +420,10 @@ func (d *Device) undo(h *netlink.Handle, link netlink.Link) error {
 	if d.pair != nil && d.pair.made {
 		err = h.LinkDel(link)
 	} else if d.pair == nil {
-		if err = d.giveBack(h, link); d.vanished(h) {
-			err = nil
-		}
+		err = d.giveBack(h, link)
+	}
+	if err != nil && d.vanished(h) {
+		err = d.pair.removeAway()
 	}
 	return errors.Join(err, d.letGo())
 }

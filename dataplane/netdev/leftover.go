@@ -74,7 +74,10 @@ func removeClaimed(l netlink.Link) (bool, error) {
 		return false, err
 	}
 	defer unix.Close(held)
-	return true, netlink.LinkDel(l)
+	if err = netlink.LinkDel(l); isGone(err) {
+		return false, nil // with its other end, meanwhile
+	}
+	return err == nil, err
 }
 
 // fits says whether OpenVeth would take up a pair as it is. Where that cannot be told the pair stays, and OpenVeth says what is wrong.

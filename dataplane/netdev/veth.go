@@ -149,7 +149,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 				unix.Close(held)
 				held = -1
 			}
-			if err != nil {
+			if err != nil && !isGone(err) {
 				return nil, fmt.Errorf("remove the pair of an earlier vtepd: %w", err)
 			}
 		}
@@ -371,9 +371,9 @@ func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
 }
 
 // removeAway takes away a pair whose host end was moved to another namespace, by its other end. That is told by its namespace, its number and the MAC that it was
-// given; an end that was moved too, or whose MAC was changed meanwhile, is left.
+// given; an end that was moved too, or whose MAC was changed meanwhile, is left. Without a pair there is nothing to do.
 func (p *pair) removeAway() error {
-	if !p.made {
+	if p == nil || !p.made {
 		return nil
 	}
 	ns := -1

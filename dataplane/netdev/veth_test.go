@@ -352,6 +352,31 @@ func TestVethNamespaceGoes(t *testing.T) {
 	}
 }
 
+// A pair that goes while the port is closed has gone, at whatever moment that is: a namespace takes its ends along some time after it was deleted.
+func TestVethGoesWhileClosed(t *testing.T) {
+	s := newStage(t)
+	for i := range 100 {
+		d, err := s.openVeth(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner, err := s.workload.Netlink().LinkByName("inner")
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := make(chan struct{})
+		time.AfterFunc(time.Duration(i)*20*time.Microsecond, func() {
+			_ = s.workload.Netlink().LinkDel(inner) // whoever is first
+			close(gone)
+		})
+		if err := d.Close(); err != nil {
+			t.Errorf("deleted %d us after the start of Close: %v", i*20, err)
+		}
+		<-gone
+		shows(t, s.host, "web0", false)
+	}
+}
+
 // A workload's end that is away cannot have another MTU, and then the host's end has none either.
 func TestVethEndAway(t *testing.T) {
 	s := newStage(t)

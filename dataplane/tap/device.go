@@ -282,13 +282,15 @@ func (d *Device) Close() error {
 	d.closed = true
 	var err error
 	if d.found != nil {
-		err = d.giveBack()
+		if err = d.giveBack(); err != nil && d.gone() {
+			err = nil
+		}
 	}
 	d.closeQueues()
 	if d.claim >= 0 {
 		unix.Close(d.claim)
 	}
-	if err != nil && !errors.Is(err, ErrGone) {
+	if err != nil {
 		return fmt.Errorf("tap: close %q: %w", d.name, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -384,6 +385,29 @@ func TestGone(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Errorf("Close of a deleted device: %v", err)
+	}
+}
+
+// A persistent device that goes while it is given back has gone, at whatever moment that is.
+func TestGoesWhileGivenBack(t *testing.T) {
+	newNetNS(t)
+	h, err := netlink.NewHandle()
+	must(t, err)
+	defer h.Close()
+	for i := range 100 {
+		tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tap0", MTU: 1300}, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI}
+		must(t, netlink.LinkAdd(tun))
+		for _, fd := range tun.Fds {
+			fd.Close()
+		}
+		d, err := Open(Options{Name: "tap0", MTU: 1450, MAC: testMAC, Offload: true, Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}})
+		must(t, err)
+		gone := make(chan error, 1)
+		time.AfterFunc(time.Duration(i)*20*time.Microsecond, func() { gone <- h.LinkDel(tun) })
+		if err := d.Close(); err != nil {
+			t.Errorf("deleted %d us after the start of Close: %v", i*20, err)
+		}
+		must(t, <-gone)
 	}
 }
 

@@ -44,6 +44,15 @@ func (d *Device) find() (p place, err error) {
 	return place{}, err
 }
 
+// gone says whether the device was deleted. The caller holds the lock.
+func (d *Device) gone() bool {
+	p, err := d.find()
+	if err == nil {
+		p.h.Close()
+	}
+	return errors.Is(err, ErrGone)
+}
+
 // look is one try of find; netlink.LinkNotFoundError when what the descriptor
 // told did not hold until it was used.
 func (d *Device) look() (place, error) {
