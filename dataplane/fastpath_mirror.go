@@ -36,11 +36,11 @@ type mirror struct {
 
 	// recheck has the next round look at every port, peer or interface of the underlay again.
 	recheckPorts, recheckPeers, recheckUnderlays bool
-	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well, unless unguarded says why not. ipsec says
-	// whether policies of a family keep its sources out.
+	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well, unless unguarded says why not.
+	// left says of which families datagrams are left to the host, whoever sent them.
 	foreign   []uint16
 	unguarded error
-	ipsec     [families]bool
+	left      [families]bool
 	// derive holds sources to be admitted because an entry points to them.
 	derive map[sourceKey]uint32
 	// rederive has the whole forwarding table looked through for sources.
@@ -199,6 +199,7 @@ func (m *mirror) withdrawDomain(md *mirroredDomain) {
 
 // domainsCome puts in the VNIs that are new or have changed, with the sources that they admit by name.
 func (m *mirror) domainsCome(snap *snapshot) {
+	m.judgeAgain()
 	m.snap.vnis.diff(snap.vnis, func(was, is *domain) {
 		if is == nil {
 			return
@@ -219,7 +220,6 @@ func (m *mirror) domainsCome(snap *snapshot) {
 		m.placeDomain(md)
 		m.placeSources(md)
 	})
-	m.judgeAgain()
 }
 
 // guardFollows has the programs guard the UDP ports of all peers, before they know the way to a new one.
@@ -240,15 +240,29 @@ func (m *mirror) guardFollows() {
 	}
 }
 
-// judgeAgain looks at all VNIs when something has changed that none of them says.
+// judgeAgain looks at the sources of all VNIs when something has changed that none of them says.
 func (m *mirror) judgeAgain() {
-	ipsec := [families]bool{m.routes.policies(netip.IPv4Unspecified()) != "", m.routes.policies(netip.IPv6Unspecified()) != ""}
-	if ipsec != m.ipsec {
-		m.ipsec, m.rederive = ipsec, true
+	var left [families]bool
+	for family, any := range [families]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		left[family] = m.routes.policies(any) != "" || m.localAway(family)
+	}
+	if left != m.left {
+		m.left, m.rederive = left, true
 		for _, md := range m.domains {
 			m.placeSources(md)
 		}
 	}
+}
+
+// localAway says whether this host has given up its underlay address of a family. The programs know the address from when they were loaded, and what arrives
+// for it may be another host's by now.
+func (m *mirror) localAway(family int) bool {
+	local := m.s.config.localOf(family)
+	if !local.IsValid() {
+		return false
+	}
+	at, err := m.routes.carriers(local)
+	return err == nil && len(at.ifindexes) == 0
 }
 
 // placeDomain puts a VNI on the fast path, or takes it off.

@@ -12,7 +12,7 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 		if md.d.members[a] != nil {
 			continue
 		}
-		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.routes.policies(a) != "" {
+		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.left[familyOf(a)] {
 			m.dropSource(md, md.d.vni, a)
 		}
 	}
@@ -58,9 +58,9 @@ func (m *mirror) noteSource(e fdb.Entry) {
 	}
 }
 
-// putSource has datagrams from an address taken, unless the host's IPsec policies have to be asked about them first.
+// putSource has datagrams from an address taken, unless those of its family are left to the host.
 func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
-	if m.routes.policies(a) != "" {
+	if m.left[familyOf(a)] {
 		m.dropSource(md, md.d.vni, a)
 		return
 	}
