@@ -80,9 +80,12 @@ func datagrams(from, to *station, addr netip.Addr, rounds, count, size int, gro 
 		return err
 	}
 	defer in.Close()
-	in.SetReadBuffer(4 << 20)
+	// net.core.rmem_max may be less than what waits here, as it is on most kernels of today.
+	if err := setSocket(in, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20); err != nil {
+		return err
+	}
 	if gro {
-		if err := setUDP(in, unix.UDP_GRO, 1); err != nil {
+		if err := setSocket(in, unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {
 			return err
 		}
 	}
@@ -92,7 +95,7 @@ func datagrams(from, to *station, addr netip.Addr, rounds, count, size int, gro 
 			return err
 		}
 		defer out.Close()
-		if err := setUDP(out, unix.UDP_SEGMENT, size); err != nil {
+		if err := setSocket(out, unix.SOL_UDP, unix.UDP_SEGMENT, size); err != nil {
 			return err
 		}
 		for i := range rounds {
@@ -130,13 +133,13 @@ func datagrams(from, to *station, addr netip.Addr, rounds, count, size int, gro 
 	return nil
 }
 
-func setUDP(c *net.UDPConn, option, value int) error {
+func setSocket(c *net.UDPConn, level, option, value int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var inner error
-	err = raw.Control(func(fd uintptr) { inner = unix.SetsockoptInt(int(fd), unix.SOL_UDP, option, value) })
+	err = raw.Control(func(fd uintptr) { inner = unix.SetsockoptInt(int(fd), level, option, value) })
 	if err != nil {
 		return err
 	}
