@@ -37,6 +37,7 @@ func TestWhyNothingGetsThere(t *testing.T) {
 			})
 		}
 		said("")
+		s.port("p0", 42)
 		for _, kind := range []string{"blackhole", "unreachable", "prohibit"} {
 			s.Host.Must("ip", family, "route", "add", kind, peer.String())
 			said("its route is of type " + kind)
@@ -50,11 +51,21 @@ func TestWhyNothingGetsThere(t *testing.T) {
 		if local.Is6() {
 			another = "2001:db8::77/64"
 		}
-		s.Host.Must("ip", "address", "add", another, "dev", "eth0")
+		s.Host.Must("ip", "address", "add", another, "dev", "eth0", "nodad")
 		said(gone)
+		sent := func() bool {
+			dropped := s.dropped(NoRoute)
+			s.Inject("p0", frameOf(station(1), broadcast))
+			s.rest()
+			return s.dropped(NoRoute) == dropped
+		}
+		eventually(t, "nothing is sent from "+local.String(), func() bool { return !sent() })
 		if got := s.probePath(peer); !got.Away || got.Evidence != EvidenceNone {
 			t.Errorf("probed without %s: %+v", local, got)
 		}
+		s.Host.Must("ip", "address", "add", local.String()+map[bool]string{false: "/24", true: "/64"}[local.Is6()], "dev", "eth0", "nodad")
+		said("")
+		eventually(t, "datagrams leave again", sent)
 	}
 }
 

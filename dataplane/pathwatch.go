@@ -150,6 +150,9 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 			if now := s.paths.footing(family); now.known {
 				s.tellFooting(s.config.localOf(family), footings[family], now)
 				footings[family] = now
+				if u := s.sockets[family]; u != nil {
+					u.SetAway(now.ifname == "")
+				}
 			}
 		}
 		if now := s.paths.state(); now != seen {

@@ -36,8 +36,12 @@ func (t *Transmitter) flushSocket(socket int32) {
 	}
 }
 
-// descriptor opens the twin sockets when this is the first use of one.
+// descriptor opens the twin sockets when this is the first use of one. There is
+// none while the local address is away.
 func (t *Transmitter) descriptor(socket int32) (int, error) {
+	if t.s.away.Load() {
+		return -1, unix.EADDRNOTAVAIL
+	}
 	if socket < int32(t.sockets) {
 		return t.s.checked.fds[socket], nil
 	}

@@ -118,6 +118,32 @@ type failures map[uint32]error
 
 func (f failures) add(tag uint32, err error) { f[tag] = err }
 
+// TestAway: nothing leaves from an address that the host has given up, every datagram of a batch is reported, and the next one leaves again.
+func TestAway(t *testing.T) {
+	tx, w := newWire(t, 8, func(wireMessage) unix.Errno { return 0 })
+	for _, away := range []bool{false, true, false} {
+		tx.s.SetAway(away)
+		w.messages = nil
+		failed := make(failures)
+		for i := range uint32(100) {
+			tx.Queue(testDest, Class{NoChecksum: i%2 == 0}, i/4, numbered(i, 8), nil, i)
+		}
+		tx.Flush(failed.add)
+		sent, refused := 100, 0
+		if away {
+			sent, refused = 0, 100
+		}
+		if len(w.datagrams()) != sent || len(failed) != refused || tx.Len() != 0 {
+			t.Errorf("away %v: %d sent, %d refused, %d left", away, len(w.datagrams()), len(failed), tx.Len())
+		}
+		for tag, err := range failed {
+			if err != unix.EADDRNOTAVAIL {
+				t.Fatalf("datagram %d: %v", tag, err)
+			}
+		}
+	}
+}
+
 // TestLanes: datagrams go into a lane as Queue puts them there, and lanes that nothing was put into do no harm, wherever they stand.
 func TestLanes(t *testing.T) {
 	for _, sockets := range []int{1, 8} {

@@ -23,6 +23,7 @@ type Sockets struct {
 	gso         atomic.Bool
 	labels      flowLabels
 	maxSegments atomic.Int32
+	away        atomic.Bool
 
 	checked   *pool                // transmit sockets with UDP checksums
 	unchecked atomic.Pointer[pool] // their twins without, opened at first use
@@ -175,6 +176,10 @@ func (s *Sockets) degrade(d Degradation) {
 
 // Local is the source address of all datagrams and the port listened on.
 func (s *Sockets) Local() netip.AddrPort { return netip.AddrPortFrom(s.cfg.Local, s.cfg.Port) }
+
+// SetAway says whether this host has given up the local address. Until it is back each datagram is reported as failed with EADDRNOTAVAIL: the kernel refuses to
+// send from an IPv4 address that is on no interface, and goes on sending from an IPv6 one that a socket is bound to (as of Linux 6.18). Any goroutine may call it.
+func (s *Sockets) SetAway(away bool) { s.away.Store(away) }
 
 // SourcePorts lists the ports of the transmit pool.
 func (s *Sockets) SourcePorts() []uint16 { return append([]uint16(nil), s.checked.ports...) }
