@@ -2,9 +2,59 @@ package dataplane
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"testing"
+	"time"
+
+	"vtepd/fdb"
 )
+
+// Of several peers at one address, which cannot be told apart, what comes from there is the one's of the usual port, in whatever order they are listed. A static
+// entry's destination comes after all of the flood list.
+func TestPeersOfOneAddress(t *testing.T) {
+	t.Parallel()
+	log := new(lines)
+	s := newScene(t, 1, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(s.remotes[0].addr, port) }
+	for i, c := range []struct {
+		name          string
+		flood, static []uint16
+		want          uint16
+		warns         int
+	}{
+		{"usual port first", []uint16{DefaultPort, 4790, 4791}, nil, DefaultPort, 2},
+		{"usual port last", []uint16{4790, 4791, DefaultPort}, nil, DefaultPort, 2},
+		{"others only", []uint16{4791, 4790}, nil, 4791, 1},
+		{"static entries only", nil, []uint16{4799, 4790, 4795}, 4790, 0},
+		{"static entries, one of the usual port", nil, []uint16{4799, 4780, DefaultPort}, DefaultPort, 0},
+		{"static entry of the usual port, flood list of another", []uint16{4790}, []uint16{DefaultPort}, 4790, 0},
+		{"one", []uint16{4790}, nil, 4790, 0},
+	} {
+		vni, warned := uint32(100+i), log.count("cannot be told apart")
+		conf := VNIConfig{VNI: vni, Learning: true, Ageing: 300 * time.Second}
+		for _, port := range c.flood {
+			conf.Peers = append(conf.Peers, at(port))
+		}
+		for range 2 { // the second time says nothing new
+			s.do(func() error { return s.SetVNI(conf) })
+		}
+		for n, port := range c.static {
+			s.do(func() error {
+				return s.FDBPut(FDBEntry{VNI: vni, MAC: fdb.MAC(station(50 + n)), Dst: at(port), State: fdb.Static}, fdb.Add)
+			})
+		}
+		s.port("p"+c.name[:1]+string(rune('0'+i)), vni)
+		s.remotes[0].send(vni, frameOf(station(1), broadcast))
+		s.rest()
+		if got := s.entry(vni, station(1)).Dst; got != at(c.want) {
+			t.Errorf("%s: learned at %s, want %s", c.name, got, at(c.want))
+		}
+		if n := log.count("cannot be told apart") - warned; n != c.warns {
+			t.Errorf("%s: %d warnings, want %d", c.name, n, c.warns)
+		}
+	}
+}
 
 // However many sources turn up under policy Learn, there is room for the peers that the operator names.
 func TestLearnedPeersLeaveRoom(t *testing.T) {

@@ -68,6 +68,7 @@ func (s *Switch) SetVNI(c VNIConfig) (err error) {
 	// SetVNI refuses nothing but numbers that checkVNI refused already.
 	_ = s.fdb.SetVNI(c.VNI, fdb.VNIConfig{Ageing: ticks(c.Ageing), MaxDynamic: c.MaxMACs})
 	s.publishVNI(r)
+	s.sayOneAddress(s.current.Load().vnis.get(c.VNI), before)
 	s.dropFlood(r, before)
 	s.releaseGroup(groupBefore)
 	s.fitVNI(r)
@@ -233,7 +234,6 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		noFlood:     c.NoFlood,
 		floodPeers:  r.destinations(),
 		groupTTL:    c.GroupTTL,
-		members:     make(map[netip.Addr]*peer, len(r.flood)+len(r.statics)),
 		policy:      c.Policy,
 		allow:       c.Allow,
 		class:       underlay.Class{TOS: h.DSCP << 2},
@@ -245,13 +245,8 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 	if h.TTL != DefaultTTL {
 		d.class.TTL = h.TTL
 	}
-	// A source is known by its address alone: its UDP source port is the flow's (RFC 7348 section 5). The flood list has precedence.
-	for p := range maps.Keys(r.statics) {
-		d.members[p.addr.Addr()] = p
-	}
-	for _, p := range r.flood {
-		d.members[p.addr.Addr()] = p
-	}
+	d.members = s.speakers(slices.SortedFunc(maps.Keys(r.statics), func(a, b *peer) int { return a.addr.Compare(b.addr) }))
+	maps.Copy(d.members, s.speakers(r.flood)) // the flood list has precedence
 	var ports []*port
 	for _, p := range s.portsInOrder() {
 		if vid, ok := p.tagFor(c.VNI); ok {
@@ -264,6 +259,27 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 	}
 	d.clamp = clampsMSS(d.mss, ports)
 	return d
+}
+
+// speakers says which peer a datagram is from, by its source address. Its UDP source port is the flow's (RFC 7348 section 5), so that peers of one address, which
+// listen on several ports, cannot be told apart: everything is from that of DstPort then, or otherwise from the first.
+func (s *Switch) speakers(peers []*peer) map[netip.Addr]*peer {
+	by := make(map[netip.Addr]*peer, len(peers))
+	for _, p := range peers {
+		if a := p.addr; by[a.Addr()] == nil || a.Port() == s.config.DstPort {
+			by[a.Addr()] = p
+		}
+	}
+	return by
+}
+
+// sayOneAddress warns of peers that are in the flood list of a VNI since before, and cannot be told apart.
+func (s *Switch) sayOneAddress(d *domain, before []*peer) {
+	for _, p := range d.floodPeers {
+		if as := d.members[p.addr.Addr()]; as != p && !p.group && !slices.Contains(before, p) {
+			s.log.Warn("peers of one address cannot be told apart: the stations of both are learned at one of them", "vni", d.vni, "peer", p.addr, "learned_at", as.addr)
+		}
+	}
 }
 
 // portsInOrder lists the published ports by index.
