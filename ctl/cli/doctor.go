@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 
 	"vtepd/ctl/api"
@@ -44,7 +45,7 @@ var doctorObject = &object{
 					seen[p.Peer] = true
 				}
 			}
-			found, err := app.diagnoseAll(ctx, peers)
+			found, err := app.diagnoseAll(ctx, peers, a.has("peer"))
 			if err != nil {
 				return err
 			}
@@ -63,8 +64,8 @@ var doctorObject = &object{
 	}},
 }
 
-// diagnoseAll probes some paths at a time, and keeps the order.
-func (a *App) diagnoseAll(ctx context.Context, peers []string) ([]api.PathDiagnosis, error) {
+// diagnoseAll probes some paths at a time, and keeps the order. A peer that has gone meanwhile is no error, unless it was asked for by name.
+func (a *App) diagnoseAll(ctx context.Context, peers []string, named bool) ([]api.PathDiagnosis, error) {
 	found := make([]api.PathDiagnosis, len(peers))
 	errs := make([]error, len(peers))
 	var group sync.WaitGroup
@@ -77,7 +78,16 @@ func (a *App) diagnoseAll(ctx context.Context, peers []string) ([]api.PathDiagno
 		})
 	}
 	group.Wait()
-	return found, errors.Join(errs...)
+	var there []api.PathDiagnosis
+	for i := range found {
+		var refused *api.Error
+		if !named && errors.As(errs[i], &refused) && refused.Status == http.StatusNotFound {
+			errs[i] = nil
+			continue
+		}
+		there = append(there, found[i])
+	}
+	return there, errors.Join(errs...)
 }
 
 // diagnoses prints what was found, for people.
