@@ -66,7 +66,10 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		SpoofGuard:       c.SpoofGuard,
 		GPE:              h.GPE,
 		GBP:              h.GBP,
-		GBPDrop:          model.GBPWords(c.GBPDrop),
+		GBPDrop:          model.GBPWords(nil),
+	}
+	if h.GBP { // a list of the top level's is of no effect otherwise
+		out.GBPDrop = model.GBPWords(c.GBPDrop)
 	}
 	out.FastPath, out.FastPathReason = i.FastPath, i.FastPathReason
 	if c.Group.IsValid() {

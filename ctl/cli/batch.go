@@ -107,7 +107,7 @@ func (a *App) batchLine(ctx context.Context, words []string) error {
 		}
 	}
 	if v == nil || !slices.Contains(batchVerbs, v.name) {
-		return usagef("", "%s is no part of a batch: it takes commands that add, set, replace and delete", strings.Join(words[:min(len(words), 2)], " "))
+		return usagef("", "%s is no part of a batch: it takes commands that add, set, replace and delete VNIs, VLANs, peers, ports and entries", strings.Join(words[:min(len(words), 2)], " "))
 	}
 	in, err := v.parse(strings.Join(words[:2], " "), words[2:])
 	if err != nil {

@@ -37,7 +37,7 @@ var statsObject = &object{
 				for _, r := range rows {
 					what := "port " + r.Port
 					switch {
-					case r.Peer != "" && ports[r.Peer] > 1:
+					case r.Peer != "" && (ports[r.Peer] > 1 || r.DPort != vxlanPort):
 						what = fmt.Sprintf("peer %s dport %d", r.Peer, r.DPort)
 					case r.Peer != "":
 						what = "peer " + r.Peer

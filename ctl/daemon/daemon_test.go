@@ -295,7 +295,7 @@ func TestBad(t *testing.T) {
 		"--local 192.0.2.1 --vni 1 --peer=":                                          "--peer is empty: write a value, or leave the option away",
 		"--local 127.0.0.1":                                                          "127.0.0.1 is a loopback address, which no other host reaches: write an address of this host",
 		"--local 192.0.2.1 --offload on":                                             `--offload: "on" is not one of off, auto`,
-		"--local 192.0.2.1 --fastpath yes":                                           `--fastpath: "yes" is not one of off, auto, on`,
+		"--local 192.0.2.1 --fastpath yes":                                           `--fastpath: "yes" is not one of off, auto, on (did you mean "on"?)`,
 		"--local 192.0.2.1 --ageing 300":                                             `--ageing: "300" has no unit: write 300s for seconds`,
 		"--local 192.0.2.1 --peer-policy any":                                        `--peer-policy: "any" is not one of strict, learn`,
 		"--local 192.0.2.1 --socket s":                                               `--socket: "s" is not an absolute path, such as /run/vtepd/vtepd.sock`,

@@ -12,6 +12,6 @@ func (v *validation) extension(path string, n uint32, vni *VNI) {
 		v.add(Invalid(path+"/"+word, "VNI %d has both gbp and gpe, which exclude each other: set %s off", n, other))
 	}
 	if len(s.GBPDrop.V) > 0 && !gbp {
-		v.add(Invalid(path+"/gbp-drop", "VNI %d has gbp-drop, but its frames carry no group: set gbp on", n))
+		v.add(Invalid(path+"/gbp-drop", "VNI %d has gbp-drop, but its frames carry no group: set gbp on, or take gbp-drop away", n))
 	}
 }

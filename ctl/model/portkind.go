@@ -7,7 +7,7 @@ func (v *validation) portKind(path, name string, p *Port) {
 	switch p.Type {
 	case dataplane.PortTAP:
 		if p.IfName != "" {
-			v.add(Invalid(path+"/ifname", "port %s: ifname goes with type veth: a TAP has one end, which is called %s", name, name))
+			v.add(Invalid(path+"/ifname", "port %s: ifname goes with type veth: a TAP has one end, which is called %s: leave it away (vtepctl: ifname default)", name, name))
 		}
 	case dataplane.PortNetdev:
 		switch {

@@ -346,7 +346,7 @@ func (v *validation) static(k StaticKey, s Static) {
 		if !ok {
 			v.add(NotFound(path+"/port", "static entry %s names unknown port %s%s: declare it under ports, or with vtepctl port add", k.MAC, s.Port, v.nearPort(s.Port)))
 		} else if !slices.Contains(v.m.PortVNIs(p), k.VNI) {
-			v.add(Invalid(path+"/port", "static entry %s: port %s is not in VNI %d: name a port of that VNI, or put it there", k.MAC, s.Port, k.VNI))
+			v.add(Invalid(path+"/port", "static entry %s: port %s is not in VNI %d: name a port of that VNI, put it there, or delete the entry first", k.MAC, s.Port, k.VNI))
 		}
 	}
 }

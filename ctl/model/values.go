@@ -142,7 +142,12 @@ func ParseWord(s string, words ...string) (string, error) {
 	if slices.Contains(words, s) {
 		return s, nil
 	}
-	return "", fmt.Errorf("%s is not one of %s%s", quote(s), strings.Join(words, ", "), DidYouMean(s, words))
+	// YAML's other words for on and off are near to the wrong one of the two.
+	hint := DidYouMean(s, words)
+	if b, err := ParseBool(s); err == nil {
+		hint = DidYouMean(map[bool]string{true: "on", false: "off"}[b], words)
+	}
+	return "", fmt.Errorf("%s is not one of %s%s", quote(s), strings.Join(words, ", "), hint)
 }
 
 // ParsePolicy reads a peer policy.
