@@ -92,6 +92,7 @@ func newFastPath(s *Switch) *fastPath {
 		ended:  make(chan struct{}),
 		reason: reasonOff,
 		lost:   make(map[string]bool),
+		dirty:  dirtySet{most: max(dirtyLeast, s.config.MaxMACs)},
 	}
 	f.turned.L = &f.mu
 	return f

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"slices"
 	"time"
 
 	"vtepd/dataplane/xdp"
@@ -10,8 +11,19 @@ import (
 // nowhere is an index that no port has.
 const nowhere = MaxPorts
 
-// entryBatch is how many entries one system call writes.
+// entryBatch is how many entries one system call writes or removes.
 const entryBatch = 1024
+
+// Bounds of how often the whole table is compared because the maps lack entries.
+const (
+	compareLeast = time.Second
+	// compareShare is the least rest after a comparison, in multiples of what it took.
+	compareShare = 4
+	// compareMost is how many entries it brings then.
+	compareMost = 32768
+	// fullRetry is the least time between two tries to find room in the map for all entries.
+	fullRetry = 10 * time.Second
+)
 
 // Bounds of how often the ages are read that the programs keep: a quarter of the shortest ageing time, so that no entry in use expires, and agesEvicting
 // where entries are evicted or are about to be, so that those go that are not in use.
@@ -27,32 +39,105 @@ const (
 
 // entriesFollow makes the maps say of what changed in the forwarding table what the table says of it now.
 func (m *mirror) entriesFollow(c changes) {
+	began := time.Now()
+	m.behind = m.behind || c.behind
 	if c.whole {
-		m.readAges() // writing an entry sets its age back to what the table knows
-		m.sweep(nil)
-		m.keys = m.keys[:0]
-		m.s.fdb.Walk(0, func(e fdb.Entry) bool {
-			m.keys = append(m.keys, fdbKey{e.VNI, e.MAC})
-			return true
-		})
-		m.follow(m.keys)
-		return
+		m.compare(true)
+	} else {
+		if len(c.flushes) > 0 {
+			m.sweep(c.flushes)
+		}
+		m.follow(c.keys)
+		m.follow(c.news)
+		if m.lacking() && time.Since(m.compared) > m.compareNext {
+			m.compare(false)
+		}
 	}
-	if len(c.flushes) > 0 {
-		m.sweep(c.flushes)
-	}
-	m.follow(c.keys)
+	m.judgeFull()
+	m.entriesTook = time.Since(began)
 }
 
-// sweep looks at every entry of the map that a flush may have taken, all of them when none is named.
+// lacking says whether the maps lack entries that the table has.
+func (m *mirror) lacking() bool { return m.noRoom || m.behind }
+
+// judgeFull leaves what comes from new sources to user space where that the maps do not know a source does not say that the table does not, or would learn it.
+func (m *mirror) judgeFull() {
+	if full := m.lacking() || m.s.fast.heard.incomplete.Load(); full != m.full {
+		m.full = full
+		m.placeDomains()
+	}
+}
+
+// compare makes the maps say what the table says, and writes only where they differ: mostly that is little, and to write costs more than to look. Unless it is to be
+// complete, not all that the maps lack comes at once.
+func (m *mirror) compare(complete bool) {
+	m.compared = time.Now()
+	m.noRoom, m.behind = false, false
+	m.keys, m.differ = m.keys[:0], m.differ[:0]
+	err := m.e.WalkEntries(func(e xdp.Entry) bool {
+		k := fdbKey{e.VNI, fdb.FromBytes(e.MAC[:])}
+		m.keys = append(m.keys, k)
+		if !m.agrees(k, &e) {
+			m.differ = append(m.differ, k)
+		}
+		return true
+	})
+	if err != nil {
+		m.log.Warn("fast path: reading the forwarding map", "error", err)
+	}
+	m.follow(m.differ) // first what is to go, for the room
+	slices.SortFunc(m.keys, fdbKey.compare)
+	m.differ = m.differ[:0]
+	m.s.fdb.Walk(0, func(e fdb.Entry) bool {
+		k := fdbKey{e.VNI, e.MAC}
+		if _, there := slices.BinarySearchFunc(m.keys, k, fdbKey.compare); there {
+			return true
+		}
+		m.behind = !complete && len(m.differ) == compareMost
+		if !m.behind {
+			m.differ = append(m.differ, k)
+		}
+		return !m.behind
+	})
+	m.follow(m.differ)
+	m.keys, m.differ = shrunk(m.keys[:0]), shrunk(m.differ[:0])
+	m.rest(time.Since(m.compared))
+}
+
+// rest sets when to compare again, after a comparison that took so long.
+func (m *mirror) rest(took time.Duration) {
+	m.compareNext = compareShare * took
+	if m.noRoom {
+		m.compareNext = max(m.compareNext, fullRetry)
+	} else {
+		m.compareNext = max(m.compareNext, compareLeast)
+		if m.toldNoRoom {
+			m.log.Info("fast path: every entry has found room")
+			m.toldNoRoom = false
+		}
+	}
+	m.compared = m.compared.Add(took)
+}
+
+// agrees says whether an entry of the map is what the table says of its key. When it was seen last is readAges's.
+func (m *mirror) agrees(k fdbKey, is *xdp.Entry) bool {
+	e, ok := m.s.fdb.Get(k.vni, k.mac, 0)
+	if !ok || !m.stands(e.Dest) {
+		return false
+	}
+	want := m.mapEntry(e)
+	if want.Seen = is.Seen; want != *is {
+		return false
+	}
+	m.noteSource(e)
+	return true
+}
+
+// sweep looks at every entry of the map that a flush may have taken.
 func (m *mirror) sweep(flushes []flushKey) {
 	m.keys = m.keys[:0]
 	err := m.e.WalkEntries(func(e xdp.Entry) bool {
 		k := fdbKey{e.VNI, fdb.FromBytes(e.MAC[:])}
-		if flushes == nil {
-			m.keys = append(m.keys, k)
-			return true
-		}
 		dest := destOf(e)
 		for _, f := range flushes {
 			if (f.vni == 0 || f.vni == e.VNI) && (f.dest == fdb.None || f.dest == dest) {
@@ -129,10 +214,14 @@ func (m *mirror) toTick(clock uint32) fdb.Tick {
 	return min(fdb.Tick(max(int64(clock)-m.offset, 0)), m.s.now())
 }
 
-// roomHint ends what beIncomplete begins.
-const roomHint = "when there is room, vtepctl set fastpath off and on again"
-
+// writeEntries ends a batch. What is to go goes first: that makes room, and a key that is in both lists has come back.
 func (m *mirror) writeEntries() {
+	if len(m.drops) > 0 {
+		if err := m.e.DelEntries(m.drops...); err != nil {
+			m.log.Warn("fast path: forgetting entries", "error", err)
+		}
+		m.drops = m.drops[:0]
+	}
 	list := m.batch
 	m.batch = m.batch[:0]
 	if len(list) == 0 || m.e.PutEntries(list) == nil {
@@ -144,37 +233,29 @@ func (m *mirror) writeEntries() {
 		if err == nil {
 			continue
 		}
-		m.dropEntry(fdbKey{list[i].VNI, fdb.FromBytes(list[i].MAC[:])})
-		if !m.full {
-			m.log.Warn("fast path: an entry finds no room, frames to it pass user space, and those of new sources", "error", err, "hint", roomHint)
-			m.beIncomplete()
+		m.noRoom = true
+		if err := m.e.DelEntries(xdp.EntryKey{VNI: list[i].VNI, MAC: list[i].MAC}); err != nil {
+			m.log.Warn("fast path: forgetting an entry", "vni", list[i].VNI, "mac", fdb.FromBytes(list[i].MAC[:]), "error", err)
+		}
+		if !m.toldNoRoom {
+			m.log.Warn("fast path: an entry finds no room, frames to it pass user space, and those of new sources", "error", err, "retry_every", fullRetry)
+			m.toldNoRoom = true
 		}
 	}
 }
 
-// beIncomplete leaves what comes from new sources to user space from now on: that the maps do not know a source does not say that the table does not,
-// or would learn it.
-func (m *mirror) beIncomplete() {
-	m.full = true
-	m.placeDomains()
-}
-
+// dropEntry takes a key out with the next batch. The later word stands.
 func (m *mirror) dropEntry(k fdbKey) {
-	m.unbatch(k)
-	var mac [6]byte
-	k.mac.PutBytes(mac[:])
-	if err := m.e.DelEntry(k.vni, mac); err != nil {
-		m.log.Warn("fast path: forgetting an entry", "vni", k.vni, "mac", k.mac, "error", err)
-	}
-}
-
-// unbatch forgets what the batch says of a key: the later word stands.
-func (m *mirror) unbatch(k fdbKey) {
 	for i := range m.batch {
 		if m.batch[i].VNI == k.vni && fdb.FromBytes(m.batch[i].MAC[:]) == k.mac {
 			m.batch = append(m.batch[:i], m.batch[i+1:]...)
-			return
+			break
 		}
+	}
+	out := xdp.EntryKey{VNI: k.vni}
+	k.mac.PutBytes(out.MAC[:])
+	if m.drops = append(m.drops, out); len(m.drops) == entryBatch {
+		m.writeEntries()
 	}
 }
 

@@ -33,6 +33,7 @@ type fakePrograms struct {
 	decap     xdp.Decap // its answer otherwise
 	asked     int       // how often it was called
 	room      int       // entries; 0: any number
+	wrote     uint64    // entries written or removed
 	slow      bool
 	counters  map[uint32]xdp.Counters // of ports
 	vnis      map[uint32]xdp.Counters
@@ -334,13 +335,19 @@ func (f *fakePrograms) PutEntries(list []xdp.Entry) error {
 			return xdp.ErrFull
 		}
 		f.entries[k] = e
+		f.wrote++
 		f.checkPlace(k)
 	}
 	return nil
 }
 
-func (f *fakePrograms) DelEntry(vni uint32, mac [6]byte) error {
-	f.locked(func() { delete(f.entries, fdbKey{vni, fdb.FromBytes(mac[:])}) })
+func (f *fakePrograms) DelEntries(list ...xdp.EntryKey) error {
+	f.locked(func() {
+		for _, k := range list {
+			delete(f.entries, fdbKey{k.VNI, fdb.FromBytes(k.MAC[:])})
+			f.wrote++
+		}
+	})
 	return nil
 }
 

@@ -48,10 +48,20 @@ type mirror struct {
 
 	underlays map[int]*underlayHook // by ifindex
 
-	batch  []xdp.Entry
+	batch  []xdp.Entry    // to be written
+	drops  []xdp.EntryKey // to be removed before
 	keys   []fdbKey
+	differ []fdbKey
 	offset int64 // of the programs' clock over the table's, in seconds
 	full   bool  // the maps do not hold all that the table does, or the table does not learn all that it should
+	noRoom bool  // the maps have no room for some
+	behind bool  // the maps are to get some when there is time
+
+	toldNoRoom, toldIncomplete bool
+
+	compared    time.Time     // when the maps were last held against the whole table
+	compareNext time.Duration // rest after that
+	entriesTook time.Duration // of the last round
 
 	ageTimer *time.Timer
 	agesRead time.Time
@@ -161,9 +171,11 @@ func (m *mirror) round() {
 
 	m.underlaysFollow()
 	m.crowdFollows()
-	if !m.full && m.s.fast.heard.incomplete.Load() {
-		m.log.Warn("fast path: the forwarding table has no room for a source, frames of new sources pass user space", "hint", roomHint)
-		m.beIncomplete()
+	if m.s.fast.heard.incomplete.Load() && !m.toldIncomplete {
+		m.log.Warn("fast path: the forwarding table has no room for a source, frames of new sources pass user space",
+			"hint", "when there is room, vtepctl set fastpath off and on again")
+		m.toldIncomplete = true
+		m.judgeFull()
 	}
 }
 

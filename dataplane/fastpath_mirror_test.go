@@ -343,7 +343,7 @@ func TestMirrorRoom(t *testing.T) {
 	f.locked(func() { f.room = 100 })
 	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 	p := s.peers.all()[0]
-	for i := range 3 * dirtyKeys {
+	for i := range dirtyNews + 1000 {
 		s.fdb.Learn(42, fdb.MAC(0x1a0000000000+i), p.place(), s.now())
 	}
 	s.fast.catchUp()
@@ -353,9 +353,104 @@ func TestMirrorRoom(t *testing.T) {
 		}
 		f.room = 0
 	})
-	s.fast.with(func(m *mirror) { s.fast.dirty.all() })
+	carriesNew := func() (yes bool) { f.locked(func() { yes = f.domains[42].NewSources }); return yes }
+	if carriesNew() {
+		t.Error("new sources are carried though the map does not know all that the table does")
+	}
+	s.fast.catchUp()
+	f.locked(func() {
+		if len(f.entries) != 100 {
+			t.Errorf("tried again at once: %d entries", len(f.entries))
+		}
+	})
+	s.fast.with(func(m *mirror) { m.compareNext = 0 })
 	s.fast.poke()
 	f.equal(t, s.Switch, "with room")
+	if !carriesNew() {
+		t.Error("new sources are not carried again")
+	}
+}
+
+// TestMirrorBehind: of a flood of new stations the maps get what there is time for, and the rest later; what goes or moves meanwhile is followed at once.
+func TestMirrorBehind(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 2, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	p, q := s.peers.all()[0], s.peers.all()[1]
+	const count = dirtyNews + compareMost + 1000
+	mac := func(i int) fdb.MAC { return fdb.MAC(0x1a0000000000 + i) }
+	s.fdb.Learn(42, mac(count), p.place(), s.now())
+	s.fdb.Learn(42, mac(count+1), p.place(), s.now())
+	f.equal(t, s.Switch, "before")
+	s.fast.with(func(m *mirror) { // no round meanwhile
+		for i := range count {
+			s.fdb.Learn(42, mac(i), p.place(), s.now())
+		}
+		s.fdb.Learn(42, mac(count), q.place(), s.now())
+		if _, err := s.fdb.Delete(42, mac(count+1)); err != nil {
+			t.Error(err)
+		}
+		if err := s.fdb.Put(fdb.Entry{VNI: 42, MAC: mac(count + 2), Dest: p.place(), State: fdb.Static}, fdb.Add, s.now()); err != nil {
+			t.Error(err)
+		}
+		m.compared, m.compareNext = time.Now(), time.Hour
+	})
+	s.fast.catchUp()
+	look := func(want int) {
+		t.Helper()
+		f.locked(func() {
+			_, deleted := f.entries[fdbKey{42, mac(count + 1)}]
+			moved, static := f.entries[fdbKey{42, mac(count)}], f.entries[fdbKey{42, mac(count + 2)}]
+			if n := len(f.entries); n != want+2 || moved.Index != q.index || deleted || !static.Static {
+				t.Errorf("%d entries, want %d; moved %+v, static %+v, the deleted one is there: %v", n, want+2, moved, static, deleted)
+			}
+			if f.domains[42].NewSources != (want == count) {
+				t.Errorf("%d of %d entries: new sources carried: %v", want, count, f.domains[42].NewSources)
+			}
+		})
+	}
+	look(dirtyNews)
+	for _, want := range []int{dirtyNews + compareMost, count} {
+		s.fast.with(func(m *mirror) { m.compareNext = 0 })
+		s.fast.catchUp()
+		s.fast.with(func(m *mirror) { m.compareNext = time.Hour })
+		look(want)
+	}
+	f.equal(t, s.Switch, "after")
+}
+
+// TestMirrorWritesDifferences: to compare everything writes only where map and table differ.
+func TestMirrorWritesDifferences(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	p := s.peers.all()[0]
+	const count = 3000
+	for i := range count {
+		s.fdb.Learn(42, fdb.MAC(0x1a0000000000+i), p.place(), s.now())
+	}
+	f.equal(t, s.Switch, "before")
+	mac := func(i int) (out [6]byte) { fdb.MAC(0x1a0000000000 + i).PutBytes(out[:]); return out }
+	var before uint64
+	f.locked(func() {
+		for i := range 3 {
+			delete(f.entries, fdbKey{42, fdb.MAC(0x1a0000000000 + i)})
+			e := f.entries[fdbKey{42, fdb.MAC(0x1a0000000000 + 10 + i)}]
+			e.Sticky = true
+			f.entries[fdbKey{42, fdb.MAC(0x1a0000000000 + 10 + i)}] = e
+			stray := xdp.Entry{VNI: 42, MAC: mac(count + i), ToPeer: true, Index: p.index}
+			f.entries[fdbKey{42, fdb.FromBytes(stray.MAC[:])}] = stray
+		}
+		before = f.wrote
+	})
+	s.fast.with(func(m *mirror) { s.fast.dirty.all() })
+	s.fast.poke()
+	f.equal(t, s.Switch, "after")
+	f.locked(func() {
+		if n := f.wrote - before; n != 9 {
+			t.Errorf("%d entries written or removed, want 9", n)
+		}
+	})
 }
 
 // TestTogether: what was deleted is off the fast path when the call returns, be it one or the last of many; an error of the caller comes back.

@@ -33,7 +33,7 @@ type programs interface {
 	PutSource(vni uint32, a netip.Addr, peer, serial uint32) error
 	DelSource(vni uint32, a netip.Addr) error
 	PutEntries([]xdp.Entry) error
-	DelEntry(vni uint32, mac [6]byte) error
+	DelEntries(...xdp.EntryKey) error
 	WalkEntries(func(xdp.Entry) bool) error
 
 	// Any goroutine may call these, see xdp.FastPath.

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"time"
 
 	"vtepd/dataplane/xdp"
 )
@@ -67,7 +68,7 @@ func (f *fastPath) report() FastPathInfo {
 			}
 			info.NoFlowCache = xdp.Probe().FlowCache.Reason
 			info.Punted = m.e.Totals().Punted
-			f.round() // what was just asked for is done
+			f.roundToTell()
 			m.collectTotals()
 			m.report(&info)
 		}
@@ -75,6 +76,17 @@ func (f *fastPath) report() FastPathInfo {
 	info.Heard, info.Outdated = f.heard.learned.Load(), f.heard.outdated.Load()
 	info.Encap, info.Decap, info.Local = f.sums[sumEncap].Load(), f.sums[sumDecap].Load(), f.sums[sumLocal].Load()
 	return info
+}
+
+// tellEntries bounds what forwarding entries took in the last round, for one to be made for somebody who only asks. While many MACs come and go he gets what
+// the last one has seen.
+const tellEntries = 100 * time.Millisecond
+
+// roundToTell makes a round, so that what was just asked for is done and told of.
+func (f *fastPath) roundToTell() {
+	if f.mirror.entriesTook <= tellEntries {
+		f.round()
+	}
 }
 
 // onFastPath says for each index of a port or a peer, and each VNI, why it is not on the fast path, and what of it is not.
@@ -94,7 +106,7 @@ func (f *fastPath) places() onFastPath {
 		if f.mirror == nil {
 			return
 		}
-		f.round()
+		f.roundToTell()
 		for i, mp := range f.mirror.ports {
 			if mp != nil {
 				out.ports[uint32(i)] = mp.reason

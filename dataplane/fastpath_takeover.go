@@ -19,6 +19,7 @@ func (m *mirror) takeOver() error {
 		m.log.Info("fast path taken over from a former process", "entries", n, "of", len(m.former.Entries))
 		m.held, m.former = false, nil
 		m.recheckPorts = true
+		m.s.fast.dirty.all() // those may be more than are noted
 		m.s.fast.round()
 	}
 	return m.e.Commit()

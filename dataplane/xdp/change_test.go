@@ -46,7 +46,7 @@ func TestOnceUnderChange(t *testing.T) {
 			}
 			switch i % 3 {
 			case 0:
-				a.f.DelEntry(testVNI, [6]byte(sb.mac))
+				a.f.DelEntries(EntryKey{testVNI, [6]byte(sb.mac)})
 				time.Sleep(50 * time.Microsecond)
 				a.f.PutEntry(e)
 			case 1:

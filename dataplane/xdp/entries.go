@@ -68,11 +68,36 @@ func (f *FastPath) PutEntries(list []Entry) error {
 	return nil
 }
 
-// DelEntry removes a forwarding entry. One that is not there is no error.
-func (f *FastPath) DelEntry(vni uint32, mac [6]byte) error {
-	return mapError(fmt.Sprintf("entry %x vni %d", mac, vni), f.change(func() error {
-		return forget(f.objects.Fdb, &programsFdbKey{Vni: vni, Mac: mac})
-	}))
+// DelEntries removes forwarding entries. One that is not there is no error.
+func (f *FastPath) DelEntries(list ...EntryKey) error {
+	keys := make([]programsFdbKey, 0, min(len(list), batchEntries))
+	for len(list) > 0 {
+		n := min(len(list), batchEntries)
+		keys = keys[:0]
+		for _, k := range list[:n] {
+			keys = append(keys, programsFdbKey{Vni: k.VNI, Mac: k.MAC})
+		}
+		if err := f.change(func() error { return delBatch(f.objects.Fdb, keys) }); err != nil {
+			return mapError("remove entries", err)
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// delBatch is a BPF_MAP_DELETE_BATCH that passes over what is not there, where the kernel stops.
+func delBatch(m *ebpf.Map, keys []programsFdbKey) error {
+	for len(keys) > 0 {
+		n, err := m.BatchDelete(keys, nil)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ebpf.ErrKeyNotExist) || n >= len(keys) {
+			return err
+		}
+		keys = keys[n+1:]
+	}
+	return nil
 }
 
 // WalkEntries calls fn with every entry until it returns false, in no order. Entries that come or go meanwhile may be missed, or come twice.

@@ -43,7 +43,7 @@ func TestMillionEntries(t *testing.T) {
 	if err := b.PutEntry(Entry{VNI: 1 << 20, MAC: [6]byte{4}}); !errors.Is(err, ErrFull) {
 		t.Errorf("one more: %v", err)
 	}
-	if err := b.DelEntry(list[0].VNI, list[0].MAC); err != nil {
+	if err := b.DelEntries(EntryKey{list[0].VNI, list[0].MAC}); err != nil {
 		t.Error(err)
 	}
 	if err := b.PutEntry(Entry{VNI: 1 << 20, MAC: [6]byte{4}}); err != nil {
@@ -51,6 +51,53 @@ func TestMillionEntries(t *testing.T) {
 	}
 	if answer, verdict, _ := b.run(b.objects.VtepdTap, known().frame(macB, macA), nil); answer != redirect || verdict != toPeer {
 		t.Errorf("among them: answer %d, verdict %d", int32(answer), verdict)
+	}
+}
+
+// TestDelEntries: what is not there, or comes twice, keeps nothing else from going, wherever it stands in the list.
+func TestDelEntries(t *testing.T) {
+	t.Parallel()
+	const n = 2*batchEntries + 10
+	b := newBench(t, func(o *Options, _ *Domain) { o.MaxEntries = n + 6 })
+	list := entries(n)
+	for _, c := range []struct {
+		name string
+		gone func(i int) bool
+	}{
+		{"none gone", func(int) bool { return false }},
+		{"first and last gone", func(i int) bool { return i == 0 || i == n-1 || i == batchEntries-1 || i == batchEntries }},
+		{"every third gone", func(i int) bool { return i%3 == 0 }},
+		{"all gone", func(int) bool { return true }},
+	} {
+		var put []Entry
+		var keys []EntryKey
+		for i, e := range list {
+			if !c.gone(i) {
+				put = append(put, e)
+			}
+			if keys = append(keys, EntryKey{e.VNI, e.MAC}); i%1000 == 0 {
+				keys = append(keys, EntryKey{e.VNI, e.MAC})
+			}
+		}
+		count := func() (n int) {
+			if err := b.WalkEntries(func(Entry) bool { n++; return true }); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		before := count()
+		if err := b.PutEntries(put); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(); got != before+len(put) {
+			t.Errorf("%s: %d entries, want %d", c.name, got, before+len(put))
+		}
+		if err := b.DelEntries(keys...); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if got := count(); got != before {
+			t.Errorf("%s: %d entries afterwards, want %d", c.name, got, before)
+		}
 	}
 }
 

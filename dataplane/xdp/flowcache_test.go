@@ -92,8 +92,8 @@ func TestChangesEndWays(t *testing.T) {
 			small := peer
 			small.MaxFrame = 40
 			return []change{
-				{"destination gone", func() error { return b.DelEntry(testVNI, macB) }, unknownDestination},
-				{"source gone", func() error { return b.DelEntry(testVNI, macA) }, unknownSource},
+				{"destination gone", func() error { return b.DelEntries(EntryKey{testVNI, macB}) }, unknownDestination},
+				{"source gone", func() error { return b.DelEntries(EntryKey{testVNI, macA}) }, unknownSource},
 				{"destination moved", func() error { return b.PutEntry(mac(macB, 1)) }, toPort},
 				{"destination moved with others", func() error { return b.PutEntries([]Entry{mac(macNone, 1), mac(macB, 1)}) }, toPort},
 				{"destination moved to the port", func() error { return b.PutEntry(mac(macB, 0)) }, samePlace},
@@ -114,7 +114,7 @@ func TestChangesEndWays(t *testing.T) {
 		}},
 		{"to a port", func(b *bench) *ebpf.Program { return b.objects.VtepdTap }, known().frame(macD, macA), toPort, func(b *bench) []change {
 			return []change{
-				{"destination gone", func() error { return b.DelEntry(testVNI, macD) }, unknownDestination},
+				{"destination gone", func() error { return b.DelEntries(EntryKey{testVNI, macD}) }, unknownDestination},
 				{"destination moved", func() error { return b.PutEntry(Entry{VNI: testVNI, MAC: macD, ToPeer: true}) }, toPeer},
 				{"port gone", func() error { return b.DelPort(1) }, unknownDestination},
 				{"smaller port", port(b, 1, func(p *Port) { p.MaxFrame = 40 }), tooLarge},
@@ -125,9 +125,9 @@ func TestChangesEndWays(t *testing.T) {
 			return []change{
 				{"source gone", func() error { return b.DelSource(testVNI, remote4) }, unknownPeer},
 				{"source of another peer", func() error { return b.PutSource(testVNI, remote4, 1, 102) }, unknownSource},
-				{"station gone", func() error { return b.DelEntry(testVNI, macB) }, unknownSource},
+				{"station gone", func() error { return b.DelEntries(EntryKey{testVNI, macB}) }, unknownSource},
 				{"station moved", func() error { return b.PutEntry(mac(macB, 1)) }, unknownSource},
-				{"destination gone", func() error { return b.DelEntry(testVNI, macA) }, unknownDestination},
+				{"destination gone", func() error { return b.DelEntries(EntryKey{testVNI, macA}) }, unknownDestination},
 				{"destination moved", func() error { return b.PutEntry(Entry{VNI: testVNI, MAC: macA, ToPeer: true}) }, samePlace},
 				{"port gone", func() error { return b.DelPort(0) }, unknownDestination},
 				{"smaller port", port(b, 0, func(p *Port) { p.MaxFrame = 40 }), tooLarge},

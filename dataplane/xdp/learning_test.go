@@ -298,7 +298,7 @@ func TestNewSourcesOnTheWire(t *testing.T) {
 				sb := b.veth("wb", 1450)
 				meet(sa, sb)
 				for _, s := range []*side{a, b} {
-					if err := s.f.DelEntry(testVNI, [6]byte(sa.mac)); err != nil {
+					if err := s.f.DelEntries(EntryKey{testVNI, [6]byte(sa.mac)}); err != nil {
 						t.Fatal(err)
 					}
 				}

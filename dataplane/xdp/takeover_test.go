@@ -247,7 +247,7 @@ func (s *succession) hears() {
 	s.t.Helper()
 	d := testDomain()
 	d.NewSources = true
-	if err := errors.Join(s.a.f.PutDomain(d), s.a.f.DelEntry(testVNI, [6]byte(s.sa.mac))); err != nil {
+	if err := errors.Join(s.a.f.PutDomain(d), s.a.f.DelEntries(EntryKey{testVNI, [6]byte(s.sa.mac)})); err != nil {
 		s.t.Fatal(err)
 	}
 	if s.sa.pingInVain(s.sb.host.Overlay4()) {

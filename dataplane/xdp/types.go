@@ -140,6 +140,12 @@ type Peer struct {
 	MaxFrame int        // bytes of the largest inner frame that the way takes, Ethernet header included
 }
 
+// EntryKey names a forwarding entry.
+type EntryKey struct {
+	VNI uint32
+	MAC [6]byte
+}
+
 // Entry is a forwarding entry.
 type Entry struct {
 	VNI    uint32
