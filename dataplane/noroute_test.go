@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"vtepd/bench/lab"
 )
@@ -127,4 +128,27 @@ func TestLocalsAway(t *testing.T) {
 			t.Errorf("without %v: on %q, MTU %d, away %v", c.away, got.UnderlayInterface, got.UnderlayMTU, got.Away)
 		}
 	}
+}
+
+// An IPv6 address that was moved to an interface that is down is tentative for as long as that is so, and nothing is sent from it, however fast it was moved.
+func TestNothingFromTentative(t *testing.T) {
+	t.Parallel()
+	s := newScene6(t, 1, nil)
+	local := s.config.Local
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.remotes[0].addr)
+	s.port("p0", 42)
+	s.Host.Must("ip", "address", "add", "2001:db8::77/64", "dev", "eth0", "nodad")
+	s.Host.Must("ip", "link", "add", "dum0", "type", "veth", "peer", "name", "dum1")
+	s.Host.Must("sysctl", "-qw", "net.ipv6.conf.dum0.disable_ipv6=0", "net.ipv6.conf.dum0.accept_dad=1", "net.ipv6.conf.dum0.dad_transmits=1")
+	s.Host.Must("sh", "-c", fmt.Sprintf("printf 'address del %s/64 dev eth0\\naddress add %s/128 dev dum0\\n' | ip -batch -", local, local))
+	why := awayText(local, tentative)
+	eventually(t, "it is tentative", func() bool { return s.Peers()[0].NoRoute == why })
+	eventually(t, "nothing is sent from it", func() bool {
+		dropped := s.dropped(NoRoute)
+		s.Inject("p0", frameOf(station(1), broadcast))
+		s.rest()
+		return s.dropped(NoRoute) == dropped+1
+	})
+	time.Sleep(pathPoll + pathPoll/4) // it stays so when it is looked at again
+	s.drops(1, NoRoute, func() { s.Inject("p0", frameOf(station(1), broadcast)) })
 }

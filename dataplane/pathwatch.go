@@ -126,10 +126,18 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 	t := time.NewTicker(pathPoll)
 	defer t.Stop()
 	next := 0
+	again := false             // something was announced during the rest
 	var seen [1 + families]int // what the ports were last made to follow
 	var footings [families]footing
 	for {
 		var some []*peer
+		if again {
+			again = false
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -145,26 +153,39 @@ func (s *Switch) watchPaths(ctx context.Context, told *announcements) {
 			some, next = s.paths.unsure(s.peers.all(), next, pathsPerPoll)
 		}
 		start := time.Now()
+		s.awayFollows()
 		s.pathsChanged(s.paths.refresh(some))
 		for family := range families {
 			if now := s.paths.footing(family); now.known {
 				s.tellFooting(s.config.localOf(family), footings[family], now)
 				footings[family] = now
-				if u := s.sockets[family]; u != nil {
-					u.SetAway(now.ifname == "")
-				}
 			}
 		}
 		if now := s.paths.state(); now != seen {
 			seen = now
 			s.fit()
 		}
-		// A routing daemon that changes its mind all the time gets a tenth of a processor at most.
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(10 * time.Since(start)):
+		// A routing daemon that changes its mind all the time gets a tenth of a processor at most. Whether there is an address to send from does not wait for that.
+		for rest, resting := time.After(10*time.Since(start)), true; resting; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+				time.Sleep(linkSettle)
+				s.awayFollows()
+				again = true
+			case <-rest:
+				resting = false
+			}
 		}
+	}
+}
+
+// awayFollows has nothing sent from an IPv6 address that this host has not, or may not use yet. What is sent from an IPv4 address the kernel judges itself.
+func (s *Switch) awayFollows() {
+	const family = 1
+	if u := s.sockets[family]; u != nil {
+		u.SetAway(s.paths.away(family) != "")
 	}
 }
 
