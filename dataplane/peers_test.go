@@ -44,6 +44,21 @@ func TestPeersOfOneAddress(t *testing.T) {
 				return s.FDBPut(FDBEntry{VNI: vni, MAC: fdb.MAC(station(50 + n)), Dst: at(port), State: fdb.Static}, fdb.Add)
 			})
 		}
+		if len(c.flood) == 3 { // one after the other, the usual one last
+			before := log.count("cannot be told apart")
+			for i := range 3 {
+				one := VNIConfig{VNI: vni + 500, Learning: true}
+				for _, port := range []uint16{4790, 4791, DefaultPort}[:i+1] {
+					one.Peers = append(one.Peers, at(port))
+				}
+				s.do(func() error { return s.SetVNI(one) })
+			}
+			if n := log.count("cannot be told apart") - before; n != 3 {
+				t.Errorf("%s, one after the other: %d warnings, want 3", c.name, n)
+			}
+			s.do(func() error { return s.DelVNI(vni + 500) })
+			warned += 3
+		}
 		s.port("p"+c.name[:1]+string(rune('0'+i)), vni)
 		s.remotes[0].send(vni, frameOf(station(1), broadcast))
 		s.rest()

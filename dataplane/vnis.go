@@ -276,7 +276,7 @@ func (s *Switch) speakers(peers []*peer) map[netip.Addr]*peer {
 // sayOneAddress warns of peers that are in the flood list of a VNI since before, and cannot be told apart.
 func (s *Switch) sayOneAddress(d *domain, before []*peer) {
 	for _, p := range d.floodPeers {
-		if as := d.members[p.addr.Addr()]; as != p && !p.group && !slices.Contains(before, p) {
+		if as := d.members[p.addr.Addr()]; as != p && !p.group && !(slices.Contains(before, p) && slices.Contains(before, as)) {
 			s.log.Warn("peers of one address cannot be told apart: the stations of both are learned at one of them", "vni", d.vni, "peer", p.addr, "learned_at", as.addr)
 		}
 	}
