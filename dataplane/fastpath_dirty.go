@@ -122,4 +122,9 @@ func shrunk(list []fdbKey) []fdbKey {
 }
 
 // clear throws away what was noted.
-func (d *dirtySet) clear() { d.take() }
+func (d *dirtySet) clear() {
+	d.take()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spare = changes{}
+}

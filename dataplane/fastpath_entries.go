@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -84,22 +85,28 @@ func (m *mirror) compare(complete bool) {
 	})
 	if err != nil {
 		m.log.Warn("fast path: reading the forwarding map", "error", err)
+		m.behind = true
 	}
 	m.follow(m.differ) // first what is to go, for the room
 	slices.SortFunc(m.keys, fdbKey.compare)
 	m.differ = m.differ[:0]
 	m.s.fdb.Walk(0, func(e fdb.Entry) bool {
 		k := fdbKey{e.VNI, e.MAC}
-		if _, there := slices.BinarySearchFunc(m.keys, k, fdbKey.compare); there {
-			return true
-		}
-		m.behind = !complete && len(m.differ) == compareMost
-		if !m.behind {
+		if _, there := slices.BinarySearchFunc(m.keys, k, fdbKey.compare); !there {
 			m.differ = append(m.differ, k)
 		}
-		return !m.behind
+		return true
 	})
-	m.follow(m.differ)
+	if n := len(m.differ); n > compareMost && !complete {
+		// From anywhere on, so that those of a flood, which come in place of each other, do not keep another from its turn.
+		at := rand.IntN(n)
+		end := min(at+compareMost, n)
+		m.follow(m.differ[at:end])
+		m.follow(m.differ[:compareMost-(end-at)])
+		m.behind = true
+	} else {
+		m.follow(m.differ)
+	}
 	m.keys, m.differ = shrunk(m.keys[:0]), shrunk(m.differ[:0])
 	m.rest(time.Since(m.compared))
 }
@@ -111,7 +118,7 @@ func (m *mirror) rest(took time.Duration) {
 		m.compareNext = max(m.compareNext, fullRetry)
 	} else {
 		m.compareNext = max(m.compareNext, compareLeast)
-		if m.toldNoRoom {
+		if m.toldNoRoom && !m.behind {
 			m.log.Info("fast path: every entry has found room")
 			m.toldNoRoom = false
 		}
@@ -151,6 +158,7 @@ func (m *mirror) sweep(flushes []flushKey) {
 		m.log.Warn("fast path: reading the forwarding map", "error", err)
 	}
 	m.follow(m.keys)
+	m.keys = shrunk(m.keys[:0])
 }
 
 // destOf is where an entry of the map leads, in the table's words.
@@ -219,6 +227,7 @@ func (m *mirror) writeEntries() {
 	if len(m.drops) > 0 {
 		if err := m.e.DelEntries(m.drops...); err != nil {
 			m.log.Warn("fast path: forgetting entries", "error", err)
+			m.behind = true // what stays is found by comparing
 		}
 		m.drops = m.drops[:0]
 	}
@@ -236,6 +245,7 @@ func (m *mirror) writeEntries() {
 		m.noRoom = true
 		if err := m.e.DelEntries(xdp.EntryKey{VNI: list[i].VNI, MAC: list[i].MAC}); err != nil {
 			m.log.Warn("fast path: forgetting an entry", "vni", list[i].VNI, "mac", fdb.FromBytes(list[i].MAC[:]), "error", err)
+			m.behind = true
 		}
 		if !m.toldNoRoom {
 			m.log.Warn("fast path: an entry finds no room, frames to it pass user space, and those of new sources", "error", err, "retry_every", fullRetry)

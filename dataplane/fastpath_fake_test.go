@@ -30,6 +30,7 @@ type fakePrograms struct {
 	attached  map[int]xdp.Hook
 	underlays map[int]bool
 	refuse    error     // of AttachUnderlay
+	refuseDel error     // the next answer of DelEntries
 	decap     xdp.Decap // its answer otherwise
 	asked     int       // how often it was called
 	room      int       // entries; 0: any number
@@ -341,14 +342,17 @@ func (f *fakePrograms) PutEntries(list []xdp.Entry) error {
 	return nil
 }
 
-func (f *fakePrograms) DelEntries(list ...xdp.EntryKey) error {
+func (f *fakePrograms) DelEntries(list ...xdp.EntryKey) (err error) {
 	f.locked(func() {
+		if err, f.refuseDel = f.refuseDel, nil; err != nil {
+			return
+		}
 		for _, k := range list {
 			delete(f.entries, fdbKey{k.VNI, fdb.FromBytes(k.MAC[:])})
 			f.wrote++
 		}
 	})
-	return nil
+	return err
 }
 
 func (f *fakePrograms) WalkEntries(yield func(xdp.Entry) bool) error {

@@ -41,6 +41,7 @@ type mirror struct {
 	foreign   []uint16
 	unguarded error
 	left      [families]bool
+	away      [families]bool // of which the local address is on no interface
 	// derive holds sources to be admitted because an entry points to them.
 	derive map[sourceKey]uint32
 	// rederive has the whole forwarding table looked through for sources.
@@ -273,8 +274,10 @@ func (m *mirror) localAway(family int) bool {
 	if !local.IsValid() {
 		return false
 	}
-	at, err := m.routes.carriers(local)
-	return err == nil && len(at.ifindexes) == 0
+	if at, err := m.routes.carriers(local); err == nil {
+		m.away[family] = len(at.ifindexes) == 0
+	}
+	return m.away[family]
 }
 
 // placeDomain puts a VNI on the fast path, or takes it off.

@@ -419,6 +419,70 @@ func TestMirrorBehind(t *testing.T) {
 	f.equal(t, s.Switch, "after")
 }
 
+// TestMirrorDelRefused: what could not be removed is found, and goes later.
+func TestMirrorDelRefused(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	p := s.peers.all()[0]
+	for i := range 500 {
+		s.fdb.Learn(42, fdb.MAC(0x1a0000000000+i), p.place(), s.now())
+	}
+	f.equal(t, s.Switch, "before")
+	f.locked(func() { f.refuseDel = errors.New("no memory") })
+	s.fdb.FlushVNI(42, fdb.FlushFilter{})
+	s.fast.catchUp()
+	f.locked(func() {
+		if len(f.entries) != 500 || f.domains[42].NewSources {
+			t.Errorf("%d entries after the refusal, new sources carried: %v", len(f.entries), f.domains[42].NewSources)
+		}
+	})
+	s.fast.with(func(m *mirror) { m.compareNext = 0 })
+	s.fast.poke()
+	f.equal(t, s.Switch, "after")
+	if f.locked(func() {}); !f.domains[42].NewSources {
+		t.Error("new sources are not carried again")
+	}
+}
+
+// TestMirrorFloodKeepsNobody: stations that come in place of each other do not keep another from its turn in the maps.
+func TestMirrorFloodKeepsNobody(t *testing.T) {
+	t.Parallel()
+	const most = 3 * compareMost
+	s, f := fakeScene(t, 2, func(c *Config) { c.MaxMACs = most })
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	p, q := s.peers.all()[0], s.peers.all()[1]
+	next := 0
+	flood := func(n int) {
+		for range n {
+			s.fdb.Learn(42, fdb.MAC(0x1a0000000000+next), p.place(), s.now())
+			next++
+		}
+	}
+	victim := fdb.MAC(0x1c0000000001)
+	for round := range 100 {
+		s.fast.with(func(m *mirror) {
+			flood(most / 3)
+			if round == 0 {
+				flood(dirtyNews + 1)
+				s.fdb.Learn(42, victim, q.place(), s.now())
+			}
+			s.fdb.Touch(42, victim, q.place(), s.now())
+			m.compareNext = 0
+		})
+		s.fast.catchUp()
+		there := false
+		f.locked(func() { _, there = f.entries[fdbKey{42, victim}] })
+		if there {
+			return
+		}
+		if _, ok := s.fdb.Get(42, victim, s.now()); !ok {
+			t.Fatalf("round %d: the table has evicted it", round)
+		}
+	}
+	t.Error("not there after 100 comparisons")
+}
+
 // TestMirrorWritesDifferences: to compare everything writes only where map and table differ.
 func TestMirrorWritesDifferences(t *testing.T) {
 	t.Parallel()
