@@ -503,8 +503,8 @@ func underlayReason(err error, p *peer) Reason {
 	case errors.Is(err, unix.EMSGSIZE):
 		return TooBig
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN),
-		errors.Is(err, unix.ENODEV), // the interface of a group has vanished
-		errors.Is(err, unix.EADDRNOTAVAIL):
+		errors.Is(err, unix.ENODEV),        // the interface of a group has vanished
+		errors.Is(err, unix.EADDRNOTAVAIL): // our address is away (underlay.Sockets.SetAway)
 		return NoRoute
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return UnderlayBusy

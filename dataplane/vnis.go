@@ -273,7 +273,7 @@ func (s *Switch) speakers(peers []*peer) map[netip.Addr]*peer {
 	return by
 }
 
-// sayOneAddress warns of peers that are in the flood list of a VNI since before, and cannot be told apart.
+// sayOneAddress warns of peers that cannot be told apart in the flood list of a VNI, unless they were together in the one before.
 func (s *Switch) sayOneAddress(d *domain, before []*peer) {
 	for _, p := range d.floodPeers {
 		if as := d.members[p.addr.Addr()]; as != p && !p.group && !(slices.Contains(before, p) && slices.Contains(before, as)) {

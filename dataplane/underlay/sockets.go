@@ -177,7 +177,7 @@ func (s *Sockets) degrade(d Degradation) {
 // Local is the source address of all datagrams and the port listened on.
 func (s *Sockets) Local() netip.AddrPort { return netip.AddrPortFrom(s.cfg.Local, s.cfg.Port) }
 
-// SetAway says whether this host has given up the local address. Until it is back each datagram is reported as failed with EADDRNOTAVAIL: the kernel refuses to
+// SetAway says whether this host has given up the local address, or may not use it yet. Until it is back each datagram is reported as failed with EADDRNOTAVAIL: the kernel refuses to
 // send from an IPv4 address that is on no interface, and goes on sending from an IPv6 one that a socket is bound to (as of Linux 6.18). Any goroutine may call it.
 func (s *Sockets) SetAway(away bool) { s.away.Store(away) }
 
