@@ -379,6 +379,7 @@ func TestReload(t *testing.T) {
 		{name: "local", replaces: []string{"local: 192.0.2.1", "local: 192.0.2.11"}, err: "local changed from 192.0.2.1 to 192.0.2.11, which a running vtepd cannot follow: restart vtepd, or change it back"},
 		{name: "second local", replaces: []string{"local: 192.0.2.1", "local: [192.0.2.1, '2001:db8::1']"}, err: "local changed from 192.0.2.1 to 192.0.2.1 and 2001:db8::1, which"},
 		{name: "dstport", replaces: []string{"\nvlans", "\ndstport: 1\nvlans"}, err: "dstport changed from 4789 to 1, which"},
+		{name: "vrf", replaces: []string{"\nvlans", "\nvrf: blue\nvlans"}, err: "vrf changed from none to blue, which"},
 		{name: "group-interface", replaces: []string{"\nvlans", "\ngroup-interface: eth9\nvlans"}, err: "group-interface changed from none to eth9, which"},
 		{name: "listen", replaces: []string{"\nvlans", "\nlisten: [8472]\nvlans"}, err: "listen changed from [] to [8472], which"},
 		{name: "flow-label", replaces: []string{"\nvlans", "\nflow-label: flow\nvlans"}, err: "flow-label changed from port to flow, which"},

@@ -194,6 +194,7 @@ func (c *Controller) status() api.Status {
 		Uptime:            seconds(time.Since(c.started)),
 		Local:             s.Local.String(),
 		Locals:            make([]string, 0, len(s.Locals)),
+		VRF:               s.VRF,
 		DstPort:           s.DstPort,
 		Listen:            s.Listen,
 		SourcePorts:       fmt.Sprintf("%d-%d", s.SourcePorts[0], s.SourcePorts[1]),

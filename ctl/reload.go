@@ -57,6 +57,7 @@ func (c *Controller) fixed(was, is *model.Global) error {
 		was, is any
 	}{
 		{"local", was.LocalsText(), is.LocalsText()},
+		{"vrf", orNone(was.VRF), orNone(is.VRF)},
 		{"dstport", was.DstPort, is.DstPort},
 		{"listen", fmt.Sprint(was.Listen), fmt.Sprint(is.Listen)},
 		{"source-ports", sourcePorts(was), sourcePorts(is)},

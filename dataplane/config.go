@@ -41,6 +41,8 @@ type Config struct {
 	Local netip.Addr
 	// OtherLocal is the underlay address for peers of the other address family; the zero Addr: none, and all peers are of Local's.
 	OtherLocal netip.Addr
+	// VRF is the name of the VRF that the underlay is in (Documentation/networking/vrf.rst of the kernel); empty: it is in none.
+	VRF string
 	// DstPort is the UDP port to listen on and to send to where a peer names no other. 0 means DefaultPort.
 	DstPort uint16
 	// Listen are further UDP ports to listen on. A source that is learned is answered at the port that it sent to.

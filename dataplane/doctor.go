@@ -104,10 +104,10 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	}
 	var prober *underlay.Prober
 	if err := s.atHome(func() (err error) {
-		prober, err = underlay.NewProber(local, p.addr)
+		prober, err = underlay.NewProber(s.config.VRF, local, p.addr)
 		return err
 	}); errors.Is(err, unix.EADDRNOTAVAIL) { // gone this moment
-		out.NoRoute, out.Away = awayText(local, ""), true
+		out.NoRoute, out.Away = awayText(s.config.VRF, local, ""), true
 		return out, nil
 	} else if err != nil {
 		return PathProbe{}, err

@@ -122,7 +122,7 @@ type sourceKey struct {
 }
 
 func newMirror(s *Switch, e programs) (*mirror, error) {
-	r, err := newRoutes(s.log)
+	r, err := newRoutes(s.log, s.paths.vrf)
 	if err != nil {
 		return nil, err
 	}

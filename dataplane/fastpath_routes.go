@@ -27,7 +27,7 @@ type linkInfo struct {
 	name     string
 	mtu      int
 	ethernet bool
-	loopback bool
+	loopback bool // of the host or of a VRF
 	err      error
 }
 
@@ -48,6 +48,7 @@ var routeGroups = []uint{
 // routes asks the kernel for the way to peers, in the namespace of the thread that made it.
 type routes struct {
 	log *slog.Logger
+	vrf vrf
 	h   *netlink.Handle
 	// changed has an element when something was announced.
 	changed chan struct{}
@@ -62,7 +63,8 @@ type routes struct {
 	took    atomic.Int64 // ns of the last look at all peers
 }
 
-func newRoutes(log *slog.Logger) (*routes, error) {
+// newRoutes is for what an underlay in a VRF reaches.
+func newRoutes(log *slog.Logger, in vrf) (*routes, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_XFRM)
 	if err != nil {
 		// A kernel without IPsec has no NETLINK_XFRM.
@@ -70,7 +72,7 @@ func newRoutes(log *slog.Logger) (*routes, error) {
 			return nil, fmt.Errorf("fast path: netlink: %w", err)
 		}
 	}
-	r := &routes{log: log, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), held: make(map[netip.Addr]holding), ipsec: make(map[int]string), rules: make(map[int]string),
+	r := &routes{log: log, vrf: in, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), held: make(map[netip.Addr]holding), ipsec: make(map[int]string), rules: make(map[int]string),
 		silent: make(map[int]map[neighbour]time.Time), before: make(map[int]map[neighbour]time.Time)}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
@@ -130,10 +132,10 @@ func (r *routes) find(peer, local netip.Addr) route {
 	}
 	if local.IsValid() { // IPv6 gives a route to a source address that is not there, too
 		if at, err := r.carriers(local); len(at.ifindexes) == 0 && err == nil {
-			return route{reason: awayText(local, at.flaw)}
+			return route{reason: awayText(r.vrf.name, local, at.flaw)}
 		}
 	}
-	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
+	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: r.vrf.index})
 	if err != nil || len(list) == 0 {
 		return route{reason: noRoute(err)}
 	}
@@ -283,7 +285,7 @@ func (r *routes) link(ifindex int) linkInfo {
 		l.err = err
 	} else {
 		a := k.Attrs()
-		l = linkInfo{name: a.Name, mtu: a.MTU, ethernet: a.EncapType == "ether", loopback: a.RawFlags&unix.IFF_LOOPBACK != 0}
+		l = linkInfo{name: a.Name, mtu: a.MTU, ethernet: a.EncapType == "ether", loopback: a.RawFlags&unix.IFF_LOOPBACK != 0 || k.Type() == vrfKind}
 	}
 	r.links[ifindex] = l
 	return l
@@ -294,7 +296,7 @@ func (r *routes) carriers(local netip.Addr) (holding, error) {
 	if at, ok := r.held[local]; ok {
 		return at, nil
 	}
-	at, err := whoHas(r.h, local)
+	at, err := whoHas(r.h, r.vrf, local)
 	if err == nil {
 		r.held[local] = at
 	}

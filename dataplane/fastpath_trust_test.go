@@ -158,7 +158,7 @@ func TestFastPathRoutesByPolicy(t *testing.T) {
 		for family, to := range peer {
 			t.Run(fmt.Sprintf("%s %s", c.name, family), func(t *testing.T) {
 				err := h.Do(func() error {
-					r, err := newRoutes(slog.New(slog.DiscardHandler))
+					r, err := newRoutes(slog.New(slog.DiscardHandler), vrf{})
 					if err != nil {
 						return err
 					}

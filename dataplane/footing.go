@@ -6,7 +6,7 @@ import "net/netip"
 type footing struct {
 	known  bool
 	ifname string // of the interface that has the local address; "": none has, or may use it
-	flaw   string // dadFailed where that is why
+	flaw   string // dadFailed or elsewhere where that is why
 	up     bool   // it is up and has a carrier
 }
 
@@ -29,7 +29,7 @@ func (s *Switch) tellFooting(local netip.Addr, was, now footing) {
 	}
 	e := Event{Object: "underlay", Local: local}
 	switch {
-	case now.flaw != "":
+	case now.flaw == dadFailed:
 		s.log.Warn("underlay address is another host's, too: nothing is sent or heard", "local", local, "reason", now.flaw)
 		e.Action, e.Reason = "missing", now.flaw+": another host has it"
 	case now.ifname == "":
@@ -37,8 +37,14 @@ func (s *Switch) tellFooting(local netip.Addr, was, now footing) {
 		if was.ifname != "" {
 			log = log.With("was_on", was.ifname)
 		}
+		where := absent(s.config.VRF, now.flaw)
+		if s.config.VRF != "" {
+			log = log.With("vrf", s.config.VRF, "hint", "a VRF that was deleted and made again is another one: restart vtepd then")
+		} else if now.flaw == elsewhere {
+			log = log.With("reason", where)
+		}
 		log.Warn("underlay address is on no interface: nothing is sent or heard")
-		e.Action, e.Reason = "missing", "on no interface"
+		e.Action, e.Reason = "missing", where
 	case !now.up:
 		s.log.Warn("underlay interface is down", "local", local, "interface", now.ifname)
 		e.Action, e.Reason = "down", now.ifname+" is down"

@@ -99,7 +99,7 @@ func TestUnderlayLost(t *testing.T) {
 			s.wire.Must("ip", "address", "add", addr, "dev", "eth0", "nodad")
 			s.Must("ip", "address", "add", addr, "dev", "eth0")
 			told("missing", "dadfailed: another host has it")
-			if want := awayText(local, dadFailed); s.paths.away(1) != want {
+			if want := awayText("", local, dadFailed); s.paths.away(1) != want {
 				t.Errorf("%q, want %q", s.paths.away(1), want)
 			}
 			s.Must("ip", "address", "del", addr, "dev", "eth0")

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,10 +14,13 @@ import (
 // holdersTries bounds the questions for addresses that change while they are listed.
 const holdersTries = 3
 
-// What keeps an address that an interface lists from being used: duplicate address detection (RFC 4862 section 5.4), in the words of ip-address(8).
+// What keeps an address that an interface lists from being used.
 const (
+	// Duplicate address detection (RFC 4862 section 5.4), in the words of ip-address(8).
 	tentative = "tentative"
 	dadFailed = "dadfailed"
+	// elsewhere: the interface is in a VRF, and the underlay is in another or in none; or the other way round.
+	elsewhere = "elsewhere"
 )
 
 // holding is who has an address.
@@ -24,11 +28,11 @@ type holding struct {
 	// ifindexes are of interfaces: mostly one, but nothing keeps a host from giving an address to several. Where a route of type local makes the host hear a
 	// whole prefix, it is that of the route.
 	ifindexes []int
-	flaw      string // tentative or dadFailed: an interface has it, and may not use it; "": none has it, or one may
+	flaw      string // one of the above; "": no interface has it, or one may use it
 }
 
-// whoHas finds out who has an address.
-func whoHas(h *netlink.Handle, a netip.Addr) (at holding, err error) {
+// whoHas finds out who has an address in a VRF.
+func whoHas(h *netlink.Handle, in vrf, a netip.Addr) (at holding, err error) {
 	for range holdersTries {
 		var addrs []netlink.Addr
 		addrs, err = h.AddrList(nil, netlinkFamily(a))
@@ -39,6 +43,8 @@ func whoHas(h *netlink.Handle, a netip.Addr) (at holding, err error) {
 				at.flaw = dadFailed
 			case held.Flags&unix.IFA_F_TENTATIVE != 0 && held.Flags&unix.IFA_F_OPTIMISTIC == 0:
 				at.flaw = tentative
+			case in.lacks(h, held.LinkIndex):
+				at.flaw = cmp.Or(at.flaw, elsewhere)
 			default:
 				at.ifindexes = append(at.ifindexes, held.LinkIndex)
 			}
@@ -53,11 +59,11 @@ func whoHas(h *netlink.Handle, a netip.Addr) (at holding, err error) {
 	}
 	if len(at.ifindexes) > 0 {
 		at.flaw = ""
-	} else if err == nil && at.flaw == "" {
-		routes, err := h.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	} else if err == nil && (at.flaw == "" || at.flaw == elsewhere) {
+		routes, err := h.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{OifIndex: in.index, FIBMatch: true})
 		// The kernel's own route belongs to an address, which is just being taken away then: it goes first.
 		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL && routes[0].Protocol != unix.RTPROT_KERNEL {
-			at.ifindexes = []int{routes[0].LinkIndex}
+			at.ifindexes, at.flaw = []int{routes[0].LinkIndex}, ""
 		}
 	}
 	return at, err
@@ -82,7 +88,7 @@ func (s *paths) holders(family int) (list []*netlink.LinkAttrs, flaw string, err
 	if s.who == nil {
 		return nil, "", fmt.Errorf("look for %s: no netlink: %w", local, errors.ErrUnsupported)
 	}
-	at, err := whoHas(s.who, local)
+	at, err := whoHas(s.who, s.vrf, local)
 	for _, i := range at.ifindexes {
 		l, e := s.who.LinkByIndex(i)
 		var gone netlink.LinkNotFoundError
@@ -113,24 +119,35 @@ func (s *paths) away(family int) string {
 	if !s.local[family].IsValid() || err != nil || len(list) > 0 {
 		return ""
 	}
-	return awayText(s.local[family], flaw)
+	return awayText(s.vrf.name, s.local[family], flaw)
 }
 
-// awayText says that datagrams have no source address.
-func awayText(local netip.Addr, flaw string) string {
+// awayText says that datagrams have no source address; in is the VRF that it should be in.
+func awayText(in string, local netip.Addr, flaw string) string {
 	switch flaw {
 	case dadFailed:
 		return fmt.Sprintf("the own address %s is not used, for another host has it (dadfailed)", local)
 	case tentative:
 		return fmt.Sprintf("the own address %s is not used until it is known that no other host has it (tentative)", local)
 	}
-	return fmt.Sprintf("the own address %s is on no interface", local)
+	return fmt.Sprintf("the own address %s is %s", local, absent(in, flaw))
 }
 
-// carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has, and when it is the loopback device's.
+// absent says of an address that no interface has it where it is looked for.
+func absent(in, flaw string) string {
+	switch {
+	case in != "":
+		return "on no interface of the VRF " + in
+	case flaw == elsewhere:
+		return "on no interface that is in no VRF"
+	}
+	return "on no interface"
+}
+
+// carrier is the MTU of the interface that has the local address of a family, in bytes; Ethernet's when none has, and when it is the loopback device's or the VRF's own.
 func (s *paths) carrier(family int) int {
 	list, _, _ := s.holders(family)
-	if len(list) > 0 && list[0].MTU > 0 && list[0].RawFlags&unix.IFF_LOOPBACK == 0 {
+	if len(list) > 0 && list[0].MTU > 0 && list[0].RawFlags&unix.IFF_LOOPBACK == 0 && list[0].Index != s.vrf.index {
 		return list[0].MTU
 	}
 	return standardMTU

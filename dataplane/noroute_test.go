@@ -26,7 +26,7 @@ func TestWhyNothingGetsThere(t *testing.T) {
 				t.Errorf("probed: %+v, want %q", got, why)
 			}
 			s.do(func() error {
-				r, err := newRoutes(s.log)
+				r, err := newRoutes(s.log, vrf{})
 				if err != nil {
 					return err
 				}
@@ -46,7 +46,7 @@ func TestWhyNothingGetsThere(t *testing.T) {
 		}
 		said("")
 		s.Host.Must("ip", family, "address", "flush", "dev", "eth0")
-		gone := awayText(local, "")
+		gone := awayText("", local, "")
 		said(gone)
 		another := "192.0.2.77/24"
 		if local.Is6() {
@@ -83,7 +83,7 @@ func TestBroadcastPeer(t *testing.T) {
 		t.Errorf("probed: %+v", got)
 	}
 	s.do(func() error {
-		r, err := newRoutes(s.log)
+		r, err := newRoutes(s.log, vrf{})
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func TestNothingFromTentative(t *testing.T) {
 	s.Host.Must("ip", "link", "add", "dum0", "type", "veth", "peer", "name", "dum1")
 	s.Host.Must("sysctl", "-qw", "net.ipv6.conf.dum0.disable_ipv6=0", "net.ipv6.conf.dum0.accept_dad=1", "net.ipv6.conf.dum0.dad_transmits=1")
 	s.Host.Must("sh", "-c", fmt.Sprintf("printf 'address del %s/64 dev eth0\\naddress add %s/128 dev dum0\\n' | ip -batch -", local, local))
-	why := awayText(local, tentative)
+	why := awayText("", local, tentative)
 	eventually(t, "it is tentative", func() bool { return s.Peers()[0].NoRoute == why })
 	eventually(t, "nothing is sent from it", func() bool {
 		dropped := s.dropped(NoRoute)

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,6 +55,8 @@ func (p *path) current() int {
 // sockets, keeps them for net.ipv4.route.mtu_expires, and knows routes and interfaces. We ask it whenever something may have changed, and tell the workers,
 // so that a frame is judged before it is sent and its sender told at once.
 type paths struct {
+	// vrf is what local is in.
+	vrf vrf
 	// By address family. Packets leave from local; expires is how long an ICMP error is believed, and least is the size in bytes below which none makes
 	// a path.
 	local   [families]netip.Addr
@@ -82,8 +85,8 @@ const (
 const localExpires = 10 * time.Second
 
 // newPaths is for the network namespace of the calling thread.
-func newPaths(locals []netip.Addr) (*paths, error) {
-	s := &paths{least: [families]int{defaultLeast4, encap.IPv6MinMTU}}
+func newPaths(in vrf, locals []netip.Addr) (*paths, error) {
+	s := &paths{vrf: in, least: [families]int{defaultLeast4, encap.IPv6MinMTU}}
 	for _, local := range locals {
 		s.local[familyOf(local)] = local
 	}
@@ -173,7 +176,7 @@ func (s *paths) ask(p *peer) (mtu, base, via int) {
 		return 0, 0, 0
 	}
 	to := p.addr.Addr()
-	options := netlink.RouteGetOptions{SrcAddr: s.local[p.family].AsSlice(), OifIndex: p.dest.Interface()}
+	options := netlink.RouteGetOptions{SrcAddr: s.local[p.family].AsSlice(), OifIndex: cmp.Or(p.dest.Interface(), s.vrf.index)}
 	routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &options)
 	p.path.why = ""
 	if err != nil || len(routes) == 0 {

@@ -128,7 +128,9 @@ type Capability struct {
 type Status struct {
 	Local netip.Addr
 	// Locals are Local and, where there is one, the address of the other family.
-	Locals  []netip.Addr
+	Locals []netip.Addr
+	// VRF is the name of the VRF that they are in; empty: they are in none.
+	VRF     string
 	DstPort uint16
 	// Listen are all ports listened on, DstPort first; SourcePorts are the first and the last one that datagrams leave from.
 	Listen      []uint16

@@ -108,7 +108,7 @@ func (s *paths) ways(peers []*peer, family int) map[netip.Addr][]int {
 			ways[to] = []int{i}
 			continue
 		}
-		routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice(), FIBMatch: true})
+		routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice(), OifIndex: s.vrf.index, FIBMatch: true})
 		if err != nil || len(routes) == 0 {
 			continue
 		}
@@ -122,7 +122,7 @@ func (s *paths) ways(peers []*peer, family int) map[netip.Addr][]int {
 			continue
 		}
 		// With net.ipv4.nexthop_compat_mode 0 the entry names nothing but a nexthop object; of a group this is the one that is taken.
-		options := netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice()}
+		options := netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice(), OifIndex: s.vrf.index}
 		if routes, err = s.netlink.RouteGetWithOptions(to.AsSlice(), &options); err == nil && len(routes) > 0 {
 			ways[to] = []int{routes[0].LinkIndex}
 		}

@@ -118,6 +118,7 @@ func (s *Switch) Status() Status {
 	st := Status{
 		Local:             s.config.Local,
 		Locals:            s.config.Locals(),
+		VRF:               s.config.VRF,
 		Away:              away,
 		Down:              down,
 		Listen:            s.config.Ports(),

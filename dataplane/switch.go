@@ -135,12 +135,16 @@ func New(c Config) (_ *Switch, err error) {
 		}
 	}()
 	defer func() { err = remedy(err, c.privileges()) }()
+	in, err := findVRF(c.VRF)
+	if err != nil {
+		return nil, err
+	}
 	sockets, err := openUnderlays(&c)
 	if err != nil {
 		return nil, err
 	}
 	opened = append(opened, sockets.Close)
-	paths, err := newPaths(c.Locals())
+	paths, err := newPaths(in, c.Locals())
 	if err != nil {
 		c.Log.Warn("no word of the underlay's routes: path MTUs are learned by sending", "reason", err)
 	}

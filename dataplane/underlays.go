@@ -28,6 +28,7 @@ func openUnderlays(c *Config) (underlays, error) {
 	for _, local := range c.Locals() {
 		u, err := underlay.Open(underlay.Config{
 			Local:         local,
+			VRF:           c.VRF,
 			Port:          c.DstPort,
 			MorePorts:     c.Listen,
 			SourceRange:   c.SourcePorts,

@@ -346,7 +346,9 @@ type Status struct {
 	LocalsAway []string `json:"locals_away,omitempty"`
 	// LocalsDown are those whose interface is down or has no carrier.
 	LocalsDown []string `json:"locals_down,omitempty"`
-	DstPort    uint16   `json:"dstport"`
+	// VRF is what the underlay is in; absent when it is in none.
+	VRF     string `json:"vrf,omitempty"`
+	DstPort uint16 `json:"dstport"`
 	// Listen are the UDP ports listened on, DstPort first; SourcePorts is the range that datagrams leave from: 49152-65535.
 	Listen            []uint16     `json:"listen"`
 	SourcePorts       string       `json:"source_ports"`

@@ -73,20 +73,24 @@ func (a *App) statusPage(s api.Status) {
 func underlayText(s api.Status) string {
 	ports := names(s.Listen, func(p uint16) string { return fmt.Sprint(p) })
 	text := fmt.Sprintf("%s port %s", strings.Join(s.Locals, " and "), strings.Join(ports, " and "))
+	of := ""
+	if s.VRF != "" {
+		of = " of the VRF " + s.VRF
+	}
 	switch {
 	case s.UnderlayInterface != "":
-		text += fmt.Sprintf(", on %s, MTU %d", s.UnderlayInterface, s.UnderlayMTU)
+		text += fmt.Sprintf(", on %s%s, MTU %d", s.UnderlayInterface, of, s.UnderlayMTU)
 		for _, a := range s.LocalsAway {
-			text += fmt.Sprintf("; %s is on no interface now", a)
+			text += fmt.Sprintf("; %s is on no interface%s now", a, of)
 		}
 		for _, a := range s.LocalsDown {
 			text += fmt.Sprintf("; the interface of %s is down", a)
 		}
 	case len(s.LocalsAway) == 0: // it could not be found out
 	case len(s.Locals) > 1:
-		text += ", which are on no interface now"
+		text += fmt.Sprintf(", which are on no interface%s now", of)
 	default:
-		text += ", which is on no interface now"
+		text += fmt.Sprintf(", which is on no interface%s now", of)
 	}
 	return text
 }

@@ -538,7 +538,7 @@ func TestShipped(t *testing.T) {
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
 	text = strings.ReplaceAll(text, "\n# gbp: off", "\n# gbp: on") // what the line below it is for
-	for _, uncomment := range []string{"interface", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+	for _, uncomment := range []string{"interface", "vrf", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
 		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {

@@ -37,6 +37,7 @@ func (d *decoder) document(data []byte) error {
 	fields := []field{
 		{"local", d.local},
 		scalar(d, "interface", model.ParsePortName, func(v string) { g.Interface = v }),
+		scalar(d, "vrf", model.ParsePortName, func(v string) { g.VRF = v }),
 		scalar(d, "dstport", model.ParsePort, func(v uint16) { g.DstPort = v }),
 		{"listen", d.listen},
 		scalar(d, "source-ports", model.ParsePortRange, func(v [2]uint16) { g.SourcePorts = v }),

@@ -13,6 +13,7 @@ func (m *Model) SwitchConfig() dataplane.Config {
 	return dataplane.Config{
 		Local:              m.Global.Local,
 		OtherLocal:         m.Global.OtherLocal,
+		VRF:                m.Global.VRF,
 		DstPort:            m.Global.DstPort,
 		Listen:             slices.Clone(m.Global.Listen),
 		SourcePorts:        m.Global.SourcePorts,

@@ -81,7 +81,9 @@ type Global struct {
 	// invalid for none.
 	Local, OtherLocal netip.Addr
 	Interface         string
-	DstPort           uint16
+	// VRF is what the underlay is in; empty is none.
+	VRF     string
+	DstPort uint16
 	// Listen are further ports to listen on. SourcePorts are the first and the last that datagrams leave from, zeros for the default.
 	Listen      []uint16
 	SourcePorts [2]uint16

@@ -55,6 +55,9 @@ type Config struct {
 	// Required, and never the unspecified address: a peer must see the address
 	// it knows. A link-local IPv6 address needs its zone (fe80::1%eth0).
 	Local netip.Addr
+	// VRF is the device of the VRF that Local is in (Documentation/networking/vrf.rst of the kernel); "": it is in none. The interface of a group
+	// has to be said then, to Join and by Dest.SetInterface.
+	VRF string
 	// Port is the UDP port listened on. 0: DefaultPort.
 	Port uint16
 	// MorePorts are further ports listened on, none of them Port and none twice.

@@ -16,14 +16,17 @@ import (
 )
 
 // explainBind turns an error of bind(2) into one that says what to do.
-func explainBind(err error, local netip.Addr, port uint16) error {
+func explainBind(err error, c *Config, port uint16) error {
+	local := c.Local
 	switch err {
 	case unix.EADDRINUSE:
 		return fmt.Errorf("%w (%w): %s", ErrPortInUse, err, describeHolder(local, port))
 	case unix.EADDRNOTAVAIL:
 		if name := interfaceWith(local); name != "" {
-			return fmt.Errorf("%w (%w): %s has it, which is in a VRF, it seems (`ip -d link show %s`): an underlay has to be in none, or in a network namespace of its own",
-				ErrNoAddress, err, name, name)
+			if c.VRF != "" {
+				return fmt.Errorf("%w (%w): %s has it, which is not in the VRF %s, it seems: `ip link show vrf %s` shows what is", ErrNoAddress, err, name, c.VRF, c.VRF)
+			}
+			return fmt.Errorf("%w (%w): %s has it, which is in a VRF, it seems (`ip -d link show %s`): name it with vrf in the configuration file", ErrNoAddress, err, name, name)
 		}
 		detection := ""
 		if local.Is6() { // RFC 4862 section 5.4

@@ -30,15 +30,16 @@ const (
 	icmpHeader = 8
 )
 
-// NewProber opens sockets in the namespace of the calling thread.
-func NewProber(local netip.Addr, to netip.AddrPort) (*Prober, error) {
+// NewProber opens sockets in the namespace of the calling thread, for the address
+// and the VRF that Config has.
+func NewProber(vrf string, local netip.Addr, to netip.AddrPort) (*Prober, error) {
 	p := &Prober{to: to, icmp: -1}
 	family, proto := unix.AF_INET, unix.IPPROTO_ICMP
 	if local.Is6() {
 		family, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
 	var err error
-	if p.udp, err = probeSocket(family, unix.SOCK_DGRAM, unix.IPPROTO_UDP, local); err != nil {
+	if p.udp, err = probeSocket(family, unix.SOCK_DGRAM, unix.IPPROTO_UDP, vrf, local); err != nil {
 		return nil, fmt.Errorf("underlay: probe: %w", err)
 	}
 	recverr, level := unix.IP_RECVERR, unix.SOL_IP
@@ -52,9 +53,9 @@ func NewProber(local netip.Addr, to netip.AddrPort) (*Prober, error) {
 	// A raw socket needs CAP_NET_RAW, a ping socket net.ipv4.ping_group_range. The
 	// kernel fills in the identifier of the second and gives it its own answers
 	// alone.
-	p.icmp, err = probeSocket(family, unix.SOCK_DGRAM, proto, local)
+	p.icmp, err = probeSocket(family, unix.SOCK_DGRAM, proto, vrf, local)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EPROTONOSUPPORT) {
-		p.icmp, err = probeSocket(family, unix.SOCK_RAW, proto, local)
+		p.icmp, err = probeSocket(family, unix.SOCK_RAW, proto, vrf, local)
 		p.id = uint16(time.Now().UnixNano())
 	}
 	if err != nil {
@@ -63,10 +64,14 @@ func NewProber(local netip.Addr, to netip.AddrPort) (*Prober, error) {
 	return p, nil
 }
 
-func probeSocket(family, kind, proto int, local netip.Addr) (int, error) {
+func probeSocket(family, kind, proto int, vrf string, local netip.Addr) (int, error) {
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err = bindToVRF(fd, vrf); err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
 	if family == unix.AF_INET {
 		err = set(fd, unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE, "IP_MTU_DISCOVER")

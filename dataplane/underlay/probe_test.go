@@ -11,7 +11,7 @@ func TestProberRefused(t *testing.T) {
 		t.Run(familyName(v6), func(t *testing.T) {
 			l := newLab(t)
 			a, b := l.pair(v6, nil)
-			p, err := NewProber(a.Local().Addr(), b.Local())
+			p, err := NewProber("", a.Local().Addr(), b.Local())
 			must(t, err)
 			defer p.Close()
 			// On a veth pair the ICMP error comes back within the system call.
@@ -19,7 +19,7 @@ func TestProberRefused(t *testing.T) {
 			if p.Refused() {
 				t.Fatal("refused by a socket that listens")
 			}
-			closed, err := NewProber(a.Local().Addr(), netip.AddrPortFrom(b.Local().Addr(), 9))
+			closed, err := NewProber("", a.Local().Addr(), netip.AddrPortFrom(b.Local().Addr(), 9))
 			must(t, err)
 			defer closed.Close()
 			must(t, closed.SendUDP(payload(100, 1)))

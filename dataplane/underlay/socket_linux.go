@@ -27,6 +27,10 @@ func newSocket(c *Config) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("underlay: socket: %w", err)
 	}
+	if err = bindToVRF(fd, c.VRF); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	// DO sets DF and makes the kernel answer EMSGSIZE where it would fragment:
 	// a VTEP must not fragment (RFC 7348 section 4.3).
 	if domain == unix.AF_INET {
@@ -90,7 +94,7 @@ func openReceiveSocket(c *Config, how sharing) (fd int, err error) {
 		return fd, err
 	}
 	if e := bind(fd, c.Local, c.Port); e != nil {
-		err = fmt.Errorf("underlay: bind %v: %w", netip.AddrPortFrom(c.Local, c.Port), explainBind(e, c.Local, c.Port))
+		err = fmt.Errorf("underlay: bind %v: %w", netip.AddrPortFrom(c.Local, c.Port), explainBind(e, c, c.Port))
 		return fd, err
 	}
 	if how == firstOfPort {
@@ -158,21 +162,37 @@ func transmitOptions(fd int, c *Config, noChecksum bool) error {
 // where the frame came from.
 func multicastOptions(fd int, c *Config) error {
 	if c.Local.Is4() {
-		// With net.ipv4.ip_nonlocal_bind the address may not be there yet; groups
-		// then follow the routing table.
-		mreq := unix.IPMreqn{Address: c.Local.As4()}
-		err := unix.SetsockoptIPMreqn(fd, unix.SOL_IP, unix.IP_MULTICAST_IF, &mreq)
-		if err != nil && err != unix.EADDRNOTAVAIL {
-			return fmt.Errorf("underlay: setsockopt IP_MULTICAST_IF %v: %w", c.Local, err)
+		if err := multicastFrom4(fd, c); err != nil {
+			return err
 		}
 		return errors.Join(
 			set(fd, unix.SOL_IP, unix.IP_MULTICAST_TTL, int(c.TTL), "IP_MULTICAST_TTL"),
 			set(fd, unix.SOL_IP, unix.IP_MULTICAST_LOOP, 0, "IP_MULTICAST_LOOP"))
 	}
+	if c.VRF == "" {
+		if err := set(fd, unix.SOL_IPV6, unix.IPV6_MULTICAST_IF, interfaceOf(c.Local), "IPV6_MULTICAST_IF"); err != nil {
+			return err
+		}
+	}
 	return errors.Join(
-		set(fd, unix.SOL_IPV6, unix.IPV6_MULTICAST_IF, interfaceOf(c.Local), "IPV6_MULTICAST_IF"),
 		set(fd, unix.SOL_IPV6, unix.IPV6_MULTICAST_HOPS, int(c.TTL), "IPV6_MULTICAST_HOPS"),
 		set(fd, unix.SOL_IPV6, unix.IPV6_MULTICAST_LOOP, 0, "IPV6_MULTICAST_LOOP"))
+}
+
+// multicastFrom4 has groups leave by the interface that has Local. Another VRF
+// may have the same address, so that it says nothing there.
+func multicastFrom4(fd int, c *Config) error {
+	if c.VRF != "" {
+		return nil
+	}
+	// With net.ipv4.ip_nonlocal_bind the address may not be there yet; groups
+	// then follow the routing table.
+	mreq := unix.IPMreqn{Address: c.Local.As4()}
+	err := unix.SetsockoptIPMreqn(fd, unix.SOL_IP, unix.IP_MULTICAST_IF, &mreq)
+	if err != nil && err != unix.EADDRNOTAVAIL {
+		return fmt.Errorf("underlay: setsockopt IP_MULTICAST_IF %v: %w", c.Local, err)
+	}
+	return nil
 }
 
 // interfaceOf is the index of the interface that holds a, or 0, which leaves

@@ -268,7 +268,7 @@ func (s *Sockets) openTransmit(part portRange, noChecksum bool) (fd int, port ui
 	}
 	if err != nil {
 		return -1, 0, fmt.Errorf("underlay: transmit socket %v, ports %d to %d: %w",
-			s.cfg.Local, part.low, part.high-1, explainBind(err, s.cfg.Local, port))
+			s.cfg.Local, part.low, part.high-1, explainBind(err, &s.cfg, port))
 	}
 	return fd, port, nil
 }
