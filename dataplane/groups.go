@@ -218,7 +218,7 @@ func (s *Switch) publishMembership(slot int, m *membership) {
 }
 
 // refreshGroups joins all groups again when their interface was deleted and made anew: the kernel forgets memberships with the interface. One that only
-// goes down and up keeps them. Where nobody named an interface they go after our address.
+// goes down and up keeps them. Where nobody named an interface they go after our address. It is for a thread in the namespace of the underlay.
 func (s *Switch) refreshGroups() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,10 +259,13 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 		return
 	}
 	again := link.index != was.index
+	if !again && s.leaveForgotten(family, groups) > 0 {
+		again = true
+	}
 	var failure error
 	joined := 0
 	for _, g := range groups {
-		if !again && g.joined != nil {
+		if link.index == was.index && g.joined != nil {
 			continue
 		}
 		if err := s.join(g); err != nil {
@@ -278,6 +281,26 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 	if failure != nil && again { // once, not at every look
 		s.log.Warn("multicast groups cannot be joined yet", "interface", link.name, "error", failure)
 	}
+}
+
+// leaveForgotten gives up the memberships that the kernel took away without a word, so that they are joined again, and says how many. The old socket has to go first: it
+// would take the new membership with it. Needs mu.
+func (s *Switch) leaveForgotten(family int, groups []*group) (n int) {
+	link := s.groupLinks[family]
+	has, err := underlay.Memberships(family == 1, link.index)
+	if err != nil {
+		return 0
+	}
+	for _, g := range groups {
+		if g.joined != nil && !has[g.addr.Addr().WithZone("")] {
+			s.leave(g)
+			n++
+		}
+	}
+	if n > 0 {
+		s.log.Warn("multicast groups were forgotten by the kernel, as when their interface is made anew", "interface", link.name, "groups", n)
+	}
+	return n
 }
 
 // groupDrops sums what the kernel dropped on the sockets of groups. Needs mu.

@@ -403,6 +403,48 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 	}
 }
 
+// A membership that the kernel took away without a word is found out, and the group joined again: the interface was made anew with the number that it had, or IPv6
+// was taken from it for a while because its MTU was too small.
+//
+//	p0 ── switch ── eth0 ══ eth0 ── sender to the group
+func TestGroupForgotten(t *testing.T) {
+	anew := func(s *scene) {
+		a, b := s.link.A.Name, s.link.B.Name
+		s.Must("sh", "-c", fmt.Sprintf("printf 'link del %s\\nlink add %s index %d type veth peer name %s netns %s\\nlink set %s up\\n' | ip -batch -", a, a, s.Index(a), b, s.wire.Name(), a))
+		s.wire.Up(b)
+	}
+	shrunk := func(s *scene) {
+		s.MTU(s.link.A.Name, encap.IPv6MinMTU-1)
+		s.MTU(s.link.A.Name, 1500)
+	}
+	for _, c := range []struct {
+		name, group string
+		build       func(testing.TB, int, func(*Config)) *scene
+		forget      func(*scene)
+	}{{"v4 made anew", "239.1.1.1", newScene, anew}, {"v6 made anew", "ff05::100", newScene6, anew}, {"v6 with a small MTU", "ff05::100", newScene6, shrunk}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.build(t, 1, nil)
+			group := netip.AddrPortFrom(netip.MustParseAddr(c.group), DefaultPort)
+			s.setGroup(42, group)
+			s.port("p0", 42)
+			s.awaitHeard(t, group, "p0", "the group is heard")
+			if err := errors.Join(s.Sysctl("net/ipv6/conf/default/disable_ipv6", "0"), s.wire.Sysctl("net/ipv6/conf/default/disable_ipv6", "0")); err != nil {
+				t.Fatal(err)
+			}
+			c.forget(s)
+			bits := map[bool]int{false: 24, true: 64}[group.Addr().Is6()]
+			s.Addr(s.link.A.Name, netip.PrefixFrom(s.config.Local, bits))
+			if _, err := s.wire.Command("ip", "address", "add", netip.PrefixFrom(s.remotes[0].addr, bits).String(), "dev", s.link.B.Name, "nodad"); err != nil {
+				t.Logf("the wire kept its address: %v", err)
+			}
+			eventually(t, "the group is joined again", func() bool { return s.joined(group.Addr()) && s.VNIs()[0].GroupInterface == s.link.A.Name })
+			s.awaitHeard(t, group, "p0", "the group is heard again")
+			s.awaitSent(t, group, "p0", "the group is sent to again")
+			s.balance()
+		})
+	}
+}
+
 // Groups go after our address to another interface while the one that had it stays, as when a bridge is made over it; not while the first still has it.
 //
 //	p0 ── switch ── (br0, later) eth0 ══ eth0 ── sender to the group
