@@ -93,9 +93,9 @@ func RemoveAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) e
 	if len(all) == 0 {
 		return nil
 	}
-	before, err := h.AddrList(link, netlink.FAMILY_V4)
+	before, err := listAddresses(h, link, netlink.FAMILY_V4)
 	if err != nil {
-		return fmt.Errorf("list addresses: %w", err)
+		return err
 	}
 	var errs []error
 	for _, p := range all {
@@ -118,9 +118,9 @@ func RemoveAddresses(h *netlink.Handle, link netlink.Link, all []netip.Prefix) e
 // SettledAddresses lists the addresses that stay for ever, save the link-local one
 // that the kernel makes by itself.
 func SettledAddresses(h *netlink.Handle, link netlink.Link) (settled []netlink.Addr, err error) {
-	all, err := h.AddrList(link, netlink.FAMILY_ALL)
+	all, err := listAddresses(h, link, netlink.FAMILY_ALL)
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return nil, err
 	}
 	own := madeOf(link.Attrs().HardwareAddr)
 	for _, a := range all {
@@ -131,6 +131,24 @@ func SettledAddresses(h *netlink.Handle, link netlink.Link) (settled []netlink.A
 		settled = append(settled, a)
 	}
 	return settled, nil
+}
+
+// listTries bounds the questions for addresses. The kernel tells of those of all
+// interfaces, and whatever happens to any of them meanwhile spoils the answer
+// (NLM_F_DUMP_INTR): with hundreds of interfaces that come one after the other,
+// many answers in a row.
+const listTries = 100
+
+func listAddresses(h *netlink.Handle, link netlink.Link, family int) (all []netlink.Addr, err error) {
+	for range listTries {
+		if all, err = h.AddrList(link, family); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	return all, nil
 }
 
 // madeOf is the link-local address of a MAC (RFC 4291 appendix A); nil when there is none.
