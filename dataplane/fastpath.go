@@ -54,11 +54,12 @@ type fastPath struct {
 
 	// following: there are maps that follow the state. Read by whoever changes the state.
 	following atomic.Bool
-	// recheckPorts and recheckPeers have the next round look at all of them again.
-	recheckPorts, recheckPeers atomic.Bool
-	full                       atomic.Bool // the forwarding table evicts, or is about to
-	dirty                      dirtySet
-	asked                      atomic.Uint64 // tickets of those who wait for a round
+	// recheckPeers has the next round look at all of them again.
+	recheckPeers atomic.Bool
+	stale        stalePorts
+	full         atomic.Bool // the forwarding table evicts, or is about to
+	dirty        dirtySet
+	asked        atomic.Uint64 // tickets of those who wait for a round
 
 	mu     sync.Mutex
 	turned sync.Cond // on served, and on following becoming false
@@ -164,9 +165,6 @@ func (f *fastPath) round() {
 		return
 	}
 	ticket := f.asked.Load()
-	if f.recheckPorts.Swap(false) {
-		f.mirror.recheckPorts = true
-	}
 	if f.recheckPeers.Swap(false) {
 		f.mirror.recheckPeers = true
 	}
@@ -199,9 +197,12 @@ func (f *fastPath) fdbChanged(e *fdb.Event) {
 	}
 }
 
-// portsChanged says that the interface of a port is not what it was.
-func (f *fastPath) portsChanged() {
-	f.recheckPorts.Store(true)
+// portChanged says that the interface of a port is not what it was.
+func (f *fastPath) portChanged(p *port) {
+	if !f.following.Load() {
+		return
+	}
+	f.stale.add(p.index)
 	f.poke()
 }
 

@@ -34,8 +34,8 @@ type mirror struct {
 	peers   []*mirroredPeer
 	domains map[uint32]*mirroredDomain
 
-	// recheck has the next round look at every port, peer or interface of the underlay again.
-	recheckPorts, recheckPeers, recheckUnderlays bool
+	// recheck has the next round look at every port, peer or interface of the underlay again, retryPorts at every port that is off.
+	recheckPorts, recheckPeers, recheckUnderlays, retryPorts bool
 	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well, unless unguarded says why not.
 	// left says of which families datagrams are left to the host, whoever sent them.
 	foreign   []uint16
@@ -311,7 +311,7 @@ func (m *mirror) routesChanged() {
 
 // look has everything looked at again that the kernel may have changed without a word.
 func (m *mirror) look() {
-	m.recheckPorts, m.recheckUnderlays = true, true
+	m.retryPorts, m.recheckUnderlays = true, true
 	m.routesChanged()
 }
 

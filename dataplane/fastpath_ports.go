@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"slices"
+	"sync"
 
 	"vtepd/dataplane/xdp"
 )
@@ -27,9 +28,34 @@ func (m *mirror) portsLeave(snap *snapshot) {
 	}
 }
 
-// portsCome looks at what is new or has changed.
+// stalePorts are the indexes of ports whose interface is not what it was, until a round takes them.
+type stalePorts struct {
+	mu  sync.Mutex
+	set map[uint32]bool
+}
+
+func (s *stalePorts) add(index uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.set == nil {
+		s.set = make(map[uint32]bool)
+	}
+	s.set[index] = true
+}
+
+func (s *stalePorts) take() map[uint32]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.set
+	s.set = nil
+	return set
+}
+
+// portsCome looks at what is new or has changed. To look at a port costs several questions to the kernel, so that one that is on is left alone until the
+// switch, which follows all interfaces anyway, says that its own is another or does otherwise.
 func (m *mirror) portsCome(snap *snapshot) {
-	if snap == m.snap && !m.recheckPorts {
+	stale := m.s.fast.stale.take()
+	if snap == m.snap && !m.recheckPorts && !m.retryPorts && len(stale) == 0 {
 		return
 	}
 	var come []*mirroredPort
@@ -42,7 +68,7 @@ func (m *mirror) portsCome(snap *snapshot) {
 		case mp == nil:
 			mp = &mirroredPort{}
 			m.ports[i] = mp
-		case mp.p == q && !m.recheckPorts:
+		case mp.p == q && !m.recheckPorts && !stale[q.index] && (mp.on || !m.retryPorts):
 			continue
 		}
 		mp.p = q
@@ -52,14 +78,17 @@ func (m *mirror) portsCome(snap *snapshot) {
 	for _, mp := range come {
 		m.placePort(mp)
 	}
-	m.recheckPorts = false
+	m.recheckPorts, m.retryPorts = false, false
 }
 
 // foretellPort has the maps know a port that the programs of a former process serve, before ours come to it or to any other: what those carry up to then,
 // from it and to it, ours carry from then on.
 func (m *mirror) foretellPort(mp *mirroredPort) {
+	if mp.on || mp.p.link == nil || !mp.underFormer() {
+		return
+	}
 	want, _, reason := m.portOnFastPath(mp.p)
-	if reason != "" || mp.on || !mp.underFormer() {
+	if reason != "" {
 		return
 	}
 	m.admitPort(mp)

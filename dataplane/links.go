@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -135,6 +136,9 @@ func (s *Switch) refreshPorts(changed *linkChanges) {
 	s.eachPort(func(r *portRecord) {
 		if changed.concern(r) {
 			s.refreshPort(r)
+			if changed != nil { // it may have been another meanwhile, and be as before
+				s.fast.portChanged(r.published)
+			}
 		}
 	})
 }
@@ -177,8 +181,8 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.log.Debug("asking for a port's state", "port", p.config.Name, "error", err)
 		return
 	}
-	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Up != (r.state == PortUp) {
-		s.fast.portsChanged()
+	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Away != (r.here == 0) || !bytes.Equal(a.MAC, r.attr.MAC) || a.Up != (r.state == PortUp) {
+		s.fast.portChanged(p)
 	}
 	if a.Warning == "" {
 		a.Warning = leftBehind(&p.config, &a)

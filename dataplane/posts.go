@@ -118,7 +118,7 @@ func (w *worker) servePackets(p *port) (more bool) {
 	big := q.Big()
 	frames, lost, drained := w.packets.Recv(q, limit)
 	if !big && q.Big() {
-		w.s.fast.portsChanged() // see portRules
+		w.s.fast.portChanged(p) // see portRules
 	}
 	size := 0
 	for i := range frames {

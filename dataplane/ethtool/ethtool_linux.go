@@ -61,6 +61,25 @@ func Open(name string) (*Device, error) {
 	return &Device{name, fd}, nil
 }
 
+// OpenIndex is Open for the interface of an ifindex.
+func OpenIndex(ifindex int) (*Device, error) {
+	d, err := Open("")
+	if err != nil {
+		return nil, err
+	}
+	r, err := unix.NewIfreq("")
+	if err == nil {
+		r.SetUint32(uint32(ifindex))
+		err = unix.IoctlIfreq(d.fd, unix.SIOCGIFNAME, r)
+	}
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("interface of ifindex %d: %w", ifindex, err)
+	}
+	d.Name = r.Name()
+	return d, nil
+}
+
 // Close leaves the interface as it is.
 func (d *Device) Close() { unix.Close(d.fd) }
 

@@ -2,7 +2,6 @@ package xdp
 
 import (
 	"fmt"
-	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -29,14 +28,6 @@ var virtualDrivers = []string{"veth", "virtio_net", "tun", "netkit", "xen_netfro
 // masterDrivers hand an XDP program on to the devices below them, where it runs for datagrams of a device that it does not know.
 var masterDrivers = []string{"bonding"}
 
-func openEthtool(ifindex int) (*ethtool.Device, error) {
-	dev, err := net.InterfaceByIndex(ifindex)
-	if err != nil {
-		return nil, err
-	}
-	return ethtool.Open(dev.Name)
-}
-
 // tunnelGSO says whether a UDP tunnel's superframes leave the device whole.
 func tunnelGSO(d *ethtool.Device) (bool, error) {
 	features, err := d.Features()
@@ -46,7 +37,7 @@ func tunnelGSO(d *ethtool.Device) (bool, error) {
 // whatJoins judges a device by its driver and features: what to try, the best first, and where XDP is left out, why. raised: GRO is on because XDP
 // wanted it.
 func whatJoins(ifindex int, raised bool) ([]joiner, string) {
-	e, err := openEthtool(ifindex)
+	e, err := ethtool.OpenIndex(ifindex)
 	if err != nil {
 		return []joiner{byCell}, "xdp: " + err.Error()
 	}
@@ -87,7 +78,7 @@ func whatJoins(ifindex int, raised bool) ([]joiner, string) {
 
 // switchGRO switches generic receive offload of a virtual device on or off. changed says that it was the other way before.
 func switchGRO(ifindex int, on bool) (changed bool, err error) {
-	e, err := openEthtool(ifindex)
+	e, err := ethtool.OpenIndex(ifindex)
 	if err != nil {
 		return false, err
 	}
@@ -111,7 +102,7 @@ func cellOffloads(in, out int) error {
 		ifindex   int
 		cmd, want uint32
 	}{{in, unix.ETHTOOL_STSO, 0}, {out, unix.ETHTOOL_SGRO, 1}} {
-		e, err := openEthtool(x.ifindex)
+		e, err := ethtool.OpenIndex(x.ifindex)
 		if err != nil {
 			return err
 		}
