@@ -48,6 +48,8 @@ type mirror struct {
 	rederive bool
 
 	underlays map[int]*underlayHook // by ifindex
+	several   bool                  // peers are reached by more than one of them
+	waysLeft  int                   // peers whose ways may still be asked for until all are looked at again
 
 	batch  []xdp.Entry    // to be written
 	drops  []xdp.EntryKey // to be removed before
@@ -99,6 +101,7 @@ type mirroredPeer struct {
 	p      *peer
 	put    xdp.Peer
 	route  route
+	ways   []int // ifindexes of all next hops, where they were asked for
 	on     bool
 	reason string
 	last   xdp.Counters
@@ -137,6 +140,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 		derive:    make(map[sourceKey]uint32),
 		underlays: make(map[int]*underlayHook),
 		batch:     make([]xdp.Entry, 0, entryBatch),
+		waysLeft:  waysAsked,
 		offset:    int64(e.Now()) - int64(s.now()),
 		snap:      &snapshot{},
 		ageTimer:  time.NewTimer(agesMost),

@@ -53,7 +53,7 @@ func (m *mirror) forgetPeer(mp *mirroredPeer) {
 func (m *mirror) peersCome(peers []*peer) {
 	all := m.recheckPeers
 	if all {
-		m.recheckPeers = false
+		m.recheckPeers, m.waysLeft = false, waysAsked
 		peers = m.s.peers.all()
 	}
 	for _, p := range peers {
@@ -75,7 +75,9 @@ func (m *mirror) peersCome(peers []*peer) {
 
 // placePeer puts a peer on the fast path by the route that leads to it now.
 func (m *mirror) placePeer(mp *mirroredPeer) {
-	mp.route = m.routes.find(mp.p.addr.Addr(), m.s.config.localOf(familyOf(mp.p.addr.Addr())))
+	to := mp.p.addr.Addr()
+	local := m.s.config.localOf(familyOf(to))
+	mp.route, mp.ways = m.routes.find(to, local), nil
 	if name, own := m.s.portLinks.Load(mp.route.ifindex); own && mp.route.reason == "" {
 		mp.route.reason = fmt.Sprintf("its route leads into port %s, inside the overlay", name)
 	}
@@ -84,12 +86,16 @@ func (m *mirror) placePeer(mp *mirroredPeer) {
 		mp.reason = mp.route.reason
 		return
 	}
+	if m.waysLeft > 0 {
+		m.waysLeft--
+		mp.ways = waysTo(m.routes.h, m.routes.vrf, local, to)
+	}
 	want := xdp.Peer{
 		Index:    mp.p.index,
 		Addr:     mp.p.addr,
 		Ifindex:  mp.route.ifindex,
 		NextHop:  mp.route.nextHop,
-		MaxFrame: mp.route.mtu - encapOverhead(mp.p.addr.Addr()),
+		MaxFrame: mp.route.mtu - encapOverhead(to),
 	}
 	if n := mp.p.maxFrame(); n != 0 {
 		want.MaxFrame = min(want.MaxFrame, n) // ICMP may have taught what no route says

@@ -28,7 +28,9 @@ type linkInfo struct {
 	mtu      int
 	ethernet bool
 	loopback bool // of the host or of a VRF
-	err      error
+	// reversePath is the setting of its reverse path filter.
+	reversePath int
+	err         error
 }
 
 // Times of following routes.
@@ -285,7 +287,8 @@ func (r *routes) link(ifindex int) linkInfo {
 		l.err = err
 	} else {
 		a := k.Attrs()
-		l = linkInfo{name: a.Name, mtu: a.MTU, ethernet: a.EncapType == "ether", loopback: a.RawFlags&unix.IFF_LOOPBACK != 0 || k.Type() == vrfKind}
+		l = linkInfo{name: a.Name, mtu: a.MTU, ethernet: a.EncapType == "ether", loopback: a.RawFlags&unix.IFF_LOOPBACK != 0 || k.Type() == vrfKind,
+			reversePath: reversePathFilter(a.Name)}
 	}
 	r.links[ifindex] = l
 	return l

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,28 +22,50 @@ type underlayHook struct {
 // underlayRetryMost bounds the pause after an interface refused its programs; the first is fastPathPoll, and each further one twice as long.
 const underlayRetryMost = time.Minute
 
-// underlaysFollow has the programs listen where peers are reached and where the local addresses are, as long as a port is on the fast path: without one,
-// nothing could be delivered.
-func (m *mirror) underlaysFollow() {
-	want := make(map[int]bool, len(m.underlays))
-	if m.anyPort() {
-		for _, a := range m.s.config.Locals() {
-			at, _ := m.routes.carriers(a)
-			for _, i := range at.ifindexes {
+// underlaysWanted says where the programs are to listen: where peers are reached and where the local addresses are. Of several next hops to a peer it is the
+// peer's own choice by which it sends. ways are those of them that a peer is, or was last, reached by.
+func (m *mirror) underlaysWanted() (want, ways map[int]bool) {
+	want, ways = make(map[int]bool, len(m.underlays)), make(map[int]bool, len(m.underlays))
+	fit := func(i int) bool {
+		l := m.routes.link(i)
+		return i != 0 && l.err == nil && !l.loopback && l.ethernet && !m.isPort(i)
+	}
+	leads := func(i int, on bool) {
+		if ways[i] || fit(i) {
+			ways[i] = true
+			want[i] = want[i] || on
+		}
+	}
+	for _, mp := range m.peers {
+		if mp == nil {
+			continue
+		}
+		leads(mp.put.Ifindex, mp.on)
+		for _, i := range mp.ways {
+			leads(i, mp.on)
+		}
+	}
+	for _, a := range m.s.config.Locals() {
+		at, _ := m.routes.carriers(a)
+		for _, i := range at.ifindexes {
+			// No peer is answered by it, so that a strict filter drops whatever they would send there.
+			if fit(i) && (ways[i] || !m.isStrict(i)) {
 				want[i] = true
 			}
 		}
-		for _, mp := range m.peers {
-			if mp != nil && mp.on {
-				want[mp.put.Ifindex] = true
-			}
-		}
 	}
-	for i := range want {
-		if l := m.routes.link(i); i == 0 || l.err != nil || l.loopback || !l.ethernet || m.isPort(i) {
-			delete(want, i)
-		}
+	maps.DeleteFunc(want, func(_ int, yes bool) bool { return !yes })
+	return want, ways
+}
+
+// underlaysFollow has the programs listen where they are to, as long as a port is on the fast path: without one, nothing could be delivered.
+func (m *mirror) underlaysFollow() {
+	var want, ways map[int]bool
+	if m.anyPort() {
+		want, ways = m.underlaysWanted()
 	}
+	changed := m.several != (len(ways) > 1)
+	m.several = len(ways) > 1
 	for i, u := range m.underlays {
 		if !want[i] {
 			m.leaveUnderlay(i, u)
@@ -53,7 +76,7 @@ func (m *mirror) underlaysFollow() {
 		if u == nil {
 			u = &underlayHook{pause: fastPathPoll}
 			m.underlays[i] = u
-		} else if !m.recheckUnderlays || time.Now().Before(u.due) {
+		} else if !changed && (!m.recheckUnderlays || time.Now().Before(u.due)) {
 			continue
 		}
 		m.placeUnderlay(i, u)
@@ -66,11 +89,17 @@ func (m *mirror) underlaysFollow() {
 func (m *mirror) placeUnderlay(ifindex int, u *underlayHook) {
 	was := *u
 	u.name = m.routes.link(ifindex).name
-	u.decap, u.err = m.e.AttachUnderlay(ifindex)
 	u.due = time.Time{}
-	if u.err != nil {
+	if u.err = m.reversePath(ifindex); u.err != nil {
+		if was.err == nil {
+			_ = m.e.DetachUnderlay(ifindex) // it may never have been attached
+		}
+		u.decap = xdp.Decap{}
+	} else if u.decap, u.err = m.e.AttachUnderlay(ifindex); u.err != nil {
 		u.due = time.Now().Add(u.pause)
 		u.pause = min(2*u.pause, underlayRetryMost)
+	}
+	if u.err != nil {
 		if was.err == nil || was.err.Error() != u.err.Error() {
 			m.log.Warn("fast path: what arrives on an interface passes user space", "interface", u.name, "reason", u.err)
 		}

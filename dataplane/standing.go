@@ -8,7 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// waysAsked bounds the peers whose routes are asked for before an interface becomes a port, about 20 microseconds each: those of a fabric share theirs.
+// waysAsked bounds the peers that are asked about where it matters which interfaces their routes lead over, about 20 microseconds each: those of a fabric
+// share theirs.
 const waysAsked = 128
 
 // checkUnderlay refuses a port on the interface that the underlay runs over: it would receive nothing for the host any more, nor for what stands on it.
@@ -108,26 +109,35 @@ func (s *paths) ways(peers []*peer, family int) map[netip.Addr][]int {
 			ways[to] = []int{i}
 			continue
 		}
-		routes, err := s.netlink.RouteGetWithOptions(to.AsSlice(), &netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice(), OifIndex: s.vrf.index, FIBMatch: true})
-		if err != nil || len(routes) == 0 {
-			continue
-		}
-		if routes[0].LinkIndex != 0 {
-			ways[to] = append(ways[to], routes[0].LinkIndex)
-		}
-		for _, hop := range routes[0].MultiPath {
-			ways[to] = append(ways[to], hop.LinkIndex)
-		}
-		if ways[to] != nil {
-			continue
-		}
-		// With net.ipv4.nexthop_compat_mode 0 the entry names nothing but a nexthop object; of a group this is the one that is taken.
-		options := netlink.RouteGetOptions{SrcAddr: s.local[family].AsSlice(), OifIndex: s.vrf.index}
-		if routes, err = s.netlink.RouteGetWithOptions(to.AsSlice(), &options); err == nil && len(routes) > 0 {
-			ways[to] = []int{routes[0].LinkIndex}
+		if links := waysTo(s.netlink, s.vrf, s.local[family], to); links != nil {
+			ways[to] = links
 		}
 	}
 	return ways
+}
+
+// waysTo lists the ifindexes of the interfaces that the route to a peer leads over, all of those that it has several next hops on.
+func waysTo(h *netlink.Handle, in vrf, local, to netip.Addr) (links []int) {
+	options := netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: in.index, FIBMatch: true}
+	routes, err := h.RouteGetWithOptions(to.AsSlice(), &options)
+	if err != nil || len(routes) == 0 {
+		return nil
+	}
+	if routes[0].LinkIndex != 0 {
+		links = append(links, routes[0].LinkIndex)
+	}
+	for _, hop := range routes[0].MultiPath {
+		links = append(links, hop.LinkIndex)
+	}
+	if links != nil {
+		return links
+	}
+	// With net.ipv4.nexthop_compat_mode 0 the entry names nothing but a nexthop object; of a group this is the one that is taken.
+	options.FIBMatch = false
+	if routes, err = h.RouteGetWithOptions(to.AsSlice(), &options); err != nil || len(routes) == 0 {
+		return nil
+	}
+	return []int{routes[0].LinkIndex}
 }
 
 // standsOn says whether what an interface receives comes through another one of the calling thread's namespace: a VLAN, a macvlan or a tunnel from the
