@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"path"
 	"sort"
 	"strings"
 	"time"
@@ -36,8 +38,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // Handler is the control API, version 1.
 func Handler(c *Controller) http.Handler {
 	s := &server{c: c, edit: c, streams: make(chan struct{}, maxStreams)}
-	mux := http.NewServeMux()
-	changes := s.changes()
+	resources := s.changes()
 	for path, methods := range map[string]map[string]handler{
 		"/v1/status":          {"GET": s.getStatus},
 		"/v1/settings":        {"GET": s.getSettings},
@@ -58,19 +59,30 @@ func Handler(c *Controller) http.Handler {
 		"/v1/batch":           {"POST": s.postBatch},
 		"/v1/apply":           {"POST": s.postApply},
 	} {
-		for method, h := range changes[path] {
-			methods[method] = h
+		maps.Copy(methods, resources[path])
+		resources[path] = methods
+	}
+	return routes(resources, func(r *http.Request) error { return malformedPath(r.URL.Path) })
+}
+
+// routes serves resources by their paths and methods; other is what is wrong with a request for any other path.
+func routes(resources map[string]map[string]handler, other func(r *http.Request) error) http.Handler {
+	mux := http.NewServeMux()
+	for path, methods := range resources {
+		mux.Handle(path, resource(methods))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fail(w, other(r)) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch p := r.URL.EscapedPath(); {
+		case !strings.HasPrefix(p, "/"): // such as that of CONNECT, for which ServeMux has answers of its own as well
+			fail(w, malformedPath(r.URL.Path))
+		case p != path.Clean(p):
+			// ServeMux would redirect it to a path that the client has not named, be it that of another object.
+			fail(w, uncleanPath(r.URL.Path))
+		default:
+			mux.ServeHTTP(w, r)
 		}
-		delete(changes, path)
-		mux.Handle(path, resource(methods))
-	}
-	for path, methods := range changes {
-		mux.Handle(path, resource(methods))
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, malformedPath(r.URL.Path))
 	})
-	return mux
 }
 
 // changes are the requests that change the desired state, which a batch may hold.
@@ -121,6 +133,11 @@ func resource(methods map[string]handler) http.Handler {
 
 func malformedPath(path string) error {
 	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, doctor, batch, apply", path)}
+}
+
+// uncleanPath is a path in which a name is missing or stands for a directory.
+func uncleanPath(path string) error {
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: no part of one is empty, . or ..: see whether a name is missing", path)}
 }
 
 // reply writes one JSON value.
