@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"time"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/config"
@@ -64,7 +63,6 @@ func hasAddress(name string, a netip.Addr) bool {
 
 // postApply makes the running state equal to a file.
 func (s *server) postApply(w http.ResponseWriter, r *http.Request) error {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(batchTimeout))
 	var spec api.ApplySpec
 	if err := body(w, r, &spec); err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/model"
@@ -24,8 +23,6 @@ const (
 	maxBatchBody = 1 << 25
 	// maxBatch bounds the requests of a batch.
 	maxBatch = 200_000
-	// batchTimeout bounds how long a batch may take: a port takes milliseconds.
-	batchTimeout = 2 * time.Minute
 )
 
 // editor takes changes: a Controller at once, a batch until all are there.
@@ -199,7 +196,6 @@ func (c *Controller) batch(n int, do func(i int, ed editor) error) error {
 
 // postBatch takes requests that change something and makes them happen together or not at all.
 func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(batchTimeout))
 	var requests []api.Request
 	if err := decodeBody(w, r, maxBatchBody, func(d *json.Decoder) error { return decodeList(d, &requests) }); err != nil {
 		return err

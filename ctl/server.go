@@ -123,8 +123,7 @@ func resource(methods map[string]handler) http.Handler {
 			fail(w, &failure{http.StatusMethodNotAllowed, "", fmt.Errorf("%s does not take %s: expected %s", r.URL.Path, r.Method, allow)})
 			return
 		}
-		// A reader that does not take its answer must not hold the connection for ever. Setting it fails for writers without deadlines, as in tests.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout))
+		mustTake(w) // for 100 Continue
 		if err := h(w, r); err != nil {
 			fail(w, err)
 		}
@@ -140,10 +139,22 @@ func uncleanPath(path string) error {
 	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: no part of one is empty, . or ..: see whether a name is missing", path)}
 }
 
+// begin begins an answer. The time that its reader has for it counts from here: a change may have waited for its turn longer than that, and is done.
+func begin(w http.ResponseWriter, status int) {
+	mustTake(w)
+	w.WriteHeader(status)
+}
+
+// mustTake bounds how long a reader may take for what is written next: one that does not take it must not hold the connection for ever. Setting it fails
+// for writers without deadlines, as in tests and batches.
+func mustTake(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout))
+}
+
 // reply writes one JSON value.
 func reply(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
+	begin(w, status)
 	// The client may be gone; there is nobody to tell.
 	_ = json.NewEncoder(w).Encode(v)
 	return nil
@@ -152,6 +163,7 @@ func reply(w http.ResponseWriter, status int, v any) error {
 // replyList writes a JSON array element by element: a forwarding table of a million entries is not built as text first.
 func replyList[T, U any](w http.ResponseWriter, list []T, convert func(T) U) error {
 	w.Header().Set("Content-Type", "application/json")
+	begin(w, http.StatusOK)
 	out := json.NewEncoder(w)
 	sep := "["
 	for _, v := range list {
@@ -171,7 +183,7 @@ func replyList[T, U any](w http.ResponseWriter, list []T, convert func(T) U) err
 }
 
 func noContent(w http.ResponseWriter) error {
-	w.WriteHeader(http.StatusNoContent)
+	begin(w, http.StatusNoContent)
 	return nil
 }
 
@@ -187,7 +199,7 @@ func fail(w http.ResponseWriter, err error) {
 
 // created answers a POST that made something.
 func created(w http.ResponseWriter) error {
-	w.WriteHeader(http.StatusCreated)
+	begin(w, http.StatusCreated)
 	return nil
 }
 

@@ -27,12 +27,10 @@ const DefaultSocket = "/run/vtepd/vtepd.sock"
 // ErrUnavailable: nothing answers at the socket.
 var ErrUnavailable = errors.New("no vtepd")
 
-var errNoAnswer = errors.New("does not answer")
-
 // Bounds of the wait for an answer to begin.
 const (
 	answerTimeout = time.Minute
-	// batchTimeout is a little more than what vtepd takes for a batch at most.
+	// batchTimeout is for many changes at a time: a port takes milliseconds.
 	batchTimeout = 150 * time.Second
 )
 
@@ -195,10 +193,12 @@ func (c *Client) DeletePeer(ctx context.Context, s api.PeerSpec) error {
 	return c.send(ctx, http.MethodDelete, "/v1/peers/"+url.PathEscape(s.Peer), q, nil, nil)
 }
 
+const doctorPath = "/v1/doctor/mtu"
+
 // DoctorMTU has the path to a peer probed, which takes seconds.
 func (c *Client) DoctorMTU(ctx context.Context, s api.DoctorSpec) (api.PathDiagnosis, error) {
 	var d api.PathDiagnosis
-	err := c.send(ctx, http.MethodPost, "/v1/doctor/mtu", nil, s, &d)
+	err := c.send(ctx, http.MethodPost, doctorPath, nil, s, &d)
 	return d, err
 }
 
@@ -318,12 +318,16 @@ func (c *Client) send(ctx context.Context, method, path string, q params, in, ou
 	defer resp.Body.Close()
 	if out == nil {
 		_, err = io.Copy(io.Discard, resp.Body)
-		return err
+	} else {
+		err = json.NewDecoder(resp.Body).Decode(out)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("%s %s: the answer cannot be understood: %w", method, path, err)
+	switch {
+	case err == nil:
+		return nil
+	case changes(method, path, in):
+		return fmt.Errorf("%s %s is done, but the answer cannot be understood: %w", method, path, err)
 	}
-	return nil
+	return fmt.Errorf("%s %s: the answer cannot be understood: %w", method, path, err)
 }
 
 // do makes a request; an answer that refuses becomes an error.
@@ -356,13 +360,13 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
-	if err != nil && ctx.Err() != nil && method != http.MethodGet {
+	if err != nil && ctx.Err() != nil && changes(method, path, in) {
 		return nil, fmt.Errorf("%w before vtepd answered: it goes on, and does or refuses what was asked: show says which", context.Cause(ctx))
 	}
 	if err != nil {
-		err = c.connectError(err)
-		if method != http.MethodGet && errors.Is(err, errNoAnswer) {
-			err = fmt.Errorf("%w: it may still do what was asked: show says whether it did", err)
+		reached, err := c.connectError(err)
+		if reached && changes(method, path, in) {
+			err = fmt.Errorf("%w: it may have done what was asked, or still do it: show says whether it did", err)
 		}
 		return nil, err
 	}
@@ -377,18 +381,24 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 	return nil, refused
 }
 
-// connectError says in one line why nobody answers.
-func (c *Client) connectError(err error) error {
+// changes says whether a request may change something, so that it matters when nobody knows what has become of it.
+func changes(method, path string, in any) bool {
+	apply, ok := in.(api.ApplySpec)
+	return method != http.MethodGet && path != doctorPath && !(ok && apply.DryRun)
+}
+
+// connectError says in one line why nobody answers, and whether the request may have reached somebody.
+func (c *Client) connectError(err error) (reached bool, why error) {
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		if ue.Timeout() {
-			return fmt.Errorf("vtepd at %s %w: see its log", c.socket, errNoAnswer)
+			return true, fmt.Errorf("vtepd at %s does not answer: see its log", c.socket)
 		}
 		err = ue.Err
 	}
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "dial" {
-		return fmt.Errorf("vtepd at %s: %w", c.socket, err)
+		return true, fmt.Errorf("vtepd at %s gave no answer: %w", c.socket, err)
 	}
 	cause := op.Err
 	var errno syscall.Errno
@@ -397,7 +407,7 @@ func (c *Client) connectError(err error) error {
 	}
 	switch errno {
 	case syscall.EACCES, syscall.EPERM:
-		return fmt.Errorf("vtepd at %s: %w: use an account that may read and write its socket, such as root", c.socket, cause)
+		return false, fmt.Errorf("vtepd at %s: %w: use an account that may read and write its socket, such as root", c.socket, cause)
 	}
-	return fmt.Errorf("%w at %s (%w): start it, or name its socket with --socket or VTEPD_SOCKET", ErrUnavailable, c.socket, cause)
+	return false, fmt.Errorf("%w at %s (%w): start it, or name its socket with --socket or VTEPD_SOCKET", ErrUnavailable, c.socket, cause)
 }

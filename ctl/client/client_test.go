@@ -85,6 +85,48 @@ func TestCutShort(t *testing.T) {
 	}
 }
 
+// TestCutOff: who has asked for a change and hears no answer, or half of one, is told that it may have been done; who has only asked something is not.
+func TestCutOff(t *testing.T) {
+	ctx := context.Background()
+	for _, answer := range []string{"", `{"flushed":`} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			if answer != "" {
+				io.WriteString(w, answer)
+				w.(http.Flusher).Flush()
+			}
+			panic(http.ErrAbortHandler)
+		})
+		batch := c.Begin()
+		if err := batch.AddVNI(ctx, api.VNISpec{VNI: 42}); err != nil {
+			t.Fatal(err)
+		}
+		for name, r := range map[string]struct {
+			ask  func() error
+			said bool
+		}{
+			"vni add":       {func() error { return c.AddVNI(ctx, api.VNISpec{VNI: 42}) }, true},
+			"port set":      {func() error { return c.SetPort(ctx, api.PortSpec{Port: "tap0"}) }, true},
+			"fdb replace":   {func() error { return c.ReplaceFDB(ctx, api.FDBSpec{VNI: 42}) }, true},
+			"port del":      {func() error { return c.DeletePort(ctx, "tap0") }, true},
+			"fdb flush":     {func() error { _, err := c.FlushFDB(ctx, api.FDBFilter{}); return err }, true},
+			"apply":         {func() error { _, err := c.Apply(ctx, api.ApplySpec{}); return err }, true},
+			"batch":         {func() error { return batch.Commit(ctx) }, true},
+			"apply dry-run": {func() error { _, err := c.Apply(ctx, api.ApplySpec{DryRun: true}); return err }, false},
+			"doctor":        {func() error { _, err := c.DoctorMTU(ctx, api.DoctorSpec{}); return err }, false},
+			"port show":     {func() error { _, err := c.Ports(ctx, false); return err }, false},
+		} {
+			err, want := r.ask(), "it may have done what was asked"
+			if answer != "" {
+				want = "is done, but the answer"
+			}
+			if err == nil || errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), want) != r.said {
+				t.Errorf("%s, answered %q: %v", name, answer, err)
+			}
+		}
+	}
+}
+
 func TestUnavailable(t *testing.T) {
 	c := New("/nonexistent/socket")
 	defer c.Close()
