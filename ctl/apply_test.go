@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -127,7 +128,7 @@ func TestApplyRandom(t *testing.T) {
 			t.Fatalf("step %d: left over: %+v", i, d)
 		}
 		fresh := ctltest.New(sw.Config)
-		if _, err := New(fresh, next, nil); err != nil {
+		if _, err := New(context.Background(), fresh, next, nil); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(fresh.State(), sw.State()); diff != "" {

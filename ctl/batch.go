@@ -164,6 +164,9 @@ func (c *Controller) batch(n int, do func(i int, ed editor) error) error {
 	defer c.mu.Unlock()
 	b := &batch{c: c, model: c.model, exclusive: map[model.StaticKey]bool{}}
 	for i := range n {
+		if c.life.Err() != nil {
+			return ErrStopping
+		}
 		c.progress.Add(1)
 		before := len(b.steps)
 		if err := do(i, b); err != nil {

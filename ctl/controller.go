@@ -1,6 +1,8 @@
 package ctl
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,11 +12,16 @@ import (
 	"vtepd/ctl/model"
 )
 
+// ErrStopping is why a change was not made, or only in part: vtepd ends, and the switch is about to be closed.
+var ErrStopping = errors.New("vtepd is stopping")
+
 // Controller owns the desired state of one switch. Its methods may be called from any goroutine; changes take turns.
 type Controller struct {
 	sw      Switch
 	log     *slog.Logger
 	started time.Time
+	// life is done when the switch is about to be closed.
+	life context.Context
 
 	// SocketByOption: the command line names the control socket, so that no file has a say in it. It is set before anybody else has the Controller.
 	SocketByOption bool
@@ -30,13 +37,16 @@ type Controller struct {
 }
 
 // New takes over a switch without VNIs and ports and brings it to m, which must be valid. The Controller keeps m: it must not be changed any more.
-func New(sw Switch, m *model.Model, log *slog.Logger) (*Controller, error) {
+//
+// Once life is done nothing is changed any more, from the next operation on: New and the methods return ErrStopping, and leave what they had done so far
+// to the end of the switch, which takes all of it away at once.
+func New(life context.Context, sw Switch, m *model.Model, log *slog.Logger) (*Controller, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	empty := model.New()
 	empty.Global = m.Global
-	c := &Controller{sw: starting{sw}, log: log, started: time.Now(), model: empty, file: m}
+	c := &Controller{sw: starting{sw}, log: log, started: time.Now(), life: life, model: empty, file: m}
 	if err := c.moveTo(m, m.Since(empty), nil); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -47,7 +48,7 @@ func start(tb testing.TB, text string) (*Controller, *ctltest.Switch) {
 	tb.Helper()
 	m := parse(tb, text)
 	sw := ctltest.New(m.SwitchConfig())
-	c, err := New(sw, m, nil)
+	c, err := New(context.Background(), sw, m, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestChange(t *testing.T) {
 			}
 			// What was reached step by step must be what a start from there makes.
 			fresh := ctltest.New(sw.Config)
-			if _, err := New(fresh, c.Model(), nil); err != nil {
+			if _, err := New(context.Background(), fresh, c.Model(), nil); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(fresh.State(), sw.State()); diff != "" {
@@ -230,7 +231,7 @@ func TestStartFails(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := New(sw, m, nil); !errors.Is(err, errTest) {
+	if _, err := New(context.Background(), sw, m, nil); !errors.Is(err, errTest) {
 		t.Fatalf("error %v", err)
 	}
 	if state := sw.State(); state != "" {
@@ -253,7 +254,7 @@ func TestNamespaceMissing(t *testing.T) {
 	m := parse(t, baseFile)
 	sw := ctltest.New(m.SwitchConfig())
 	withoutNetNS(sw, "tap0")
-	c, err := New(sw, m, nil)
+	c, err := New(context.Background(), sw, m, nil)
 	if err != nil {
 		t.Fatalf("start: %v", err)
 	}

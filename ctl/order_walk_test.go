@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ type walked struct {
 func walk(t *testing.T, old, next *model.Model, failing int) (r walked) {
 	t.Helper()
 	sw := ctltest.New(old.SwitchConfig())
-	c, err := New(sw, old, nil)
+	c, err := New(context.Background(), sw, old, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func walk(t *testing.T, old, next *model.Model, failing int) (r walked) {
 	}
 	if r.err == nil {
 		fresh := ctltest.New(sw.Config)
-		if _, err := New(fresh, next, nil); err != nil {
+		if _, err := New(context.Background(), fresh, next, nil); err != nil {
 			t.Fatal(err)
 		}
 		before = fresh.State()

@@ -106,7 +106,7 @@ func (p *planner) fastPath() {
 }
 
 // run does the operations in order. When one fails, those before it are undone in reverse, and the error is returned; what could not be undone is
-// joined to it.
+// joined to it. When the switch is about to be closed, nothing is done or undone any more.
 func (c *Controller) run(ops []Op) error {
 	if len(ops) < 2 {
 		return c.runAll(ops)
@@ -116,12 +116,18 @@ func (c *Controller) run(ops []Op) error {
 
 func (c *Controller) runAll(ops []Op) error {
 	for i, op := range ops {
+		if c.life.Err() != nil {
+			return ErrStopping
+		}
 		c.progress.Add(1)
 		err := op.do()
 		if err == nil {
 			continue
 		}
 		for _, done := range slices.Backward(ops[:i]) {
+			if c.life.Err() != nil {
+				break
+			}
 			c.progress.Add(1)
 			if uerr := done.undo(); uerr != nil {
 				err = fmt.Errorf("%w; and %s could not be undone: %w", err, done.Text, uerr)

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -47,7 +48,7 @@ func TestManyChanges(t *testing.T) {
 		})
 		done[err == nil]++
 		fresh := ctltest.New(c.Model().SwitchConfig())
-		if _, err := New(fresh, c.Model(), nil); err != nil {
+		if _, err := New(context.Background(), fresh, c.Model(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(fresh.State(), sw.State()); diff != "" {

@@ -339,7 +339,7 @@ func TestConcurrentCommands(t *testing.T) {
 		<-done
 	}
 	fresh := ctltest.New(sw.Config)
-	if _, err := New(fresh, c.Model(), nil); err != nil {
+	if _, err := New(context.Background(), fresh, c.Model(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := sw.State(), fresh.State(); got != want {
@@ -382,7 +382,7 @@ func FuzzBodies(f *testing.F) {
 			t.Fatalf("%s %s %q: accepted, but %v", method, path, body, err)
 		}
 		fresh := ctltest.New(sw.Config)
-		if _, err := New(fresh, c.Model(), nil); err != nil {
+		if _, err := New(context.Background(), fresh, c.Model(), nil); err != nil {
 			t.Fatal(err)
 		}
 		dynamic := slices.ContainsFunc(sw.FDBDump(dataplane.FDBFilter{Dynamic: true}), func(e dataplane.FDBEntry) bool { return !e.Flood })

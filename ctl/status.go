@@ -34,6 +34,7 @@ var statuses = []struct {
 	{fdb.ErrFull, http.StatusUnprocessableEntity},
 	{dataplane.ErrBusyNow, http.StatusServiceUnavailable},
 	{dataplane.ErrClosed, http.StatusServiceUnavailable},
+	{ErrStopping, http.StatusServiceUnavailable},
 	// Somebody else was quicker, or the interface has no such thing.
 	{unix.EEXIST, http.StatusConflict},
 	{unix.EBUSY, http.StatusConflict},

@@ -57,7 +57,7 @@ func newLab(tb testing.TB) *lab {
 		tb.Fatal(err)
 	}
 	sw := ctltest.New(f.Model.SwitchConfig())
-	c, err := ctl.New(sw, f.Model, nil)
+	c, err := ctl.New(context.Background(), sw, f.Model, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -520,7 +521,7 @@ func TestLoad(t *testing.T) {
 		dir:           "is a directory",
 		big:           "more than 1048576 bytes",
 	} {
-		if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+": "+want) {
+		if _, err := Load(context.Background(), path); err == nil || !strings.HasPrefix(err.Error(), path+": "+want) {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,14 +32,11 @@ const (
 // stopTimeout bounds how long a stop waits for requests under way.
 const stopTimeout = 3 * time.Second
 
-// oneStop is how long further signals count as the one that asked for the stop: `timeout` sends one to its child and another to the child's group, and a
-// service manager and a terminal may both have their say.
-const oneStop = time.Second
-
 // dataPlane is what the daemon needs of a switch beside what ctl does.
 type dataPlane interface {
 	ctl.Switch
-	// RemoveLeftPairs removes what a former process left that none of the ports takes up. It is called before the first port comes.
+	// RemoveLeftPairs removes what a former process left that none of the ports takes up. It is called before the first port comes, and with none when a start is
+	// given up.
 	RemoveLeftPairs(ports []dataplane.PortConfig)
 	// TakeOver has the fast path go on from where a former process was killed, and the underlay read. It is called when the first configuration is complete.
 	TakeOver() error
@@ -111,11 +109,13 @@ func (p *Process) run(args []string) error {
 		fmt.Fprintf(p.Stdout, "vtepd %s\n", ctl.Version)
 		return nil
 	}
+	d := &running{Process: p, settings: s, log: newLogger(p.Stderr, s)}
+	defer d.heedStops()()
 	m, source := s.quick, "the command line"
 	var file *config.File
 	if s.config != "" {
-		if file, err = config.Load(s.config); err != nil {
-			return err
+		if file, err = config.Load(d.life, s.config); err != nil {
+			return d.unread(err)
 		}
 		if s.check {
 			fmt.Fprintf(p.Stdout, "%s: ok\n", s.config)
@@ -126,7 +126,6 @@ func (p *Process) run(args []string) error {
 	if err := resolve(m, file); err != nil {
 		return err
 	}
-	d := &running{Process: p, settings: s, log: newLogger(p.Stderr, s)}
 	socket := m.Global.Socket
 	if s.socket != "" {
 		socket = s.socket
@@ -176,6 +175,10 @@ type running struct {
 	settings *settings
 	log      *slog.Logger
 	control  *ctl.Controller
+	// life is done when a signal asks for the stop, with a stopAsked as its cause.
+	life context.Context
+	// served is the path of the control socket once it is there.
+	served atomic.Pointer[string]
 }
 
 // serve runs the switch until a signal or a failure, and leaves nothing behind.
@@ -203,7 +206,10 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		ports = append(ports, m.PortConfig(name))
 	}
 	sw.RemoveLeftPairs(ports)
-	if d.control, err = ctl.New(sw, m, d.log); err != nil {
+	if d.control, err = ctl.New(d.life, sw, m, d.log); err != nil {
+		if errors.Is(err, ctl.ErrStopping) {
+			return d.giveUpStart(sw)
+		}
 		return err
 	}
 	d.control.SocketByOption = d.settings.socket != ""
@@ -213,6 +219,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	if err := socket.bind(); err != nil {
 		return err
 	}
+	d.served.Store(&socketPath)
 	server := ctl.NewServer(d.control, d.log)
 	failed := make(chan error, 1)
 	go func() {
@@ -228,9 +235,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	defer stopWatchdog()
 
 	reason, err := d.wait(failed)
-	d.notify(daemon.SdNotifyStopping)
-	d.log.Info("stopping", "reason", reason)
-	d.forceOnSecondSignal(socket)
+	d.sayStopping(reason)
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	// Event streams never end by themselves: what is idle is closed at once, what is not when the time is up.
@@ -261,8 +266,8 @@ func (d *running) wait(failed <-chan error) (reason string, err error) {
 		select {
 		case err := <-failed:
 			return "failure", err
-		case sig := <-d.stops:
-			return sig.String(), nil
+		case <-d.life.Done():
+			return context.Cause(d.life).Error(), nil
 		case <-d.reloads:
 			d.reload()
 		}
@@ -277,7 +282,7 @@ func (d *running) reload() {
 	}
 	d.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	defer d.notify(daemon.SdNotifyReady)
-	file, err := config.Load(d.settings.config)
+	file, err := config.Load(d.life, d.settings.config)
 	if err == nil {
 		err = d.keepLocal(file)
 	}
@@ -286,6 +291,9 @@ func (d *running) reload() {
 		if ops, err = d.control.Reload(file.Model); err != nil {
 			err = file.Locate(err)
 		}
+	}
+	if stoppedBy(err) {
+		return
 	}
 	if err != nil {
 		d.log.Error("reload refused, nothing changed", "reason", err)
@@ -302,20 +310,6 @@ func (d *running) keepLocal(file *config.File) error {
 		return file.Check()
 	}
 	return resolve(file.Model, file)
-}
-
-// forceOnSecondSignal ends the process when a stop is asked for again while it is under way.
-func (d *running) forceOnSecondSignal(socket *controlSocket) {
-	asked := time.Now()
-	go func() {
-		sig := <-d.stops
-		for time.Since(asked) < oneStop {
-			sig = <-d.stops
-		}
-		d.log.Warn("stopping at once", "reason", "second "+sig.String())
-		os.Remove(socket.path)
-		d.exit(ExitInternal)
-	}()
 }
 
 // notify tells the service manager; without one nothing happens.

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vtepd/ctl/ctltest"
+	"vtepd/dataplane"
+)
+
+// longStart is a switch that takes as long for a port as the test wants.
+type longStart struct {
+	*ctltest.Switch
+	asked chan string
+	may   chan struct{}
+}
+
+func (s longStart) AwaitPort(c dataplane.PortConfig) error {
+	s.asked <- c.Name
+	<-s.may
+	return s.Switch.AwaitPort(c)
+}
+
+func startLong(t *testing.T) (r *run, asked chan string, may chan struct{}, dir string) {
+	t.Helper()
+	dir = shortDir(t)
+	conf := filepath.Join(dir, "c.yaml")
+	text := file
+	for i := 1; i < 9; i++ {
+		text += fmt.Sprintf("- {name: tap%d, vni: 42}\n", i)
+	}
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked, may = make(chan string), make(chan struct{})
+	r = launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) { return longStart{sw, asked, may}, nil }, "--config", conf, "--socket", filepath.Join(dir, "s"))
+	return r, asked, may, dir
+}
+
+// TestStopDuringStart: a signal ends the start after the port that is being made.
+func TestStopDuringStart(t *testing.T) {
+	r, asked, may, dir := startLong(t)
+	<-asked
+	may <- struct{}{}
+	<-asked
+	r.stops <- syscall.SIGTERM
+	for len(r.stops) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(10 * time.Millisecond)
+	may <- struct{}{}
+	if code := r.wait(t); code != ExitClean || !strings.Contains(r.err.String(), "msg=stopping reason=terminated") || strings.Contains(r.err.String(), "msg=started") {
+		t.Errorf("exit %d: %s", code, r.err)
+	}
+	if err := r.sw.DelPort("tap0"); err != dataplane.ErrClosed {
+		t.Errorf("the switch was not closed: %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestStopAgainDuringStart: what counts is when the signals came, not when the start has time for them.
+func TestStopAgainDuringStart(t *testing.T) {
+	r, asked, may, _ := startLong(t)
+	<-asked
+	r.stops <- syscall.SIGTERM
+	r.stops <- syscall.SIGTERM
+	time.Sleep(oneStop + 100*time.Millisecond)
+	select {
+	case code := <-r.code:
+		t.Fatalf("two signals at once: exit %d: %s", code, r.err)
+	default:
+	}
+	r.stops <- os.Interrupt
+	if code := r.wait(t); code != ExitInternal || !strings.Contains(r.err.String(), `"second interrupt"`) {
+		t.Errorf("a later signal: exit %d: %s", code, r.err)
+	}
+	may <- struct{}{}
+	r.wait(t)
+}
+
+// TestStopWhileReading: who reads a file that does not end can be stopped, at the start, on a reload, and where the file is only to be verified.
+func TestStopWhileReading(t *testing.T) {
+	dir := shortDir(t)
+	pipe, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	defer w.Close()
+	endless := fmt.Sprintf("/proc/self/fd/%d", pipe.Fd())
+	conf := filepath.Join(dir, "c.yaml")
+	for _, c := range []struct {
+		name, args, says string
+		code             int
+	}{
+		{"start", "--config " + endless, "msg=stopping reason=terminated", ExitClean},
+		{"check", "--check --config " + endless, "vtepd: " + endless + ": not verified: terminated\n", ExitBad},
+		{"reload", "--config " + conf, "msg=stopping reason=terminated", ExitClean},
+	} {
+		os.Remove(conf)
+		if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := launch(t, nil, strings.Fields(c.args+" --socket "+filepath.Join(dir, "s"))...)
+		if c.name == "reload" {
+			r.logged(t, "msg=started")
+			os.Remove(conf)
+			if err := os.Symlink(endless, conf); err != nil {
+				t.Fatal(err)
+			}
+			r.reloads <- syscall.SIGHUP
+			for len(r.reloads) > 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+		r.stops <- syscall.SIGTERM
+		if code := r.wait(t); code != c.code || !strings.Contains(r.err.String(), c.says) || strings.Contains(r.err.String(), "refused") {
+			t.Errorf("%s: exit %d: %s", c.name, code, r.err)
+		}
+	}
+}
