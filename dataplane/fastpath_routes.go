@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,6 +52,7 @@ type routes struct {
 	log *slog.Logger
 	vrf vrf
 	h   *netlink.Handle
+	raw map[int]*nl.SocketHandle // for what h does not tell in full
 	// changed has an element when something was announced.
 	changed chan struct{}
 	sub     *nl.NetlinkSocket
@@ -76,6 +77,12 @@ func newRoutes(log *slog.Logger, in vrf) (*routes, error) {
 	}
 	r := &routes{log: log, vrf: in, h: h, changed: make(chan struct{}, 1), links: make(map[int]linkInfo), held: make(map[netip.Addr]holding), ipsec: make(map[int]string), rules: make(map[int]string),
 		silent: make(map[int]map[neighbour]time.Time), before: make(map[int]map[neighbour]time.Time)}
+	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		h.Close()
+		return nil, fmt.Errorf("fast path: netlink: %w", err)
+	}
+	r.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
 		return r, nil
@@ -109,6 +116,7 @@ func (r *routes) close() {
 	if r.sub != nil {
 		r.sub.Close()
 	}
+	r.raw[unix.NETLINK_ROUTE].Close()
 	r.h.Close()
 }
 
@@ -216,24 +224,6 @@ func (r *routes) isSilent(n neighbour) bool {
 	}
 	since, silently := silent[n]
 	return silently && time.Since(since) >= silentAfter
-}
-
-// rulesBeyond says why RouteGet does not know the way of a datagram: routing rules of the family ask for more of it than they are told, its protocol, ports
-// or TOS. "": it does.
-func (r *routes) rulesBeyond(peer netip.Addr) string {
-	family := netlinkFamily(peer)
-	why, known := r.rules[family]
-	if !known {
-		list, err := dump(func() ([]netlink.Rule, error) { return r.h.RuleList(family) })
-		switch {
-		case slices.ContainsFunc(list, func(k netlink.Rule) bool { return k.IPProto != 0 || k.Sport != nil || k.Dport != nil || k.Tos != 0 }):
-			why = "the host has routing rules by protocol, port or TOS, which the fast path would pass by"
-		case !noneOf(err):
-			why = fmt.Sprintf("the host may have routing rules that the fast path would pass by, and cannot be asked: %v", err)
-		}
-		r.rules[family] = why
-	}
-	return why
 }
 
 // policies says why packets of the family have to go through the host's IPsec: what the programs send would leave untransformed, and what they take would
