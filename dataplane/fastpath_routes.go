@@ -41,12 +41,6 @@ const (
 	routeRest = 10
 )
 
-// routeGroups are the announcements that may change the way to a peer (rtnetlink(7)).
-var routeGroups = []uint{
-	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP,
-}
-
 // routes asks the kernel for the way to peers, in the namespace of the thread that made it.
 type routes struct {
 	log *slog.Logger

@@ -76,16 +76,17 @@ func (s *Switch) watchErrors(ctx context.Context, u *underlay.Sockets) {
 	}
 }
 
-// pathGroups are the announcements after which a path may be another: interfaces, addresses, routes, rules.
-var pathGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE}
+// routeGroups are the announcements after which the way to a peer may be another (rtnetlink(7)). Numbers up to 32 can be asked of any kernel: one without nexthop
+// objects (before Linux 5.3) has nothing to say in their group.
+var routeGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP}
 
 // announcements is a netlink socket that hears of changes. What they say is of no interest: the kernel is asked again.
 type announcements struct{ socket *nl.NetlinkSocket }
 
 // subscribe is for the network namespace of the calling thread.
 func subscribe() (*announcements, error) {
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, pathGroups...)
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...)
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
