@@ -18,7 +18,7 @@ func TestRandomOrder(t *testing.T) {
 	ns = append(ns, alias(t, ns[0]))
 	m := parse(t, baseFile)
 	done := map[string]int{}
-	for range 700 {
+	for range 1000 {
 		next := m.Clone()
 		for range 1 + rng.IntN(12) {
 			tried := next.Clone()
@@ -88,12 +88,15 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 		_ = setVNI(m, vni, func(v *model.VNI) error { v.Settings.MaxMACs = model.Some(10 + rng.IntN(20)); return nil })
 	case 6:
 		_ = setVNI(m, vni, func(v *model.VNI) error {
-			v.Peers, v.Group = nil, netip.AddrPort{}
+			v.Peers, v.Group, v.Settings.Learning = nil, netip.AddrPort{}, model.Opt[bool]{}
 			for i := range rng.IntN(4) {
 				v.Peers = append(v.Peers, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + i + rng.IntN(3)*4)}), uint16(4789+rng.IntN(2))))
 			}
 			if rng.IntN(2) == 0 {
 				v.Group = netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 1, 1, byte(1 + rng.IntN(2))}), 4789)
+				if rng.IntN(3) == 0 { // which a VNI that learns does not take
+					v.Group, v.Settings.Learning = netip.AddrPortFrom(v.Group.Addr(), 8472), model.Some(false)
+				}
 			}
 			return nil
 		})

@@ -75,7 +75,7 @@ func widerVNI(before, next dataplane.VNIConfig, room bool) dataplane.VNIConfig {
 			w.Peers = append(slices.Clip(w.Peers), a)
 		}
 	}
-	if !before.Group.IsValid() {
+	if !before.Group.IsValid() && (next.Learning || !before.Learning) { // else it may be one on a port of its own, which no VNI that learns takes
 		w.Group, w.GroupTTL = next.Group, next.GroupTTL
 	} else if len(before.Peers)+len(before.Allow) == 0 {
 		w.Policy = dataplane.Learn // as it is with a group alone, whatever the configuration says: the first peer must not shut out the rest

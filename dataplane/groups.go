@@ -59,6 +59,9 @@ func (s *Switch) checkGroup(c *VNIConfig) error {
 		return fmt.Errorf("vni %d: group %s: is no multicast address: %w", c.VNI, a, ErrInvalid)
 	case s.sockets[familyOf(a)] == nil:
 		return fmt.Errorf("vni %d: group %s: is not of the same address family as local %s: %w", c.VNI, a, s.config.Local, ErrInvalid)
+	case c.Learning && !slices.Contains(s.config.Ports(), port):
+		// Members send to a station where its frames came from by the group: to this host, at the group's port.
+		return fmt.Errorf("vni %d: group %s: its members answer at UDP port %d, which is not listened on: %w", c.VNI, a, port, ErrInvalid)
 	}
 	c.Group = netip.AddrPortFrom(a, port)
 	if len(c.Peers) == 0 && len(c.Allow) == 0 {

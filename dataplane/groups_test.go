@@ -188,7 +188,7 @@ func (s *scene) floodList(vni uint32) string {
 //
 //	switch ════ wire
 func TestGroupReferences(t *testing.T) {
-	s := newScene(t, 1, nil)
+	s := newScene(t, 1, func(c *Config) { c.Listen = []uint16{8472} })
 	one, two := netip.MustParseAddrPort("239.1.1.1:4789"), netip.MustParseAddrPort("239.1.1.2:8472")
 	s.setGroup(42, netip.AddrPortFrom(one.Addr(), 0))
 	s.setGroup(43, one)
@@ -225,12 +225,17 @@ func TestGroupReferences(t *testing.T) {
 	}{
 		{"192.0.2.9:0", "is no multicast address", ErrInvalid},
 		{"[ff05::1]:0", "address family", ErrInvalid},
+		{"239.1.1.2:4790", "answer at UDP port 4790, which is not listened on", ErrInvalid},
 	} {
-		err := s.Do(func() error { return s.SetVNI(VNIConfig{VNI: 43, Group: netip.MustParseAddrPort(c.group)}) })
+		err := s.Do(func() error {
+			return s.SetVNI(VNIConfig{VNI: 43, Learning: true, Group: netip.MustParseAddrPort(c.group)})
+		})
 		if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("group %s: %v, want %q", c.group, err, c.want)
 		}
 	}
+	s.do(func() error { return s.SetVNI(VNIConfig{VNI: 45, Group: netip.MustParseAddrPort("239.1.1.2:4790")}) }) // nothing is learned that would be answered there
+	s.do(func() error { return s.DelVNI(45) })
 	if err := s.Sysctl("net/ipv4/igmp_max_memberships", "0"); err != nil {
 		t.Fatal(err)
 	}

@@ -179,6 +179,8 @@ peer add 192.0.2.2 vni 60
 -d vni show 60
 vni show 60
 vni set 60 group 239.1.1.2:4790 group-ttl 16
+vni set 60 group 239.1.1.2:4790 group-ttl 16 learning off
+vni set 60 learning on
 -j vni show 60
 vni set 60 group-ttl default ttl 8
 -d vni show 60

@@ -185,6 +185,7 @@ func TestDefaults(t *testing.T) {
 func TestGroups(t *testing.T) {
 	f, err := Parse("f", []byte(`local: 192.0.2.1
 dstport: 8472
+listen: [4789]
 group-interface: eth1
 vnis:
 - {vni: 1, group: 239.1.1.1}
@@ -207,6 +208,20 @@ static:
 	}{1: {"239.1.1.1:8472", 1}, 2: {"239.1.1.1:4789", 5}, 3: {"239.1.1.1:8472", 0}, 4: {"239.1.1.1:8472", 0}, 5: {"239.1.1.5:8472", 1}} {
 		if c := f.Model.VNIConfig(vni); c.Group.String() != want.group || c.GroupTTL != want.ttl {
 			t.Errorf("VNI %d: group %s with TTL %d, want %s with %d", vni, c.Group, c.GroupTTL, want.group, want.ttl)
+		}
+	}
+}
+
+// TestGroupPorts: a group may have a UDP port of its own where this host listens on it, or learns nothing that is answered there.
+func TestGroupPorts(t *testing.T) {
+	for _, text := range []string{
+		"listen: [8472]\nvnis: [{vni: 42, group: '239.1.1.1:8472'}]\n",
+		"dstport: 8472\nvnis: [{vni: 42, group: '239.1.1.1:8472'}]\n",
+		"vnis: [{vni: 42, group: '239.1.1.1:8472', learning: off}]\n",
+		"learning: off\nvnis: [{vni: 42, group: '239.1.1.1:8472'}]\n",
+	} {
+		if _, err := Parse("f", []byte("local: 192.0.2.1\n"+text)); err != nil {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
@@ -393,6 +408,10 @@ func TestErrors(t *testing.T) {
 		{"group of the other family", local + "vnis: [{vni: 42, group: 'ff05::100'}]\n", "2:25: group ff05::100 is IPv6, but local 192.0.2.1 is IPv4: add an address of that family to local"},
 		{"group of this host", local + "vnis: [{vni: 42, group: 'ff01::100'}]\n", `2:25: group: "ff01::100" never leaves this host (scope 1, RFC 4291 section 2.7): write a wider group, such as ff05::100`},
 		{"all hosts", local + "vnis: [{vni: 42, group: 224.0.0.1}]\n", `2:25: group: "224.0.0.1" is all hosts, which nobody can join: write another group, such as 239.1.1.1 or ff05::100`},
+		{"group on another port", local + "vnis: [{vni: 42, group: '239.1.1.1:8472'}]\n",
+			"2:25: group 239.1.1.1:8472: its members answer at UDP port 8472, where this host does not listen, and VNI 42 learns: add 8472 to listen (a running vtepd needs a restart for that), or set learning off"},
+		{"group on another port, learning in the VNI", local + "learning: off\nlisten: [4790]\nvnis: [{vni: 42, group: '239.1.1.1:8472', learning: on}]\n", "4:25: group 239.1.1.1:8472: its members answer at UDP port 8472, where this host does not listen, and VNI 42 learns: add 8472 to listen (a running vtepd needs a restart for that), or set learning off"},
+		{"group on another port, as a static entry", local + "vnis: [{vni: 42}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2, dport: 8472}\n", "4:9: group 239.1.1.2:8472: its members answer at UDP port 8472, where this host does not listen, and VNI 42 learns: add 8472 to listen (a running vtepd needs a restart for that), or set learning off"},
 		{"group twice", local + "vnis: [{vni: 42, group: 239.1.1.1}]\nstatic:\n- {mac: 00:00:00:00:00:00, vni: 42, dst: 239.1.1.2}\n", "4:9: VNI 42 has the group 239.1.1.1 already: it takes one"},
 		{"listen twice", local + "listen: [8472, 4790, 8472]\n", "2:22: listen: port 8472 is listed twice: leave one away"},
 		{"listen 0", local + "listen: [0]\n", "2:10: listen: 0 is out of range: a UDP port is a number from 1 to 65535"},

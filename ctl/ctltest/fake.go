@@ -168,6 +168,9 @@ func (s *Switch) done(format string, a ...any) error {
 func (s *Switch) SetVNI(c dataplane.VNIConfig) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.Group.IsValid() && c.Learning && !slices.Contains(s.Config.Ports(), c.Group.Port()) {
+		return fmt.Errorf("vni %d: group %s: %w", c.VNI, c.Group, dataplane.ErrInvalid)
+	}
 	if err := s.done("set vni %d", c.VNI); err != nil {
 		return err
 	}

@@ -80,6 +80,11 @@ func (v *validation) listen() {
 	}
 }
 
+// listens says whether what is sent to a UDP port of this host is heard.
+func (m *Model) listens(port uint16) bool {
+	return port == m.Global.DstPort || slices.Contains(m.Global.Listen, port)
+}
+
 // reaches says whether there is an underlay address of the family of a, or may be.
 func (g *Global) reaches(a netip.Addr) bool {
 	locals := g.Locals()

@@ -57,7 +57,7 @@ func TestCheckSince(t *testing.T) {
 	if valid < 600 {
 		t.Errorf("only %d steps were valid", valid)
 	}
-	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk", "ports/ifname", "ports/gbp-drop",
+	for _, kind := range []string{"gpe", "vnis/peers", "vnis/gpe", "vnis/gbp-drop", "vnis/group", "vnis/udp6-zero-checksum", "ports", "ports/vni", "ports/access", "ports/native", "ports/trunk", "ports/ifname", "ports/gbp-drop",
 		"static/mac", "static/vni", "static/port", "static/dst"} {
 		if kinds[kind] < 8 {
 			t.Errorf("%s was wrong %d times only; see %v", kind, kinds[kind], kinds)
@@ -99,6 +99,9 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 			v.Peers = append(v.Peers, addr())
 		}
 		v.Settings.GBP, v.Settings.GPE = flag(), flag()
+		if rng.IntN(6) == 0 {
+			v.Group, v.Settings.Learning = netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 1, 1, 1}), uint16(rng.IntN(2)*8472)), flag()
+		}
 		if rng.IntN(5) == 0 {
 			v.Settings.GBPDrop = Some([]dataplane.GBPRange{{First: 5, Last: 5}})
 		}

@@ -112,7 +112,7 @@ func (v *validation) vnis() {
 		}
 		v.extension(path, n, vni)
 		if g := vni.Group; g.Addr().IsValid() {
-			v.multicast(path+"/group", g)
+			v.multicast(path+"/group", n, g)
 		}
 		if z := vni.Settings.UDP6Zero; z.Set && z.V.Rx != rx {
 			v.add(Invalid(path+"/udp6-zero-checksum", "udp6-zero-checksum %s: receiving without checksum is decided for all VNIs at once when vtepd starts: write %s or %s here, or change the top level and restart vtepd",
@@ -162,13 +162,16 @@ func (v *validation) remote(path, word string, p netip.AddrPort) {
 }
 
 // multicast checks the multicast group of a VNI.
-func (v *validation) multicast(path string, g netip.AddrPort) {
+func (v *validation) multicast(path string, vni uint32, g netip.AddrPort) {
 	a, local := g.Addr(), v.m.Global.Local
 	switch {
 	case notJoined(a) != "":
 		v.add(Invalid(path, "group %s %s", a, notJoined(a)))
 	case !v.m.Global.reaches(a):
 		v.add(Invalid(path, "group %s is %s, but local %s is %s: add an address of that family to local", a, family(a), local, family(local)))
+	case !v.m.listens(g.Port()) && v.m.VNIConfig(vni).Learning:
+		v.add(Invalid(path, "group %s: its members answer at UDP port %d, where this host does not listen, and VNI %d learns: add %d to listen (a running vtepd needs a restart for that), or set learning off",
+			v.m.PeerText(g), g.Port(), vni, g.Port()))
 	}
 }
 
