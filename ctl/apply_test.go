@@ -107,11 +107,11 @@ func TestApplyRandom(t *testing.T) {
 		for range 1 + rng.IntN(20) {
 			tried := next.Clone()
 			randomCommand(rng, tried)
-			for name, p := range tried.Ports {
+			for name, p := range tried.Ports.All() {
 				if p.NetNS != "" { // which is not there
 					c := *p
 					c.NetNS = ""
-					tried.Ports[name] = &c
+					tried.Ports.Put(name, &c)
 				}
 			}
 			tried.Normalize()

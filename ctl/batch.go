@@ -117,7 +117,7 @@ func (b *batch) blame(op *Op) int {
 	for i, c := range slices.Backward(b.steps) {
 		switch op.object {
 		case "vni":
-			if slices.Contains(c.VNIs, op.key.VNI) || slices.Contains(c.Named, op.key.VNI) {
+			if slices.Contains(c.VNIs, op.key.VNI) || slices.Contains(c.Named, op.key.VNI) || slices.Contains(c.Undeclared, op.key.VNI) {
 				return i
 			}
 		case "port":

@@ -36,6 +36,22 @@ func TestBatchPaths(t *testing.T) {
 	}
 }
 
+// TestBatchNamesDeletion: a deletion that the switch refuses is told by the number of its request, as any other change.
+func TestBatchNamesDeletion(t *testing.T) {
+	c, sw := start(t, baseFile)
+	sw.Fail(func(op string) error {
+		if op == "del vni 43" {
+			return errTest
+		}
+		return nil
+	})
+	w := call(Handler(c), "POST", "/v1/batch", `[{"method":"POST","path":"/v1/vnis","body":{"vni":61}},{"method":"DELETE","path":"/v1/vnis/43"},{"method":"POST","path":"/v1/vnis","body":{"vni":62}}]`)
+	var e api.Error
+	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || e.Request != 2 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 // TestBatchPassesNothingOver: an answer that no handler of the API gave is no success either.
 func TestBatchPassesNothingOver(t *testing.T) {
 	for _, h := range []http.Handler{http.RedirectHandler("/v1/vnis", http.StatusTemporaryRedirect), http.NotFoundHandler()} {

@@ -6,16 +6,17 @@ import (
 	"slices"
 
 	"vtepd/ctl/model"
+	"vtepd/fdb"
 )
 
 // The edits of single commands. Each checks what only it can say well; the whole is validated afterwards in any case.
 
 // addVNI declares a VNI. One that only a VLAN declares so far may be declared by itself, once.
 func addVNI(m *model.Model, vni uint32, v *model.VNI) error {
-	if _, ok := m.VNIs[vni]; ok {
+	if m.VNIs.Has(vni) {
 		return model.Exists(fmt.Sprintf("vnis/%d", vni), "VNI %d exists already: change it with vni set", vni)
 	}
-	m.VNIs[vni] = v
+	m.VNIs.Put(vni, v)
 	return nil
 }
 
@@ -25,13 +26,13 @@ func setVNI(m *model.Model, vni uint32, edit func(v *model.VNI) error) error {
 		return err
 	}
 	v := model.VNI{}
-	if old := m.VNIs[vni]; old != nil {
+	if old := m.VNIs.At(vni); old != nil {
 		v = *old
 	}
 	if err := edit(&v); err != nil {
 		return err
 	}
-	m.VNIs[vni] = &v
+	m.VNIs.Put(vni, &v)
 	return nil
 }
 
@@ -55,20 +56,32 @@ func delVNI(m *model.Model, vni uint32) error {
 	for _, vid := range vlansOf(m, vni) {
 		return model.InUse(path, "VNI %d is VLAN %d: delete that first with vlan del", vni, vid)
 	}
-	for _, name := range m.PortNames() {
-		if slices.Contains(m.PortVNIs(m.Ports[name]), vni) {
-			return model.InUse(path, "VNI %d is in use by port %s: delete the port first, or move it with port set", vni, name)
-		}
+	if name := firstPort(m, func(p *model.Port) bool { return p.VNI == vni }); name != "" {
+		return model.InUse(path, "VNI %d is in use by port %s: delete the port first, or move it with port set", vni, name)
 	}
-	delete(m.VNIs, vni)
+	m.VNIs.Delete(vni)
 	deleteStatics(m, func(k model.StaticKey, _ model.Static) bool { return k.VNI == vni })
 	return nil
 }
 
+// firstPort is the first by name of the ports that are chosen; "" when none is. It sorts nothing: a batch that deletes thousands asks for each.
+func firstPort(m *model.Model, chosen func(p *model.Port) bool) string {
+	first := ""
+	for name, p := range m.Ports.All() {
+		if chosen(p) && (first == "" || model.CompareNames(name, first) < 0) {
+			first = name
+		}
+	}
+	return first
+}
+
 // vlansOf lists the VLANs that name a VNI, ascending.
 func vlansOf(m *model.Model, vni uint32) []uint16 {
+	if m.VLANs.Names(vni) == 0 {
+		return nil
+	}
 	var vids []uint16
-	for vid, n := range m.VLANs {
+	for vid, n := range m.VLANs.All() {
 		if n == vni {
 			vids = append(vids, vid)
 		}
@@ -78,53 +91,52 @@ func vlansOf(m *model.Model, vni uint32) []uint16 {
 }
 
 func addVLAN(m *model.Model, vid uint16, vni uint32) error {
-	if n, ok := m.VLANs[vid]; ok {
+	if n, ok := m.VLANs.Get(vid); ok {
 		return model.Exists(fmt.Sprintf("vlans/%d", vid), "VLAN %d exists already: it is VNI %d: for another VNI delete it first with vlan del", vid, n)
 	}
-	m.VLANs[vid] = vni
+	m.VLANs.Put(vid, vni)
 	return nil
 }
 
 // delVLAN removes a VLAN, and with it its VNI when nothing else declares that. It is refused while a port uses it.
 func delVLAN(m *model.Model, vid uint16) error {
 	path := fmt.Sprintf("vlans/%d", vid)
-	vni, ok := m.VLANs[vid]
+	vni, ok := m.VLANs.Get(vid)
 	if !ok {
 		return model.NotFound(path, "VLAN %d does not exist: see vlan show", vid)
 	}
-	for _, name := range m.PortNames() {
-		p := m.Ports[name]
-		if p.Access == vid || p.Native == vid || slices.Contains(p.Trunk, vid) {
-			return model.InUse(path, "VLAN %d is in use by port %s: delete the port first, or change it with port set", vid, name)
-		}
+	if name := firstPort(m, func(p *model.Port) bool { return p.Names(vid) }); name != "" {
+		return model.InUse(path, "VLAN %d is in use by port %s: delete the port first, or change it with port set", vid, name)
 	}
-	delete(m.VLANs, vid)
+	m.VLANs.Delete(vid)
 	if m.HasVNI(vni) {
 		return nil
 	}
-	for _, name := range m.PortNames() {
-		if m.Ports[name].VNI == vni {
-			return model.InUse(path, "VLAN %d declares VNI %d, which port %s is in: declare it with vni add %d first", vid, vni, name, vni)
+	if name := firstPort(m, func(p *model.Port) bool { return p.VNI == vni }); name != "" {
+		return model.InUse(path, "VLAN %d declares VNI %d, which port %s is in: declare it with vni add %d first", vid, vni, name, vni)
+	}
+	var first *fdb.MAC
+	for k := range m.Statics.Keys() {
+		if k.VNI == vni && (first == nil || k.MAC < *first) {
+			first = &k.MAC
 		}
 	}
-	for _, k := range m.StaticKeys() {
-		if k.VNI == vni {
-			return model.InUse(path, "VLAN %d declares VNI %d, which static entry %s is in: declare it with vni add %d first", vid, vni, k.MAC, vni)
-		}
+	if first != nil {
+		return model.InUse(path, "VLAN %d declares VNI %d, which static entry %s is in: declare it with vni add %d first", vid, vni, *first, vni)
 	}
 	return nil
 }
 
 func addPort(m *model.Model, name string, p *model.Port) error {
-	if _, ok := m.Ports[name]; ok {
+	if m.Ports.Has(name) {
 		return model.Exists("ports/"+name, "port %s exists already: change it with port set", name)
 	}
-	m.Ports[name] = p
+	m.Ports.Put(name, p)
 	return nil
 }
 
 func setPort(m *model.Model, name string, edit func(p *model.Port) error) error {
-	old := m.Ports[name]
+	old := m.Ports.At(name)
 	if old == nil {
 		return noPort(m, name)
 	}
@@ -132,16 +144,16 @@ func setPort(m *model.Model, name string, edit func(p *model.Port) error) error 
 	if err := edit(&p); err != nil {
 		return err
 	}
-	m.Ports[name] = &p
+	m.Ports.Put(name, &p)
 	return nil
 }
 
 // delPort removes a port with its static entries, as deleting an interface does.
 func delPort(m *model.Model, name string) error {
-	if m.Ports[name] == nil {
+	if !m.Ports.Has(name) {
 		return noPort(m, name)
 	}
-	delete(m.Ports, name)
+	m.Ports.Delete(name)
 	deleteStatics(m, func(_ model.StaticKey, s model.Static) bool { return s.Port == name })
 	return nil
 }
@@ -192,7 +204,7 @@ func delPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
 	}
 	found := false
 	for _, n := range vnis {
-		v := m.VNIs[n]
+		v := m.VNIs.At(n)
 		if v == nil {
 			continue
 		}
@@ -203,7 +215,7 @@ func delPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
 		}
 		if len(c.Peers) != len(v.Peers) || c.Group != v.Group {
 			found = true
-			m.VNIs[n] = &c
+			m.VNIs.Put(n, &c)
 		}
 	}
 	switch {

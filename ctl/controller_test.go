@@ -322,7 +322,7 @@ func TestReload(t *testing.T) {
 			func(m *model.Model) error { return delPeer(m, 42, netip.MustParseAddrPort("192.0.2.3:4789")) },
 		}, replaces: []string{"192.0.2.3]", "192.0.2.3, 192.0.2.4]"}, ops: []string{"set vni 42"},
 			check: func(m *model.Model) bool {
-				return slices.Equal(m.VNIs[42].Peers, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789"), netip.MustParseAddrPort("192.0.2.4:4789"), netip.MustParseAddrPort("192.0.2.9:4789")})
+				return slices.Equal(m.VNIs.At(42).Peers, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789"), netip.MustParseAddrPort("192.0.2.4:4789"), netip.MustParseAddrPort("192.0.2.9:4789")})
 			}},
 		{name: "group in the file, group-ttl at run time", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error {
@@ -337,7 +337,7 @@ func TestReload(t *testing.T) {
 			func(m *model.Model) error { return addPeer(m, 43, netip.MustParseAddrPort("239.1.1.1:0")) },
 		}, replaces: []string{"ageing: 60s", "ageing: 90s"}, ops: []string{"set vni 43"},
 			check: func(m *model.Model) bool {
-				return m.VNIs[43].Group == netip.MustParseAddrPort("239.1.1.1:4789") && m.VNIs[43].Settings.Ageing.V.Seconds() == 90
+				return m.VNIs.At(43).Group == netip.MustParseAddrPort("239.1.1.1:4789") && m.VNIs.At(43).Settings.Ageing.V.Seconds() == 90
 			}},
 		{name: "setting changed at run time and not in the file", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error {
@@ -345,23 +345,23 @@ func TestReload(t *testing.T) {
 			},
 		}, replaces: []string{"ageing: 60s", "ageing: 90s"}, ops: []string{"set vni 43"},
 			check: func(m *model.Model) bool {
-				return !m.VNIs[43].Settings.Learning.V && m.VNIs[43].Settings.Ageing.V.Seconds() == 90
+				return !m.VNIs.At(43).Settings.Learning.V && m.VNIs.At(43).Settings.Ageing.V.Seconds() == 90
 			}},
 		{name: "run-time port stays", runtime: []func(m *model.Model) error{addPort9},
 			replaces: []string{"- {name: tap1, access: 10}\n", ""}, ops: []string{"del port tap1"},
-			check: func(m *model.Model) bool { return m.Ports["tap9"] != nil && m.Ports["tap1"] == nil }},
+			check: func(m *model.Model) bool { return m.Ports.At("tap9") != nil && m.Ports.At("tap1") == nil }},
 		{name: "port moved at run time, moved again by the file", runtime: []func(m *model.Model) error{
 			func(m *model.Model) error {
 				return setPort(m, "tap1", func(p *model.Port) error { p.Access, p.VNI, p.MTU = 0, 43, 1300; return nil })
 			},
 		}, replaces: []string{"tap1, access: 10", "tap1, access: 20"}, ops: []string{"set port tap1"},
 			check: func(m *model.Model) bool {
-				p := m.Ports["tap1"]
+				p := m.Ports.At("tap1")
 				return p.Access == 20 && p.VNI == 0 && p.MTU == 1300
 			}},
 		{name: "what the file adds is there already", runtime: []func(m *model.Model) error{addPort9},
 			replaces: []string{"- {name: tap1", "- {name: tap9, vni: 43, mtu: 1400}\n- {name: tap1"}, ops: []string{"set port tap9"},
-			check: func(m *model.Model) bool { return m.Ports["tap9"].MTU == 1400 }},
+			check: func(m *model.Model) bool { return m.Ports.At("tap9").MTU == 1400 }},
 		{name: "what the file drops is gone already", runtime: []func(m *model.Model) error{func(m *model.Model) error { return delPort(m, "tap1") }},
 			replaces: []string{"- {name: tap1, access: 10}\n", ""}, ops: nil},
 		{name: "run-time static does not hold a port of the file", runtime: []func(m *model.Model) error{

@@ -139,7 +139,7 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 	if i.Config.Type == dataplane.PortVeth && i.Ifname != i.Config.Name {
 		out.HostIfname = i.Ifname
 	}
-	if p := m.Ports[i.Config.Name]; p != nil {
+	if p := m.Ports.At(i.Config.Name); p != nil {
 		out.VNI, out.Access, out.Trunk, out.Native = p.VNI, p.Access, p.Trunk, p.Native
 	}
 	return out

@@ -80,7 +80,7 @@ func entryNames(m *model.Model, e dataplane.FDBEntry) error {
 	if err := needVNI(m, e.VNI); err != nil {
 		return err
 	}
-	if e.Port != "" && m.Ports[e.Port] == nil {
+	if e.Port != "" && !m.Ports.Has(e.Port) {
 		return noPort(m, e.Port)
 	}
 	return nil
@@ -173,7 +173,7 @@ func (c *Controller) checkFilter(f dataplane.FDBFilter) error {
 			return err
 		}
 	}
-	if f.Port != "" && m.Ports[f.Port] == nil {
+	if f.Port != "" && !m.Ports.Has(f.Port) {
 		return noPort(m, f.Port)
 	}
 	return nil
@@ -200,7 +200,7 @@ func (c *Controller) flush(f dataplane.FDBFilter) (int, error) {
 			return 0, err
 		}
 	}
-	if f.Port != "" && c.model.Ports[f.Port] == nil {
+	if f.Port != "" && !c.model.Ports.Has(f.Port) {
 		return 0, noPort(c.model, f.Port)
 	}
 	n, err := c.sw.FDBFlush(f)

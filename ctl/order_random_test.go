@@ -24,11 +24,11 @@ func TestRandomOrder(t *testing.T) {
 			tried := next.Clone()
 			if rng.IntN(2) == 0 {
 				randomCommand(rng, tried)
-				for name, p := range tried.Ports {
+				for name, p := range tried.Ports.All() {
 					if p.NetNS == "blue" { // which is not there
 						c := *p
 						c.NetNS = ns[1]
-						tried.Ports[name] = &c
+						tried.Ports.Put(name, &c)
 					}
 				}
 			} else {
@@ -81,7 +81,7 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 		if rng.IntN(8) == 0 {
 			*p = model.Port{Type: dataplane.PortTAP, VNI: vni, NetNS: pick("", ns[0])}
 		}
-		m.Ports[name] = p
+		m.Ports.Put(name, p)
 	case 4:
 		_ = delPort(m, name)
 	case 5:
@@ -114,7 +114,7 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 // clashes says whether two ports of a model want one name.
 func clashes(m *model.Model) bool {
 	taken := map[dataplane.Interface]bool{}
-	for name := range m.Ports {
+	for name := range m.Ports.Keys() {
 		c := m.PortConfig(name)
 		for _, i := range c.Interfaces() {
 			if taken[i] {

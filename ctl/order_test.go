@@ -160,7 +160,7 @@ func TestRefusedBeforeTheFirstDeletion(t *testing.T) {
 			if r.err == nil || !strings.HasPrefix(r.err.Error(), c.err) {
 				t.Errorf("error %v, want %s", r.err, c.err)
 			}
-			if slices.ContainsFunc(r.ops, func(op string) bool { return old.Ports[strings.TrimPrefix(op, "del port ")] != nil }) {
+			if slices.ContainsFunc(r.ops, func(op string) bool { return old.Ports.At(strings.TrimPrefix(op, "del port ")) != nil }) {
 				t.Errorf("a port was taken away: %v", r.ops)
 			}
 		})

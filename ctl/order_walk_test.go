@@ -87,7 +87,7 @@ func walk(t *testing.T, old, next *model.Model, failing int) (r walked) {
 func learnEverywhere(sw *ctltest.Switch, m *model.Model) {
 	mac := fdb.MAC(0x020000001000)
 	for _, name := range m.PortNames() {
-		for _, n := range m.PortVNIs(m.Ports[name]) {
+		for _, n := range m.PortVNIs(m.Ports.At(name)) {
 			mac++
 			sw.Learn(dataplane.FDBEntry{VNI: n, MAC: mac, Port: name})
 		}
@@ -109,8 +109,8 @@ type difference struct {
 
 func changesOf(old, next *model.Model) difference {
 	d := difference{old, next, map[string]bool{}}
-	for name, o := range old.Ports {
-		n := next.Ports[name]
+	for name, o := range old.Ports.All() {
+		n := next.Ports.At(name)
 		d.devices[name] = n == nil || o.Type != n.Type || o.NetNS != n.NetNS || o.IfName != n.IfName
 	}
 	return d
@@ -167,7 +167,7 @@ func (d difference) lacks(was, now ctltest.Moment, excused func(port string) boo
 		}
 	}
 	for name, p := range was.Ports {
-		if excused(name) || wanted.Ports[name] == nil {
+		if excused(name) || wanted.Ports.At(name) == nil {
 			continue
 		}
 		got, next := now.Ports[name], wanted.PortConfig(name)

@@ -30,12 +30,11 @@ func (c *portChange) anew() bool {
 func (c *portChange) inPlace() bool { return c.old != nil && !c.anew() }
 
 func (p *planner) lookAtPorts() {
-	names := p.changes.Ports
-	if p.changes.VLANs {
-		names = p.new.PortNames()
-	}
+	names := slices.Concat(p.changes.Ports, p.new.PortsNaming(p.changes.VLANs))
+	slices.SortFunc(names, model.CompareNames)
+	names = slices.Compact(names)
 	for _, name := range names {
-		c := &portChange{name: name, old: p.old.Ports[name], new: p.new.Ports[name], next: p.new.PortConfig(name)}
+		c := &portChange{name: name, old: p.old.Ports.At(name), new: p.new.Ports.At(name), next: p.new.PortConfig(name)}
 		if c.old != nil {
 			c.before = p.old.PortConfig(name)
 			if reflect.DeepEqual(c.before, c.next) {
@@ -75,7 +74,7 @@ func (p *planner) widerPort(before, next dataplane.PortConfig) dataplane.PortCon
 
 // elsewhere says whether another port has had such an address.
 func (p *planner) elsewhere(name string, such func(netip.Prefix) bool) bool {
-	for other, o := range p.old.Ports {
+	for other, o := range p.old.Ports.All() {
 		if other != name && slices.ContainsFunc(o.Addresses, such) {
 			return true
 		}

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 
-	"vtepd/ctl/model"
 	"vtepd/dataplane"
 )
 
@@ -28,11 +27,10 @@ func (p *planner) lookAtVNIs() {
 	if len(list) == 0 {
 		return
 	}
-	had := p.old.DeclaredSet()
-	room := p.roomForPeers()
+	room := p.new.VNIs.PeersFit(&p.old.VNIs)
 	for _, n := range list {
 		c := vniChange{vni: n, next: p.new.VNIConfig(n)}
-		if _, ok := had[n]; !ok {
+		if !p.old.HasVNI(n) {
 			c.comes, c.wide = true, c.next
 		} else {
 			c.before = p.old.VNIConfig(n)
@@ -42,28 +40,6 @@ func (p *planner) lookAtVNIs() {
 			p.vnis = append(p.vnis, c)
 		}
 	}
-}
-
-// roomForPeers says whether the peers of both models are few enough to be known at once.
-func (p *planner) roomForPeers() bool {
-	mentions := 0
-	for _, m := range []*model.Model{p.old, p.new} {
-		for _, v := range m.VNIs {
-			mentions += len(v.Peers)
-		}
-	}
-	if mentions <= dataplane.MaxPeers {
-		return true
-	}
-	peers := map[netip.AddrPort]struct{}{}
-	for _, m := range []*model.Model{p.old, p.new} {
-		for _, v := range m.VNIs {
-			for _, a := range v.Peers {
-				peers[a] = struct{}{}
-			}
-		}
-	}
-	return len(peers) <= dataplane.MaxPeers
 }
 
 // widerVNI is before with what next adds and the switch may refuse: peers, and a group where there was none. All else waits, be it more or less: it is
@@ -124,14 +100,7 @@ func (p *planner) vnisNarrow() {
 }
 
 func (p *planner) vnisLeave() {
-	if !p.changes.Undeclared {
-		return
-	}
-	has := p.new.DeclaredSet()
-	for _, n := range p.old.Declared() {
-		if _, ok := has[n]; ok {
-			continue
-		}
+	for _, n := range p.changes.Undeclared {
 		before := p.old.VNIConfig(n)
 		p.vniOp("del", n,
 			func() error { return p.sw.DelVNI(n) },

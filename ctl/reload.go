@@ -41,7 +41,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 func fromRuntime(e *model.Error, file *model.Model) *model.Error {
 	if name, ok := strings.CutPrefix(e.Path, "ports/"); ok {
 		name, _, _ = strings.Cut(name, "/")
-		if file.Ports[name] == nil {
+		if !file.Ports.Has(name) {
 			c := *e
 			c.Msg += fmt.Sprintf("; the port was added at run time: port del %s lets the file through", name)
 			return &c
@@ -120,53 +120,46 @@ func merge(base, target, running *model.Model) *model.Model {
 	next.Global.FastPath = model.Pick(base.Global.FastPath, target.Global.FastPath, running.Global.FastPath)
 	// The interface is only where local was taken from; the address itself has been held against the running one.
 	next.Global.Interface = target.Global.Interface
-	mergeMap(base.VLANs, target.VLANs, next.VLANs, model.Pick[uint32])
-	mergeMap(base.VNIs, target.VNIs, next.VNIs, mergeVNI)
-	mergeMap(base.Ports, target.Ports, next.Ports, mergePort)
-	mergeStatics(&base.Statics, &target.Statics, &next.Statics)
+	mergeTable(target.VLANs.Since(&base.VLANs.Table), &base.VLANs, &target.VLANs, &next.VLANs, model.Pick[uint32])
+	mergeTable(target.VNIs.Since(&base.VNIs.Table), &base.VNIs, &target.VNIs, &next.VNIs, mergeVNI)
+	mergeTable(target.Ports.Since(&base.Ports), &base.Ports, &target.Ports, &next.Ports, mergePort)
+	mergeTable(target.Statics.Since(&base.Statics), &base.Statics, &target.Statics, &next.Statics, func(_, t, _ model.Static) model.Static { return t })
 	// Static entries from run time do not hold a port or VNI that the file drops, as they do not hold one that a command deletes.
-	declared := next.DeclaredSet()
 	deleteStatics(next, func(k model.StaticKey, s model.Static) bool {
-		if _, ok := declared[k.VNI]; ok && s.Port == "" || target.Statics.Has(k) {
+		declared := next.HasVNI(k.VNI)
+		if declared && s.Port == "" || target.Statics.Has(k) {
 			return false
-		} else if !ok {
+		} else if !declared {
 			return true
 		}
-		p := next.Ports[s.Port]
+		p := next.Ports.At(s.Port)
 		return p == nil || !slices.Contains(next.PortVNIs(p), k.VNI)
 	})
 	return next
 }
 
-// mergeMap merges maps into running. Deleting wins over changes made at run time.
-func mergeMap[K comparable, V any](base, target, running map[K]V, value func(base, target, running V) V) {
-	for k := range base {
-		if _, ok := target[k]; !ok {
-			delete(running, k)
-		}
-	}
-	for k, t := range target {
-		b, had := base[k]
-		r, runs := running[k]
-		switch {
-		case had && reflect.DeepEqual(b, t):
-		case !runs:
-			running[k] = t
-		default:
-			running[k] = value(b, t, r)
-		}
-	}
+// table is what mergeTable needs of a table.
+type table[K, V comparable] interface {
+	Get(k K) (V, bool)
+	Put(k K, v V)
+	Delete(k K)
 }
 
-// mergeStatics merges static entries into running, as mergeMap does.
-func mergeStatics(base, target, running *model.StaticSet) {
-	for _, k := range target.Since(base) {
+// mergeTable merges what differs from base to target into running. Deleting wins over changes made at run time.
+func mergeTable[K, V comparable](differing []K, base, target, running table[K, V], value func(base, target, running V) V) {
+	for _, k := range differing {
+		b, had := base.Get(k)
 		t, stays := target.Get(k)
-		if !stays {
+		r, runs := running.Get(k)
+		switch {
+		case !stays:
 			running.Delete(k)
-			continue
+		case had && reflect.DeepEqual(b, t):
+		case !runs:
+			running.Put(k, t)
+		default:
+			running.Put(k, value(b, t, r))
 		}
-		running.Put(k, t)
 	}
 }
 

@@ -2,9 +2,13 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -80,7 +84,7 @@ func randomCommand(rng *rand.Rand, m *model.Model) {
 	case 5:
 		_ = delVLAN(m, vid)
 	case 6:
-		m.VLANs[vid] = 10000 + 10*uint32(1+rng.IntN(3))
+		m.VLANs.Put(vid, 10000+10*uint32(1+rng.IntN(3)))
 	case 7:
 		p := &model.Port{Type: dataplane.PortTAP}
 		switch rng.IntN(3) {
@@ -97,7 +101,7 @@ func randomCommand(rng *rand.Rand, m *model.Model) {
 		if rng.IntN(4) == 0 {
 			p.NetNS = "blue"
 		}
-		m.Ports[name] = p
+		m.Ports.Put(name, p)
 	case 8:
 		_ = delPort(m, name)
 	case 9, 10:
@@ -140,5 +144,101 @@ func BenchmarkCommand(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// manyObjects fills a controller with VNIs, VLANs and ports by one reload.
+func manyObjects(tb testing.TB, vnis, vlans, ports int) *Controller {
+	tb.Helper()
+	c, _ := start(tb, baseFile)
+	file := parse(tb, baseFile)
+	for i := range vnis {
+		n := uint32(100_000 + i)
+		file.VNIs.Put(n, &model.VNI{Peers: []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + i%100)}), 4789)}})
+	}
+	for i := range vlans {
+		file.VLANs.Put(uint16(100+i), uint32(200_000+i))
+	}
+	for i := range ports {
+		file.Ports.Put(fmt.Sprintf("vnet%d", i), &model.Port{Type: dataplane.PortTAP, VNI: 43})
+	}
+	if _, err := c.Reload(file); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// pairs are changes with those that take them back.
+var pairs = map[string]func(ed editor, i int) error{
+	"fdb": func(ed editor, i int) error {
+		e := dataplane.FDBEntry{VNI: 42, MAC: fdb.MAC(0x020001000000 + uint64(i)), Dst: netip.MustParseAddrPort("192.0.2.2:4789"), State: fdb.Static}
+		return errors.Join(ed.putEntry(e, fdb.Add), ed.delEntry(e.VNI, e.MAC, netip.AddrPort{}))
+	},
+	"peer": func(ed editor, i int) error {
+		p := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 4789)
+		return errors.Join(ed.Change(func(m *model.Model) error { return addPeer(m, 42, p) }), ed.Change(func(m *model.Model) error { return delPeer(m, 42, p) }))
+	},
+	"vni": func(ed editor, i int) error {
+		n := uint32(1 + i)
+		return errors.Join(ed.Change(func(m *model.Model) error { return addVNI(m, 1000+n, &model.VNI{}) }), ed.Change(func(m *model.Model) error { return delVNI(m, 1000+n) }))
+	},
+	"vlan": func(ed editor, i int) error {
+		vid := uint16(30 + i%50)
+		return errors.Join(ed.Change(func(m *model.Model) error { return addVLAN(m, vid, 1000) }), ed.Change(func(m *model.Model) error { return delVLAN(m, vid) }))
+	},
+	"port": func(ed editor, i int) error {
+		name := fmt.Sprint("tap", 100+i)
+		return errors.Join(ed.Change(func(m *model.Model) error { return addPort(m, name, &model.Port{Type: dataplane.PortTAP, VNI: 43}) }),
+			ed.Change(func(m *model.Model) error { return delPort(m, name) }))
+	},
+}
+
+// TestBesideMany: a change does not take more memory for how many VNIs, VLANs and ports there are, alone or in a batch.
+func TestBesideMany(t *testing.T) {
+	few, many := manyObjects(t, 0, 0, 0), manyObjects(t, 10_000, 3_000, 100) // the switch of tests asks every port for its interfaces
+	for name, pair := range pairs {
+		alone := func(c *Controller) {
+			for i := range 100 {
+				if err := pair(c, i); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		together := func(c *Controller) {
+			if err := c.batch(100, func(i int, ed editor) error { return pair(ed, i) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for how, run := range map[string]func(*Controller){"alone": alone, "together": together} {
+			if small, large := allocated(few, run), allocated(many, run); large > 2*small {
+				t.Errorf("%s, %s: %d bytes, and %d beside many", name, how, small, large)
+			}
+		}
+	}
+}
+
+// allocated counts the bytes that a run takes.
+func allocated(c *Controller, run func(c *Controller)) uint64 {
+	run(c)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run(c)
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// BenchmarkBatch is what a change and another that takes it back cost in a batch of a thousand beside a number of VNIs.
+func BenchmarkBatch(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		c := manyObjects(b, n, 0, 0)
+		for _, name := range slices.Sorted(maps.Keys(pairs)) {
+			b.Run(fmt.Sprintf("%s/vnis=%d", name, n), func(b *testing.B) {
+				for b.Loop() {
+					if err := c.batch(1000, func(i int, ed editor) error { return pairs[name](ed, i) }); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }

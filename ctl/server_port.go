@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -11,7 +10,7 @@ import (
 	"vtepd/dataplane"
 )
 
-func sortedVIDs(m *model.Model) []uint16 { return slices.Sorted(maps.Keys(m.VLANs)) }
+func sortedVIDs(m *model.Model) []uint16 { return slices.Sorted(m.VLANs.Keys()) }
 
 func (s *server) listPorts(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r, "stats")

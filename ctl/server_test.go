@@ -230,7 +230,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s: %+v, %+v", none, v, p)
 		}
 	}
-	if w := call(h, "POST", "/v1/ports", `{"port":"tap9","trunk":[10,"20"]}`); w.Code != http.StatusCreated || len(c.Model().Ports["tap9"].Trunk) != 2 {
+	if w := call(h, "POST", "/v1/ports", `{"port":"tap9","trunk":[10,"20"]}`); w.Code != http.StatusCreated || len(c.Model().Ports.At("tap9").Trunk) != 2 {
 		t.Errorf("trunk as a list: %d %s", w.Code, w.Body)
 	}
 }

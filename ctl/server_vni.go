@@ -177,7 +177,7 @@ func (s *server) listVLANs(w http.ResponseWriter, r *http.Request) error {
 		return q.err
 	}
 	m := s.c.Model()
-	return replyList(w, sortedVIDs(m), func(vid uint16) api.VLAN { return api.VLAN{VID: vid, VNI: m.VLANs[vid]} })
+	return replyList(w, sortedVIDs(m), func(vid uint16) api.VLAN { return api.VLAN{VID: vid, VNI: m.VLANs.At(vid)} })
 }
 
 func (s *server) getVLAN(w http.ResponseWriter, r *http.Request) error {
@@ -188,7 +188,7 @@ func (s *server) getVLAN(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	vni, ok := s.c.Model().VLANs[vid]
+	vni, ok := s.c.Model().VLANs.Get(vid)
 	if !ok {
 		return model.NotFound(fmt.Sprintf("vlans/%d", vid), "VLAN %d does not exist: see vlan show", vid)
 	}

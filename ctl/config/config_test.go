@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -25,6 +26,12 @@ var equal = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmp.Transformer("map", func(t model.VLANTable) map[uint16]uint32 { return maps.Collect(t.All()) }),
+	cmp.Transformer("map", func(t model.VNITable) map[uint32]*model.VNI { return maps.Collect(t.All()) }),
+	cmp.Transformer("map", func(t model.Table[string, *model.Port]) map[string]*model.Port { return maps.Collect(t.All()) }),
+	cmp.Transformer("map", func(t model.Table[model.StaticKey, model.Static]) map[model.StaticKey]model.Static {
+		return maps.Collect(t.All())
+	}),
 }
 
 func peers(texts ...string) []netip.AddrPort {
@@ -35,11 +42,11 @@ func peers(texts ...string) []netip.AddrPort {
 	return list
 }
 
-func statics(entries map[model.StaticKey]model.Static) (set model.StaticSet) {
-	for k, e := range entries {
-		set.Put(k, e)
+// fill puts values into a table.
+func fill[K comparable, V any](into interface{ Put(K, V) }, values map[K]V) {
+	for k, v := range values {
+		into.Put(k, v)
 	}
-	return set
 }
 
 // TestEveryKey reads a file with every key there is.
@@ -129,34 +136,34 @@ static:
 				GBPDrop: model.Some([]dataplane.GBPRange{{First: 5, Last: 6}, {First: 10, Last: 20}}),
 			},
 		},
-		VLANs: map[uint16]uint32{10: 10010, 20: 10020},
-		VNIs: map[uint32]*model.VNI{
-			42: {
-				Peers: peers("192.0.2.2:8472", "192.0.2.3:4789"),
-				Settings: model.Settings{
-					Ageing: model.Some(time.Duration(0)), Learning: some(true), Policy: model.Some(dataplane.Strict), MaxMACs: model.Some(10),
-					Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
-					TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
-					UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
-					StrictReserved: some(false), KeepInnerVLAN: some(false), MSSClamp: model.Some(dataplane.MSSClamp(900)), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GBPDrop: model.Some([]dataplane.GBPRange{}),
-				},
-			},
-			10010: {Peers: peers("192.0.2.5:8472")},
-		},
-		Ports: map[string]*model.Port{
-			"tap0": {Type: dataplane.PortTAP, VNI: 42},
-			"tap1": {Type: dataplane.PortTAP, Access: 10},
-			"tap2": {
-				Type: dataplane.PortTAP, Trunk: []uint16{10, 20}, Native: 10, MTU: 1400, NetNS: "blue", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
-				Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5, MSSClamp: 1300,
-				GBPID: 65535, GBPDrop: []dataplane.GBPRange{{}, {First: 7, Last: 9}},
-			},
-		},
-		Statics: statics(map[model.StaticKey]model.Static{
-			{VNI: 42, MAC: 0x020000000009}: {Dst: netip.MustParseAddrPort("192.0.2.9:4790"), State: fdb.Static},
-			{VNI: 42, MAC: 0x02000000000a}: {Port: "tap0", State: fdb.Sticky},
-		}),
 	}
+	fill(&want.VLANs, map[uint16]uint32{10: 10010, 20: 10020})
+	fill(&want.VNIs, map[uint32]*model.VNI{
+		42: {
+			Peers: peers("192.0.2.2:8472", "192.0.2.3:4789"),
+			Settings: model.Settings{
+				Ageing: model.Some(time.Duration(0)), Learning: some(true), Policy: model.Some(dataplane.Strict), MaxMACs: model.Some(10),
+				Allow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+				TTL:   model.Some(model.HeaderByte{N: 7}), DSCP: model.Some(model.HeaderByte{Inherit: true}), ECN: model.Some(encap.ECNRFC6040),
+				UDPChecksum: model.Some(dataplane.ChecksumOn), UDP6Zero: model.Some(model.ZeroChecksum{Rx: true}),
+				StrictReserved: some(false), KeepInnerVLAN: some(false), MSSClamp: model.Some(dataplane.MSSClamp(900)), SpoofGuard: some(true), GBP: some(false), GPE: some(true), GBPDrop: model.Some([]dataplane.GBPRange{}),
+			},
+		},
+		10010: {Peers: peers("192.0.2.5:8472")},
+	})
+	fill(&want.Ports, map[string]*model.Port{
+		"tap0": {Type: dataplane.PortTAP, VNI: 42},
+		"tap1": {Type: dataplane.PortTAP, Access: 10},
+		"tap2": {
+			Type: dataplane.PortTAP, Trunk: []uint16{10, 20}, Native: 10, MTU: 1400, NetNS: "blue", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
+			Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("2001:db8::1/64")}, MaxMACs: 5, MSSClamp: 1300,
+			GBPID: 65535, GBPDrop: []dataplane.GBPRange{{}, {First: 7, Last: 9}},
+		},
+	})
+	fill(&want.Statics, map[model.StaticKey]model.Static{
+		{VNI: 42, MAC: 0x020000000009}: {Dst: netip.MustParseAddrPort("192.0.2.9:4790"), State: fdb.Static},
+		{VNI: 42, MAC: 0x02000000000a}: {Port: "tap0", State: fdb.Sticky},
+	})
 	if diff := cmp.Diff(want, f.Model, equal); diff != "" {
 		t.Errorf("model (-want +got):\n%s", diff)
 	}
@@ -584,7 +591,7 @@ func TestManyObjects(t *testing.T) {
 		}
 	}
 	f, err := Parse("f", []byte(b.String()))
-	if err != nil || len(f.Model.VNIs) != 5000 {
+	if err != nil || f.Model.VNIs.Len() != 5000 {
 		t.Fatal(err)
 	}
 }

@@ -62,14 +62,18 @@ func (d *decoder) document(data []byte) error {
 	if g.Local.IsValid() && g.Interface != "" {
 		return d.errorAt(d.places["interface"], "both local and interface are set: keep the one that says it better")
 	}
+	flooded := map[uint32]*model.VNI{}
 	for _, f := range flood {
 		if !m.HasVNI(f.vni) {
 			return d.errorAt(f.at, "the flood list of undeclared VNI %d: declare it under vnis", f.vni)
 		}
-		v := m.VNIs[f.vni]
+		v := flooded[f.vni]
 		if v == nil {
 			v = &model.VNI{}
-			m.VNIs[f.vni] = v
+			if declared := m.VNIs.At(f.vni); declared != nil {
+				*v = *declared
+			}
+			flooded[f.vni] = v
 		}
 		if f.dst.Addr().IsMulticast() {
 			if v.Group.IsValid() {
@@ -81,6 +85,9 @@ func (d *decoder) document(data []byte) error {
 		}
 		v.Peers = append(v.Peers, f.dst)
 		d.places[fmt.Sprintf("vnis/%d/peers/%s", f.vni, m.PeerText(f.dst))] = f.at
+	}
+	for n, v := range flooded {
+		m.VNIs.Put(n, v)
 	}
 	return nil
 }
@@ -220,10 +227,10 @@ func (d *decoder) vlans(n ast.Node) error {
 		case vniNode == nil:
 			return d.errorf(n, "VLAN %d without vni: write {vid: %d, vni: N}", vid, vid)
 		}
-		if d.model.VLANs[vid] != 0 {
+		if d.model.VLANs.Has(vid) {
 			return d.errorf(vidNode, "VLAN %d is declared twice: first on line %d, so remove one", vid, d.places[fmt.Sprintf("vlans/%d", vid)].line)
 		}
-		d.model.VLANs[vid] = vni
+		d.model.VLANs.Put(vid, vni)
 		d.places[fmt.Sprintf("vlans/%d", vid)] = d.at(vidNode)
 		d.places[fmt.Sprintf("vlans/%d/vni", vid)] = d.at(vniNode)
 		return nil
@@ -236,15 +243,14 @@ func (d *decoder) vnis(n ast.Node) error {
 		if err != nil {
 			return err
 		}
-		v := &model.VNI{}
+		v, vni := &model.VNI{}, uint32(0)
 		key := ""
 		if node := find(pairs, "vni"); node != nil {
-			if vni, err := value(d, node, "vni", model.ParseVNI); err == nil {
+			if vni, err = value(d, node, "vni", model.ParseVNI); err == nil {
 				key = fmt.Sprintf("vnis/%d", vni)
-				if _, twice := d.model.VNIs[vni]; twice {
+				if d.model.VNIs.Has(vni) {
 					return d.errorf(node, "VNI %d is declared twice: first on line %d, so merge them", vni, d.places[key].line)
 				}
-				d.model.VNIs[vni] = v
 				d.places[key] = d.at(node)
 			}
 		}
@@ -281,6 +287,7 @@ func (d *decoder) vnis(n ast.Node) error {
 		if key == "" {
 			return d.errorf(n, "a VNI without number: write vni: N")
 		}
+		d.model.VNIs.Put(vni, v)
 		return nil
 	})
 }
@@ -296,10 +303,10 @@ func (d *decoder) ports(n ast.Node) error {
 		if node := find(pairs, "name"); node != nil {
 			if name, err := value(d, node, "name", model.ParsePortName); err == nil {
 				key = "ports/" + name
-				if _, twice := d.model.Ports[name]; twice {
+				if d.model.Ports.Has(name) {
 					return d.errorf(node, "port %s is declared twice: first on line %d, so rename or remove one", name, d.places[key].line)
 				}
-				d.model.Ports[name] = p
+				d.model.Ports.Put(name, p)
 				d.places[key] = d.at(node)
 			}
 		}

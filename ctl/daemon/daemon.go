@@ -201,8 +201,8 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 			err = internalError{fmt.Errorf("stop: %w", cerr)}
 		}
 	}()
-	ports := make([]dataplane.PortConfig, 0, len(m.Ports))
-	for name := range m.Ports {
+	ports := make([]dataplane.PortConfig, 0, m.Ports.Len())
+	for name := range m.Ports.Keys() {
 		ports = append(ports, m.PortConfig(name))
 	}
 	sw.RemoveLeftPairs(ports)
@@ -229,7 +229,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	}()
 	st := sw.Status()
 	d.log.Info("started", "version", ctl.Version, "config", source, "local", m.Global.LocalsText(), "dstport", m.Global.DstPort, "socket", socketPath,
-		"workers", st.Workers, "vnis", len(m.Declared()), "ports", len(m.Ports), "offload", offloadText(st), "fastpath", st.FastPath.Active)
+		"workers", st.Workers, "vnis", len(m.Declared()), "ports", m.Ports.Len(), "offload", offloadText(st), "fastpath", st.FastPath.Active)
 	d.notify(daemon.SdNotifyReady)
 	stopWatchdog := d.watchdog()
 	defer stopWatchdog()

@@ -319,7 +319,7 @@ func (q *quickFlags) addVNI(m *model.Model, vni uint32) error {
 		}
 		v.Peers = append(v.Peers, m.Endpoint(p))
 	}
-	m.VNIs[vni] = v
+	m.VNIs.Put(vni, v)
 	return nil
 }
 
@@ -336,11 +336,11 @@ func (q *quickFlags) addTAPs(m *model.Model, port model.Port) error {
 		if _, err := model.ParsePortName(name); err != nil {
 			return fmt.Errorf("--tap: %w", err)
 		}
-		if m.Ports[name] != nil {
+		if m.Ports.Has(name) {
 			return fmt.Errorf("--tap %s is given twice: leave one away", name)
 		}
 		p := port
-		m.Ports[name] = &p
+		m.Ports.Put(name, &p)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (m *Model) SwitchConfig() dataplane.Config {
 
 // VNIConfig is a declared VNI with everything that it leaves to the levels above filled in. Its slices are fresh.
 func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
-	own := m.VNIs[vni]
+	own := m.VNIs.At(vni)
 	if own == nil {
 		own = &VNI{}
 	}
@@ -81,7 +81,7 @@ func (m *Model) VNIConfig(vni uint32) dataplane.VNIConfig {
 
 // PortConfig is a declared port with its VLANs turned into VNIs. Its slices are fresh.
 func (m *Model) PortConfig(name string) dataplane.PortConfig {
-	p := m.Ports[name]
+	p := m.Ports.At(name)
 	c := dataplane.PortConfig{
 		Name:      name,
 		Type:      p.Type,
@@ -97,14 +97,14 @@ func (m *Model) PortConfig(name string) dataplane.PortConfig {
 		GBPDrop:   slices.Clone(p.GBPDrop),
 	}
 	if p.Access != 0 {
-		c.Untagged = m.VLANs[p.Access]
+		c.Untagged = m.VLANs.At(p.Access)
 	}
 	if p.Native != 0 {
-		c.Untagged, c.NativeVID = m.VLANs[p.Native], p.Native
+		c.Untagged, c.NativeVID = m.VLANs.At(p.Native), p.Native
 	}
 	for _, vid := range p.Trunk {
 		if vid != p.Native {
-			c.Tagged = append(c.Tagged, dataplane.VIDMap{VID: vid, VNI: m.VLANs[vid]})
+			c.Tagged = append(c.Tagged, dataplane.VIDMap{VID: vid, VNI: m.VLANs.At(vid)})
 		}
 	}
 	return c

@@ -1,9 +1,7 @@
 package model
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -60,32 +58,19 @@ func (m *Model) Diff(old *Model) []Difference {
 		}
 	}
 	note("settings", "", old.Global.attributes(), m.Global.attributes())
-	for _, vid := range keysOf(old.VLANs, m.VLANs) {
-		note("vlan", strconv.Itoa(int(vid)), vlanAttributes(old.VLANs[vid]), vlanAttributes(m.VLANs[vid]))
+	for _, vid := range c.VLANs {
+		note("vlan", strconv.Itoa(int(vid)), vlanAttributes(old.VLANs.At(vid)), vlanAttributes(m.VLANs.At(vid)))
 	}
-	for _, n := range keysOf(old.VNIs, m.VNIs) {
-		note("vni", strconv.Itoa(int(n)), old.vniAttributes(old.VNIs[n]), m.vniAttributes(m.VNIs[n]))
+	for _, n := range slices.Sorted(slices.Values(m.VNIs.Since(&old.VNIs.Table))) {
+		note("vni", strconv.Itoa(int(n)), old.vniAttributes(old.VNIs.At(n)), m.vniAttributes(m.VNIs.At(n)))
 	}
 	for _, name := range slices.SortedFunc(slices.Values(append(slices.Clone(c.Ports), c.PortsGone...)), CompareNames) {
-		note("port", name, old.Ports[name].attributes(), m.Ports[name].attributes())
+		note("port", name, old.Ports.At(name).attributes(), m.Ports.At(name).attributes())
 	}
 	for _, k := range c.Statics {
 		note("fdb", fmt.Sprintf("%s vni %d", k.MAC, k.VNI), old.staticAttributes(k), m.staticAttributes(k))
 	}
 	return list
-}
-
-// keysOf lists the keys of both maps, ascending.
-func keysOf[K cmp.Ordered, V any](a, b map[K]V) []K {
-	return slices.Compact(slices.Sorted(func(yield func(K) bool) {
-		for _, m := range []map[K]V{a, b} {
-			for k := range maps.Keys(m) {
-				if !yield(k) {
-					return
-				}
-			}
-		}
-	}))
 }
 
 // attribute is one value of an object; list is instead of text where the order of several counts. Objects of a kind have the same ones in the same order.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -14,16 +15,23 @@ import (
 	"vtepd/fdb"
 )
 
+// fill puts values into a table.
+func fill[K comparable, V any](into interface{ Put(K, V) }, values map[K]V) {
+	for k, v := range values {
+		into.Put(k, v)
+	}
+}
+
 func TestDiff(t *testing.T) {
 	peer := func(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 	key := StaticKey{VNI: 42, MAC: 0x020000000009}
 	old := New()
-	old.VLANs = map[uint16]uint32{10: 10010, 20: 10020}
-	old.VNIs = map[uint32]*VNI{
+	fill(&old.VLANs, map[uint16]uint32{10: 10010, 20: 10020})
+	fill(&old.VNIs, map[uint32]*VNI{
 		42: {Peers: []netip.AddrPort{peer("192.0.2.2:4789"), peer("192.0.2.3:4790")}, Settings: Settings{Ageing: Some(10 * time.Minute)}},
 		43: {}, 44: {Peers: []netip.AddrPort{peer("192.0.2.2:4789"), peer("192.0.2.3:4789")}},
-	}
-	old.Ports = map[string]*Port{"tap2": {Type: dataplane.PortTAP, VNI: 42}, "tap10": {Type: dataplane.PortTAP, VNI: 42, MTU: 1400}, "tap3": {Type: dataplane.PortTAP, VNI: 42}}
+	})
+	fill(&old.Ports, map[string]*Port{"tap2": {Type: dataplane.PortTAP, VNI: 42}, "tap10": {Type: dataplane.PortTAP, VNI: 42, MTU: 1400}, "tap3": {Type: dataplane.PortTAP, VNI: 42}})
 	old.Statics.Put(key, Static{Dst: peer("192.0.2.2:4789"), State: fdb.Static})
 
 	next := old.Clone()
@@ -32,19 +40,21 @@ func TestDiff(t *testing.T) {
 	}
 	next.Global.FastPath = FastPathOff
 	next.Global.Settings.Learning = Some(false)
-	next.VLANs = map[uint16]uint32{10: 10011, 30: 10030}
-	next.VNIs = map[uint32]*VNI{
+	next.VLANs.Delete(20)
+	fill(&next.VLANs, map[uint16]uint32{10: 10011, 30: 10030})
+	next.VNIs.Delete(43)
+	fill(&next.VNIs, map[uint32]*VNI{
 		42: {Peers: []netip.AddrPort{peer("192.0.2.3:4790"), peer("[2001:db8::2]:4789")}, Group: peer("239.1.1.1:4789"), Settings: Settings{Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}},
 		44: {Peers: []netip.AddrPort{peer("192.0.2.3:4789"), peer("192.0.2.2:4789")}}, 9: {},
-	}
-	next.Ports["tap10"] = &Port{
+	})
+	next.Ports.Put("tap10", &Port{
 		Type: dataplane.PortVeth, Trunk: []uint16{10, 20, 21, 22}, Native: 10, NetNS: "blue", IfName: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
 		Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}, MSSClamp: dataplane.MSSOff, MaxMACs: 5, GBPID: 7, GBPDrop: []dataplane.GBPRange{{First: 1, Last: 3}},
-	}
-	next.Ports["tap1"] = &Port{Type: dataplane.PortTAP, Access: 10}
-	same := *old.Ports["tap3"]
-	next.Ports["tap3"] = &same
-	delete(next.Ports, "tap2")
+	})
+	next.Ports.Put("tap1", &Port{Type: dataplane.PortTAP, Access: 10})
+	same := *old.Ports.At("tap3")
+	next.Ports.Put("tap3", &same)
+	next.Ports.Delete("tap2")
 	next.Statics.Put(key, Static{Port: "tap1", State: fdb.Sticky})
 
 	value := func(name, from, to string) ValueDifference { return ValueDifference{Name: name, From: from, To: to} }
@@ -82,8 +92,9 @@ func TestDiffFindsAll(t *testing.T) {
 		next := m.Clone()
 		edit := randomEdit(rng, next)
 		there, back := next.Diff(m), m.Diff(next)
-		same := reflect.DeepEqual(m.Global.Settings, next.Global.Settings) && reflect.DeepEqual(m.VLANs, next.VLANs) && reflect.DeepEqual(m.VNIs, next.VNIs) &&
-			reflect.DeepEqual(m.Ports, next.Ports) && m.Statics.Equal(next.Statics)
+		same := reflect.DeepEqual(m.Global.Settings, next.Global.Settings) && reflect.DeepEqual(maps.Collect(m.VLANs.All()), maps.Collect(next.VLANs.All())) &&
+			reflect.DeepEqual(maps.Collect(m.VNIs.All()), maps.Collect(next.VNIs.All())) && reflect.DeepEqual(maps.Collect(m.Ports.All()), maps.Collect(next.Ports.All())) &&
+			maps.Equal(maps.Collect(m.Statics.All()), maps.Collect(next.Statics.All()))
 		if same != (len(there) == 0) || len(there) != len(back) {
 			t.Fatalf("edit %d, %s: equal %v, differences %+v and back %+v", i, edit, same, there, back)
 		}

@@ -53,7 +53,7 @@ func netNSWord(netns string) string {
 // ends refuses workloads' ends that would be called as the end of another port in the same namespace. It is about all ports at once, whichever changed.
 func (v *validation) ends() {
 	var veths []string
-	for name, p := range v.m.Ports {
+	for name, p := range v.m.Ports.All() {
 		if p.workloadEnd() != (end{}) {
 			veths = append(veths, name)
 		}
@@ -62,12 +62,12 @@ func (v *validation) ends() {
 		return
 	}
 	slices.SortFunc(veths, CompareNames)
-	taken := make(map[end]string, len(v.m.Ports)+len(veths))
-	for name, p := range v.m.Ports {
+	taken := make(map[end]string, v.m.Ports.Len()+len(veths))
+	for name, p := range v.m.Ports.All() {
 		taken[p.nearEnd(name)] = name
 	}
 	for _, name := range veths {
-		e := v.m.Ports[name].workloadEnd()
+		e := v.m.Ports.At(name).workloadEnd()
 		switch other, twice := taken[e]; {
 		case !twice:
 			taken[e] = name

@@ -11,18 +11,18 @@ import (
 func TestCheckStep(t *testing.T) {
 	old := New()
 	old.Global.Local = netip.MustParseAddr("192.0.2.1")
-	old.VNIs[42] = &VNI{}
-	old.Ports["v0"] = &Port{Type: dataplane.PortVeth, VNI: 42, NetNS: "red"}
-	old.Ports["v1"] = &Port{Type: dataplane.PortVeth, VNI: 42, NetNS: "blue"}
+	old.VNIs.Put(42, &VNI{})
+	old.Ports.Put("v0", &Port{Type: dataplane.PortVeth, VNI: 42, NetNS: "red"})
+	old.Ports.Put("v1", &Port{Type: dataplane.PortVeth, VNI: 42, NetNS: "blue"})
 	old.Normalize()
 	if err := old.Check(); err != nil {
 		t.Fatal(err)
 	}
 	move := func(m *Model, port, netns string) (*Model, Changes) {
 		next := m.Clone()
-		p := *m.Ports[port]
+		p := *m.Ports.At(port)
 		p.NetNS = netns
-		next.Ports[port] = &p
+		next.Ports.Put(port, &p)
 		c := next.Since(m)
 		next.NormalizeSince(c)
 		return next, c

@@ -14,7 +14,7 @@ const maxGBPID = 1<<16 - 1
 
 // CarriesGroups says whether a VNI speaks the group policy extension.
 func (m *Model) CarriesGroups(vni uint32) bool {
-	if v := m.VNIs[vni]; v != nil && v.Settings.GBP.Set {
+	if v := m.VNIs.At(vni); v != nil && v.Settings.GBP.Set {
 		return v.Settings.GBP.V
 	}
 	return m.Global.Settings.GBP.V

@@ -2,7 +2,6 @@ package model
 
 import (
 	"cmp"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -62,17 +61,17 @@ func (l CPULatency) Mode() dataplane.CPULatencyMode {
 	return dataplane.CPULatencyAuto
 }
 
-// Model is a desired state. Maps and what they hold are never changed in place once a Model has been handed on: edit a Clone, and replace values
+// Model is a desired state. Tables and what they hold are never changed in place once a Model has been handed on: edit a Clone, and replace values
 // instead of writing into them.
 type Model struct {
 	Global Global
 	// VLANs are the switch-wide names: VID to VNI. A line declares its VNI.
-	VLANs map[uint16]uint32
+	VLANs VLANTable
 	// VNIs are those declared by themselves; see Declared for all.
-	VNIs  map[uint32]*VNI
-	Ports map[string]*Port
+	VNIs  VNITable
+	Ports Table[string, *Port]
 	// Statics are the static and sticky forwarding entries.
-	Statics StaticSet
+	Statics Table[StaticKey, Static]
 }
 
 // Global is what concerns the whole switch. Everything but FastPath and Settings is fixed when vtepd starts, and so are two of the settings: see Settings.
@@ -144,6 +143,17 @@ type Static struct {
 	Dst   netip.AddrPort
 	Port  string
 	State fdb.State
+}
+
+// StaticKey names a forwarding entry.
+type StaticKey struct {
+	VNI uint32
+	MAC fdb.MAC
+}
+
+// CompareStatics orders keys by VNI, then MAC.
+func CompareStatics(a, b StaticKey) int {
+	return cmp.Or(cmp.Compare(a.VNI, b.VNI), cmp.Compare(a.MAC, b.MAC))
 }
 
 // Settings are what the top level and each VNI may say. An unset field means: as the level above, in the end the default.
@@ -219,18 +229,15 @@ func New() *Model {
 			CPULatency: CPULatencyAuto,
 			Offload:    true,
 		},
-		VLANs: map[uint16]uint32{},
-		VNIs:  map[uint32]*VNI{},
-		Ports: map[string]*Port{},
 	}
 }
 
-// Clone is a model to edit: its maps are new, what they point to is shared and must be replaced, not written into.
+// Clone is a model to edit. What its tables point to is shared and must be replaced, not written into.
 func (m *Model) Clone() *Model {
 	c := *m
-	c.VLANs = maps.Clone(m.VLANs)
-	c.VNIs = maps.Clone(m.VNIs)
-	c.Ports = maps.Clone(m.Ports)
+	c.VLANs = m.VLANs.clone()
+	c.VNIs = m.VNIs.clone()
+	c.Ports = m.Ports.clone()
 	c.Statics = m.Statics.clone()
 	return &c
 }
@@ -238,16 +245,16 @@ func (m *Model) Clone() *Model {
 // Normalize brings equal states into one form: peers get the switch's UDP port where they name none, and IPv4-mapped addresses become IPv4.
 // It may be called on a model that is still being built, not on one that was handed on.
 func (m *Model) Normalize() {
-	for n := range m.VNIs {
+	for n := range m.VNIs.Keys() {
 		m.normalizeVNI(n)
 	}
-	for _, k := range m.Statics.Keys() {
+	for k := range m.Statics.Keys() {
 		m.normalizeStatic(k)
 	}
 }
 
 func (m *Model) normalizeVNI(n uint32) {
-	v := m.VNIs[n]
+	v := m.VNIs.At(n)
 	if g := v.Group; g.Addr().IsValid() && m.Endpoint(g) != g {
 		c := *v
 		c.Group = m.Endpoint(g)
@@ -264,7 +271,7 @@ func (m *Model) normalizeVNI(n uint32) {
 			v.Peers[i] = q
 		}
 	}
-	m.VNIs[n] = v
+	m.VNIs.Put(n, v)
 }
 
 func (m *Model) normalizeStatic(k StaticKey) {
@@ -289,33 +296,19 @@ func (m *Model) Endpoint(p netip.AddrPort) netip.AddrPort {
 
 // Declared lists every VNI, by itself or by a VLAN, ascending.
 func (m *Model) Declared() []uint32 {
-	set := m.DeclaredSet()
-	return slices.Sorted(maps.Keys(set))
+	list := slices.Collect(m.VNIs.Keys())
+	for _, n := range m.VLANs.All() {
+		if !m.VNIs.Has(n) {
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // HasVNI says whether vni is declared, by itself or by a VLAN.
 func (m *Model) HasVNI(vni uint32) bool {
-	if _, ok := m.VNIs[vni]; ok {
-		return true
-	}
-	for _, n := range m.VLANs {
-		if n == vni {
-			return true
-		}
-	}
-	return false
-}
-
-// DeclaredSet is Declared as a set.
-func (m *Model) DeclaredSet() map[uint32]struct{} {
-	set := make(map[uint32]struct{}, len(m.VNIs)+len(m.VLANs))
-	for n := range m.VNIs {
-		set[n] = struct{}{}
-	}
-	for _, n := range m.VLANs {
-		set[n] = struct{}{}
-	}
-	return set
+	return m.VNIs.Has(vni) || m.VLANs.Names(vni) > 0
 }
 
 // PortVNIs lists the VNIs that a port is in, ascending; VLANs without a name are left out.
@@ -325,7 +318,7 @@ func (m *Model) PortVNIs(p *Port) []uint32 {
 		vnis = append(vnis, p.VNI)
 	}
 	for _, vid := range append([]uint16{p.Access, p.Native}, p.Trunk...) {
-		if n, ok := m.VLANs[vid]; ok && vid != 0 {
+		if n, ok := m.VLANs.Get(vid); ok && vid != 0 {
 			vnis = append(vnis, n)
 		}
 	}
@@ -333,13 +326,34 @@ func (m *Model) PortVNIs(p *Port) []uint32 {
 	return slices.Compact(vnis)
 }
 
+// Names says whether a port names a VLAN.
+func (p *Port) Names(vid uint16) bool {
+	_, tagged := slices.BinarySearch(p.Trunk, vid)
+	return tagged || p.Access == vid || p.Native == vid
+}
+
 // PortNames lists the ports by name, numbers in names compared as numbers: tap2 comes before tap10.
 func (m *Model) PortNames() []string {
-	return slices.SortedFunc(maps.Keys(m.Ports), CompareNames)
+	return slices.SortedFunc(m.Ports.Keys(), CompareNames)
+}
+
+// PortsNaming lists the ports that name any of some VLANs, in no order.
+func (m *Model) PortsNaming(vids []uint16) (names []string) {
+	if len(vids) == 0 {
+		return nil
+	}
+	for name, p := range m.Ports.All() {
+		if slices.ContainsFunc(vids, p.Names) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // StaticKeys lists the static entries by VNI, then MAC.
-func (m *Model) StaticKeys() []StaticKey { return m.Statics.Keys() }
+func (m *Model) StaticKeys() []StaticKey {
+	return slices.SortedFunc(m.Statics.Keys(), CompareStatics)
+}
 
 // CompareNames orders interface names as people count: digits in them compare as numbers.
 func CompareNames(a, b string) int {

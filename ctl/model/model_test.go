@@ -117,7 +117,8 @@ func TestSettingsInherit(t *testing.T) {
 		}
 	}
 	v := &VNI{}
-	m.VNIs[1], m.VNIs[2] = v, &VNI{}
+	m.VNIs.Put(1, v)
+	m.VNIs.Put(2, &VNI{})
 	set(&m.Global.Settings, "ageing", "10s", "learning", "off", "ttl", "inherit", "allow", "192.0.2.0/24", "max-macs", "9", "dscp", "7", "inner-vlan", "keep")
 	set(&v.Settings, "ageing", "0", "learning", "on", "ttl", "3", "allow", "203.0.113.0/24,192.0.2.0/24", "max-macs", "4", "dscp", "inherit", "inner-vlan", "drop")
 	one, two := m.VNIConfig(1), m.VNIConfig(2)
@@ -141,7 +142,7 @@ func TestSettingsInherit(t *testing.T) {
 // TestPortConfig: access, trunk and native in the words of the switch.
 func TestPortConfig(t *testing.T) {
 	m := New()
-	m.VLANs = map[uint16]uint32{10: 1010, 20: 1020, 30: 1030}
+	fill(&m.VLANs, map[uint16]uint32{10: 1010, 20: 1020, 30: 1030})
 	for name, c := range map[string]struct {
 		port Port
 		want dataplane.PortConfig
@@ -152,7 +153,7 @@ func TestPortConfig(t *testing.T) {
 		"native inside":  {Port{Trunk: []uint16{10, 20}, Native: 10}, dataplane.PortConfig{Untagged: 1010, NativeVID: 10, Tagged: []dataplane.VIDMap{{VID: 20, VNI: 1020}}}},
 		"native outside": {Port{Trunk: []uint16{20}, Native: 30}, dataplane.PortConfig{Untagged: 1030, NativeVID: 30, Tagged: []dataplane.VIDMap{{VID: 20, VNI: 1020}}}},
 	} {
-		m.Ports = map[string]*Port{name: &c.port}
+		m.Ports.Put(name, &c.port)
 		c.want.Name = name
 		if diff := cmp.Diff(c.want, m.PortConfig(name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -175,9 +176,9 @@ func TestErrorField(t *testing.T) {
 func TestLimits(t *testing.T) {
 	m := New()
 	m.Global.Local = netip.MustParseAddr("192.0.2.1")
-	m.VNIs[1] = &VNI{}
+	m.VNIs.Put(1, &VNI{})
 	for i := range dataplane.MaxPorts + 1 {
-		m.Ports[fmt.Sprint("p", i)] = &Port{Type: dataplane.PortTAP, VNI: 1}
+		m.Ports.Put(fmt.Sprint("p", i), &Port{Type: dataplane.PortTAP, VNI: 1})
 	}
 	if err := m.Check(); err == nil || err.Error() != "4097 ports are more than the 4096 that a switch takes: split them over several hosts" {
 		t.Error(err)
@@ -188,7 +189,7 @@ func BenchmarkValidate10000VNIs(b *testing.B) {
 	m := New()
 	m.Global.Local = netip.MustParseAddr("192.0.2.1")
 	for n := range uint32(10000) {
-		m.VNIs[n+1] = &VNI{Peers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789")}}
+		m.VNIs.Put(n+1, &VNI{Peers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:4789")}})
 	}
 	for b.Loop() {
 		if err := m.Check(); err != nil {

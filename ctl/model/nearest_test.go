@@ -15,8 +15,8 @@ func TestManyWrongNames(t *testing.T) {
 	m.Global.Interface = "eth0"
 	const names = 4000
 	for i := range uint32(names) {
-		m.VNIs[1+i] = &VNI{}
-		m.Ports[fmt.Sprintf("tap%d", i)] = &Port{Type: dataplane.PortTAP, VNI: 900000 + i}
+		m.VNIs.Put(1+i, &VNI{})
+		m.Ports.Put(fmt.Sprintf("tap%d", i), &Port{Type: dataplane.PortTAP, VNI: 900000 + i})
 		m.Statics.Put(StaticKey{1, fdb.MAC(0x020000000000 + uint64(i))}, Static{Port: fmt.Sprintf("tbp%d", i), State: fdb.Static})
 	}
 	began := time.Now()

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 )
@@ -10,11 +9,10 @@ import (
 type Changes struct {
 	// Global: the top level differs.
 	Global bool
-	// VLANs: a VLAN came, left or became another VNI. VLANsLost: one left or became another.
-	VLANs, VLANsLost bool
-	// VNIs are those declared by themselves that came or differ, ascending. Undeclared: a VNI is not declared any more, by itself or by a VLAN.
-	VNIs       []uint32
-	Undeclared bool
+	// VLANs came, left or became another VNI, ascending.
+	VLANs []uint16
+	// VNIs are those declared by themselves that came or differ, ascending. Undeclared are not declared any more, by themselves or by a VLAN, ascending.
+	VNIs, Undeclared []uint32
 	// Named are VNIs that only VLANs declare and whose VLANs or own declaration changed, ascending.
 	Named []uint32
 	// Ports came or differ, PortsGone left; both by name.
@@ -27,59 +25,44 @@ type Changes struct {
 func (m *Model) Since(old *Model) Changes {
 	c := Changes{
 		Global:  !reflect.DeepEqual(m.Global, old.Global),
-		VLANs:   !maps.Equal(m.VLANs, old.VLANs),
+		VLANs:   m.VLANs.Since(&old.VLANs.Table),
 		Statics: m.Statics.Since(&old.Statics),
 	}
-	v := validation{m: m} // for what it knows of declared VNIs
-	if c.VLANs {
-		c.vlans(&v, old)
-	}
-	for n, v := range m.VNIs {
-		if o, ok := old.VNIs[n]; !ok || o != v {
-			c.VNIs = append(c.VNIs, n)
-		}
-	}
-	for n := range old.VNIs {
-		if _, ok := m.VNIs[n]; ok {
-			continue
-		}
-		if v.declares(n) {
+	for _, vid := range c.VLANs {
+		if n, ok := m.VLANs.Get(vid); ok && !m.VNIs.Has(n) {
 			c.Named = append(c.Named, n)
-		} else {
-			c.Undeclared = true
+		}
+		if n, ok := old.VLANs.Get(vid); ok && !m.HasVNI(n) {
+			c.Undeclared = append(c.Undeclared, n)
 		}
 	}
-	for name, p := range m.Ports {
-		if o, ok := old.Ports[name]; !ok || o != p {
+	for _, n := range m.VNIs.Since(&old.VNIs.Table) {
+		switch {
+		case m.VNIs.Has(n):
+			c.VNIs = append(c.VNIs, n)
+		case m.HasVNI(n):
+			c.Named = append(c.Named, n)
+		default:
+			c.Undeclared = append(c.Undeclared, n)
+		}
+	}
+	for _, name := range m.Ports.Since(&old.Ports) {
+		if m.Ports.Has(name) {
 			c.Ports = append(c.Ports, name)
-		}
-	}
-	for name := range old.Ports {
-		if _, ok := m.Ports[name]; !ok {
+		} else {
 			c.PortsGone = append(c.PortsGone, name)
 		}
 	}
+	slices.Sort(c.VLANs)
+	slices.Sort(c.VNIs)
 	slices.Sort(c.Named)
 	c.Named = slices.Compact(c.Named)
-	slices.Sort(c.VNIs)
+	slices.Sort(c.Undeclared)
+	c.Undeclared = slices.Compact(c.Undeclared)
 	slices.SortFunc(c.Ports, CompareNames)
 	slices.SortFunc(c.PortsGone, CompareNames)
+	slices.SortFunc(c.Statics, CompareStatics)
 	return c
-}
-
-func (c *Changes) vlans(v *validation, old *Model) {
-	m := v.m
-	for vid, n := range m.VLANs {
-		if o, ok := old.VLANs[vid]; (!ok || o != n) && m.VNIs[n] == nil {
-			c.Named = append(c.Named, n)
-		}
-	}
-	for vid, n := range old.VLANs {
-		if now, ok := m.VLANs[vid]; !ok || now != n {
-			c.VLANsLost = true
-			c.Undeclared = c.Undeclared || !v.declares(n)
-		}
-	}
 }
 
 // CheckSince is Check for a model that came of a valid one: it looks only at what differs and at what names that, and says the same. It must be kept
@@ -108,31 +91,34 @@ func first(problems []*Error) error {
 
 // validateSince finds what CheckSince and CheckStep tell the first of.
 func (m *Model) validateSince(old *Model, c Changes, apart bool) []*Error {
-	v := validation{m: m, apart: apart}
-	switch {
-	case c.Global:
-		v.vniKeys, v.portNames, v.staticKeys = slices.Sorted(maps.Keys(m.VNIs)), m.PortNames(), m.StaticKeys()
-	case c.VLANsLost:
-		v.vniKeys, v.portNames, v.staticKeys = c.VNIs, m.PortNames(), m.StaticKeys()
-	case c.Undeclared:
-		v.vniKeys, v.portNames, v.staticKeys = c.VNIs, m.PortNames(), m.staticsConcerned(old, c)
-	default:
-		v.vniKeys, v.portNames = c.VNIs, m.portsConcerned(old, c)
-		v.staticKeys = m.staticsConcerned(old, c)
+	v := validation{m: m, apart: apart, vids: c.VLANs, vniKeys: c.VNIs}
+	if c.Global {
+		v.vniKeys, v.portNames, v.staticKeys = slices.Sorted(m.VNIs.Keys()), m.PortNames(), m.StaticKeys()
+	} else {
+		v.portNames = m.portsConcerned(old, c)
+		v.staticKeys = m.staticsConcerned(old, c, v.portNames)
 	}
 	v.all()
 	return v.problems
 }
 
-// portsConcerned lists the ports that differ and, where a VNI has come to carry no groups, those that have a list of groups.
+// portsConcerned lists the ports that differ, those that name a VLAN that left or became another VNI, or a VNI that is not declared any more, and, where
+// a VNI has come to carry no groups, those that have a list of groups.
 func (m *Model) portsConcerned(old *Model, c Changes) []string {
 	silenced := func(n uint32) bool { return old.CarriesGroups(n) && !m.CarriesGroups(n) }
-	if !slices.ContainsFunc(c.VNIs, silenced) && !slices.ContainsFunc(c.Named, silenced) {
+	groups := slices.ContainsFunc(c.VNIs, silenced) || slices.ContainsFunc(c.Named, silenced)
+	var lost []uint16
+	for _, vid := range c.VLANs {
+		if old.VLANs.Has(vid) {
+			lost = append(lost, vid)
+		}
+	}
+	if !groups && len(lost) == 0 && len(c.Undeclared) == 0 {
 		return c.Ports
 	}
 	names := slices.Clone(c.Ports)
-	for name, p := range m.Ports {
-		if len(p.GBPDrop) > 0 {
+	for name, p := range m.Ports.All() {
+		if groups && len(p.GBPDrop) > 0 || c.undeclares(p.VNI) || slices.ContainsFunc(lost, p.Names) {
 			names = append(names, name)
 		}
 	}
@@ -140,8 +126,14 @@ func (m *Model) portsConcerned(old *Model, c Changes) []string {
 	return slices.Compact(names)
 }
 
+func (c *Changes) undeclares(n uint32) bool {
+	_, found := slices.BinarySearch(c.Undeclared, n)
+	return found
+}
+
 // staticsConcerned lists the static entries that differ, those at ports that left or left a VNI, and those in VNIs that are not declared any more.
-func (m *Model) staticsConcerned(old *Model, c Changes) []StaticKey {
+// concerned are the ports of portsConcerned.
+func (m *Model) staticsConcerned(old *Model, c Changes, concerned []string) []StaticKey {
 	var keys []StaticKey
 	for _, k := range c.Statics {
 		if m.Statics.Has(k) {
@@ -152,29 +144,24 @@ func (m *Model) staticsConcerned(old *Model, c Changes) []StaticKey {
 	for _, name := range c.PortsGone {
 		ports[name] = true
 	}
-	for _, name := range c.Ports {
-		o := old.Ports[name]
+	for _, name := range concerned {
+		o := old.Ports.At(name)
 		if o == nil {
 			continue
 		}
-		now := m.PortVNIs(m.Ports[name])
+		now := m.PortVNIs(m.Ports.At(name))
 		for _, n := range old.PortVNIs(o) {
-			if !slices.Contains(now, n) {
+			if _, stays := slices.BinarySearch(now, n); !stays {
 				ports[name] = true
 			}
 		}
 	}
-	if len(ports) == 0 && !c.Undeclared {
+	if len(ports) == 0 && len(c.Undeclared) == 0 {
 		return keys
 	}
 	// A batch that deletes thousands of VNIs comes here for each: what is asked of every entry is no more than this.
-	var declared map[uint32]struct{}
-	if c.Undeclared {
-		declared = m.DeclaredSet()
-	}
 	for k, s := range m.Statics.All() {
-		_, ok := declared[k.VNI]
-		if ports[s.Port] || c.Undeclared && !ok {
+		if ports[s.Port] || c.undeclares(k.VNI) {
 			keys = append(keys, k)
 		}
 	}

@@ -68,7 +68,7 @@ func TestCheckSince(t *testing.T) {
 var equalAddresses = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
 func equalVNIs(a, b *Model) bool {
-	return maps.EqualFunc(a.VNIs, b.VNIs, func(v, w *VNI) bool { return slices.Equal(v.Peers, w.Peers) })
+	return maps.EqualFunc(maps.Collect(a.VNIs.All()), maps.Collect(b.VNIs.All()), func(v, w *VNI) bool { return slices.Equal(v.Peers, w.Peers) })
 }
 
 func texts(problems []*Error) []string {
@@ -109,19 +109,19 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 			v.Settings.UDP6Zero = Some(ZeroChecksum{Rx: rng.IntN(2) == 0})
 		}
 		n := vni()
-		m.VNIs[n] = v
+		m.VNIs.Put(n, v)
 		return fmt.Sprintf("vni %d", n)
 	case 2:
 		n := vni()
-		delete(m.VNIs, n)
+		m.VNIs.Delete(n)
 		return fmt.Sprintf("no vni %d", n)
 	case 3, 4:
 		v, n := vid(), vni()
-		m.VLANs[v] = n
+		m.VLANs.Put(v, n)
 		return fmt.Sprintf("vlan %d is %d", v, n)
 	case 5:
 		v := vid()
-		delete(m.VLANs, v)
+		m.VLANs.Delete(v)
 		return fmt.Sprintf("no vlan %d", v)
 	case 6, 7:
 		p := &Port{Type: dataplane.PortTAP}
@@ -152,10 +152,10 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		if rng.IntN(6) == 0 {
 			p.GBPDrop = []dataplane.GBPRange{{First: 7, Last: 7}}
 		}
-		m.Ports[name] = p
+		m.Ports.Put(name, p)
 		return fmt.Sprintf("port %s %+v", name, *p)
 	case 8:
-		delete(m.Ports, name)
+		m.Ports.Delete(name)
 		return "no port " + name
 	case 9, 10:
 		if rng.IntN(30) == 0 {
@@ -178,58 +178,4 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		m.Statics.Delete(key)
 		return fmt.Sprintf("no static %v", key)
 	}
-}
-
-// FuzzStaticSet holds a family of sets against maps: a set and the one that it was copied from never see each other's changes, and Since tells exactly
-// what differs.
-func FuzzStaticSet(f *testing.F) {
-	f.Add([]byte{1, 1, 2, 1, 3, 0, 1, 2, 2, 4, 9})
-	f.Add([]byte("put and delete, clone, put, clone again and delete"))
-	f.Fuzz(func(t *testing.T, program []byte) {
-		type pair struct {
-			set  StaticSet
-			want map[StaticKey]Static
-		}
-		now := pair{want: map[StaticKey]Static{}}
-		var past []pair
-		for i := 0; i+1 < len(program); i += 2 {
-			op, arg := program[i], program[i+1]
-			k := StaticKey{VNI: uint32(arg >> 6), MAC: fdb.MAC(0x020000000000 + uint64(arg&63)*0x10001)}
-			switch op % 4 {
-			case 0, 1:
-				s := Static{Port: fmt.Sprint(op), State: fdb.Static}
-				now.set.Put(k, s)
-				now.want[k] = s
-			case 2:
-				now.set.Delete(k)
-				delete(now.want, k)
-			case 3:
-				past = append(past, now)
-				now = pair{now.set.clone(), maps.Clone(now.want)}
-			}
-		}
-		for i, p := range append(past, now) {
-			if got := maps.Collect(p.set.All()); !maps.Equal(got, p.want) || p.set.Len() != len(p.want) || !slices.IsSortedFunc(p.set.Keys(), CompareStatics) || len(p.set.Keys()) != len(p.want) {
-				t.Fatalf("copy %d holds %v (%d), want %v", i, got, p.set.Len(), p.want)
-			}
-			var want []StaticKey
-			for k, s := range now.want {
-				if o, ok := p.want[k]; !ok || o != s {
-					want = append(want, k)
-				}
-			}
-			for k := range p.want {
-				if _, ok := now.want[k]; !ok {
-					want = append(want, k)
-				}
-			}
-			slices.SortFunc(want, CompareStatics)
-			if got := now.set.Since(&p.set); !slices.Equal(got, want) {
-				t.Fatalf("since copy %d: %v, want %v", i, got, want)
-			}
-			if p.set.Equal(now.set) != (len(want) == 0) {
-				t.Fatalf("copy %d: equal %t, but %d differ", i, p.set.Equal(now.set), len(want))
-			}
-		}
-	})
 }

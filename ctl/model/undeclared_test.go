@@ -14,7 +14,8 @@ func TestCheckOfUndeclared(t *testing.T) {
 	const n = 1000
 	old := New()
 	old.Global.Local = netip.MustParseAddr("192.0.2.1")
-	old.VNIs[42], old.VNIs[50] = &VNI{}, &VNI{}
+	old.VNIs.Put(42, &VNI{})
+	old.VNIs.Put(50, &VNI{})
 	put := func(m *Model, vni uint32, i int) {
 		m.Statics.Put(StaticKey{VNI: vni, MAC: fdb.MAC(0x020000000000 + uint64(i))}, Static{Dst: netip.MustParseAddrPort("192.0.2.2:4789"), State: fdb.Static})
 	}
@@ -24,7 +25,7 @@ func TestCheckOfUndeclared(t *testing.T) {
 	old.Normalize()
 
 	next := old.Clone()
-	delete(next.VNIs, 50)
+	next.VNIs.Delete(50)
 	changes := next.Since(old)
 	if err := next.CheckSince(old, changes); err != nil {
 		t.Fatal(err)
@@ -35,7 +36,7 @@ func TestCheckOfUndeclared(t *testing.T) {
 
 	put(old, 50, n)
 	next = old.Clone()
-	delete(next.VNIs, 50)
+	next.VNIs.Delete(50)
 	if err := next.CheckSince(old, next.Since(old)); err == nil || !strings.Contains(err.Error(), "names undeclared VNI 50") {
 		t.Errorf("an entry in the VNI that goes: %v", err)
 	}

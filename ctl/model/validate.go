@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ const maxProblems = 1000
 // Validate checks the model as a whole and returns what is wrong with it, nil when nothing is. Every value is assumed to have come from a parser of
 // this package; what is checked is how values go together. The order is fixed: global options, VLANs, VNIs, ports, static entries.
 func (m *Model) Validate() []*Error {
-	v := validation{m: m, vniKeys: slices.Sorted(maps.Keys(m.VNIs)), portNames: m.PortNames(), staticKeys: m.StaticKeys()}
+	v := validation{m: m, vids: slices.Sorted(m.VLANs.Keys()), vniKeys: slices.Sorted(m.VNIs.Keys()), portNames: m.PortNames(), staticKeys: m.StaticKeys()}
 	v.all()
 	return v.problems
 }
@@ -38,31 +37,12 @@ type validation struct {
 	m        *Model
 	problems []*Error
 	// What is to be looked at, in this order; see Model.CheckSince.
+	vids       []uint16 // not all of them need be there any more
 	vniKeys    []uint32
 	portNames  []string
 	staticKeys []StaticKey
 	// apart: whether ports want one name is not looked at.
 	apart bool
-	// declared holds every VNI; nil until somebody asks.
-	declared map[uint32]struct{}
-	// shared is what sharedVNIs found; nil until somebody asks.
-	shared map[uint32]bool
-}
-
-// declares says whether a VNI is declared.
-func (v *validation) declares(n uint32) bool {
-	if _, ok := v.m.VNIs[n]; ok {
-		return true
-	}
-	_, ok := v.declaredSet()[n]
-	return ok
-}
-
-func (v *validation) declaredSet() map[uint32]struct{} {
-	if v.declared == nil {
-		v.declared = v.m.DeclaredSet()
-	}
-	return v.declared
 }
 
 func (v *validation) add(e *Error) {
@@ -86,8 +66,8 @@ func (v *validation) global() {
 }
 
 func (v *validation) vlans() {
-	for _, vid := range slices.Sorted(maps.Keys(v.m.VLANs)) {
-		if vid < 1 || vid > MaxVID {
+	for _, vid := range v.vids {
+		if v.m.VLANs.Has(vid) && (vid < 1 || vid > MaxVID) {
 			v.add(Invalid(fmt.Sprintf("vlans/%d/vid", vid), "VLAN ID %d is out of range: 1 to %d", vid, MaxVID))
 		}
 	}
@@ -96,7 +76,7 @@ func (v *validation) vlans() {
 func (v *validation) vnis() {
 	rx := v.m.Global.Settings.UDP6Zero.V.Rx
 	for _, n := range v.vniKeys {
-		vni := v.m.VNIs[n]
+		vni := v.m.VNIs.At(n)
 		path := fmt.Sprintf("vnis/%d", n)
 		if n < 1 || n > dataplane.MaxVNI {
 			v.add(Invalid(path+"/vni", "VNI %d is out of range: 1 to %d", n, dataplane.MaxVNI))
@@ -124,21 +104,8 @@ func (v *validation) vnis() {
 
 // peerCount bounds the peers of all VNIs together.
 func (v *validation) peerCount() {
-	mentions := 0
-	for _, vni := range v.m.VNIs {
-		mentions += len(vni.Peers)
-	}
-	if mentions <= dataplane.MaxPeers {
-		return
-	}
-	peers := map[netip.AddrPort]struct{}{}
-	for _, vni := range v.m.VNIs {
-		for _, p := range vni.Peers {
-			peers[p] = struct{}{}
-		}
-	}
-	if len(peers) > dataplane.MaxPeers {
-		v.add(&Error{Path: "vnis", Msg: fmt.Sprintf("%d peers are more than the %d that a switch takes: split them over several hosts", len(peers), dataplane.MaxPeers), Kind: dataplane.ErrLimit})
+	if n := v.m.VNIs.Peers(); n > dataplane.MaxPeers {
+		v.add(&Error{Path: "vnis", Msg: fmt.Sprintf("%d peers are more than the %d that a switch takes: split them over several hosts", n, dataplane.MaxPeers), Kind: dataplane.ErrLimit})
 	}
 }
 
@@ -183,12 +150,12 @@ func family(a netip.Addr) string {
 }
 
 func (v *validation) ports() {
-	if n := len(v.m.Ports); n > dataplane.MaxPorts {
+	if n := v.m.Ports.Len(); n > dataplane.MaxPorts {
 		v.add(&Error{Path: "ports", Msg: fmt.Sprintf("%d ports are more than the %d that a switch takes: split them over several hosts", n, dataplane.MaxPorts), Kind: dataplane.ErrLimit})
 		return
 	}
 	for _, name := range v.portNames {
-		v.port(name, v.m.Ports[name])
+		v.port(name, v.m.Ports.At(name))
 	}
 	if !v.apart {
 		v.ends()
@@ -218,13 +185,13 @@ func (v *validation) port(name string, p *Port) {
 	case p.Native != 0 && said[0] != "trunk":
 		v.add(Invalid(path+"/native", "port %s: native goes with trunk only: %s says already where untagged frames go", name, said[0]))
 	}
-	if p.VNI != 0 && !v.declares(p.VNI) {
+	if p.VNI != 0 && !v.m.HasVNI(p.VNI) {
 		v.add(NotFound(path+"/vni", "port %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", name, p.VNI, v.nearVNI(p.VNI)))
 	}
-	if p.Access != 0 && !v.hasVLAN(p.Access) {
+	if p.Access != 0 && !v.m.VLANs.Has(p.Access) {
 		v.unknownVLAN(path+"/access", name, p.Access)
 	}
-	if p.Native != 0 && !v.hasVLAN(p.Native) {
+	if p.Native != 0 && !v.m.VLANs.Has(p.Native) {
 		v.unknownVLAN(path+"/native", name, p.Native)
 	}
 	v.trunk(path, name, p)
@@ -245,18 +212,17 @@ func (v *validation) port(name string, p *Port) {
 
 // trunk checks the VLANs of a trunk. A thousand trunks may have four thousand each: nothing is built for one that is right.
 func (v *validation) trunk(path, name string, p *Port) {
-	shared := v.sharedVNIs()
 	seen := map[uint32]uint16{}
-	if n, ok := v.m.VLANs[p.Native]; ok && p.Native != 0 {
+	if n, ok := v.m.VLANs.Get(p.Native); ok && p.Native != 0 {
 		seen[n] = p.Native
 	}
 	for _, vid := range p.Trunk {
-		n, ok := v.m.VLANs[vid]
+		n, ok := v.m.VLANs.Get(vid)
 		if !ok {
 			v.unknownVLAN(fmt.Sprintf("%s/trunk/%d", path, vid), name, vid)
 			continue
 		}
-		if vid == p.Native || !shared[n] {
+		if vid == p.Native || v.m.VLANs.Names(n) < 2 {
 			continue
 		}
 		if other, twice := seen[n]; twice {
@@ -267,39 +233,18 @@ func (v *validation) trunk(path, name string, p *Port) {
 	}
 }
 
-func (v *validation) hasVLAN(vid uint16) bool {
-	_, ok := v.m.VLANs[vid]
-	return ok
-}
-
 // unknownVLAN reports a VLAN that a port names and nobody declares.
 func (v *validation) unknownVLAN(path, port string, vid uint16) {
 	v.add(NotFound(path, "port %s names undeclared VLAN %d: declare it under vlans, or with vtepctl vlan add", port, vid))
 }
 
-// sharedVNIs are the VNIs that several VLANs name.
-func (v *validation) sharedVNIs() map[uint32]bool {
-	if v.shared == nil {
-		v.shared = map[uint32]bool{}
-		once := make(map[uint32]bool, len(v.m.VLANs))
-		for _, n := range v.m.VLANs {
-			if once[n] {
-				v.shared[n] = true
-			}
-			once[n] = true
-		}
-	}
-	return v.shared
-}
-
 // nearVNI names the declared VNIs when they are few: most mistakes are a digit.
 func (v *validation) nearVNI(vni uint32) string {
-	declared := v.declaredSet()
-	if len(declared) > maxNear {
+	if max(v.m.VNIs.Len(), v.m.VLANs.names.Len()) > maxNear {
 		return ""
 	}
 	var words []string
-	for n := range declared {
+	for _, n := range v.m.Declared() {
 		words = append(words, fmt.Sprint(n))
 	}
 	slices.Sort(words)
@@ -307,7 +252,7 @@ func (v *validation) nearVNI(vni uint32) string {
 }
 
 func (v *validation) nearPort(name string) string {
-	if len(v.m.Ports) > maxNear {
+	if v.m.Ports.Len() > maxNear {
 		return ""
 	}
 	return DidYouMean(name, v.m.PortNames())
@@ -315,8 +260,7 @@ func (v *validation) nearPort(name string) string {
 
 func (v *validation) statics() {
 	for _, k := range v.staticKeys {
-		s, _ := v.m.Statics.Get(k)
-		v.static(k, s)
+		v.static(k, v.m.Statics.At(k))
 	}
 }
 
@@ -333,7 +277,7 @@ func (v *validation) static(k StaticKey, s Static) {
 	case k.MAC.IsMulticast():
 		v.add(Invalid(path+"/mac", "%s is a group address: groups are flooded, so write a unicast address", k.MAC))
 	}
-	if !v.declares(k.VNI) {
+	if !v.m.HasVNI(k.VNI) {
 		v.add(NotFound(path+"/vni", "static entry %s names undeclared VNI %d%s: declare it under vnis, or with vtepctl vni add", k.MAC, k.VNI, v.nearVNI(k.VNI)))
 	}
 	if s.State != fdb.Static && s.State != fdb.Sticky {
@@ -345,7 +289,7 @@ func (v *validation) static(k StaticKey, s Static) {
 	case s.Dst.IsValid():
 		v.remote(path+"/dst", "dst", s.Dst)
 	default:
-		p, ok := v.m.Ports[s.Port]
+		p, ok := v.m.Ports.Get(s.Port)
 		if !ok {
 			v.add(NotFound(path+"/port", "static entry %s names unknown port %s%s: declare it under ports, or with vtepctl port add", k.MAC, s.Port, v.nearPort(s.Port)))
 		} else if !slices.Contains(v.m.PortVNIs(p), k.VNI) {
