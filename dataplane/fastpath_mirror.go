@@ -50,6 +50,7 @@ type mirror struct {
 	underlays map[int]*underlayHook // by ifindex
 	several   bool                  // peers are reached by more than one of them
 	waysLeft  int                   // peers whose ways may still be asked for until all are looked at again
+	told      map[int]underlayWord  // what the log last said of an interface of the underlay, by ifindex
 
 	batch  []xdp.Entry    // to be written
 	drops  []xdp.EntryKey // to be removed before
@@ -139,6 +140,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 		domains:   make(map[uint32]*mirroredDomain),
 		derive:    make(map[sourceKey]uint32),
 		underlays: make(map[int]*underlayHook),
+		told:      make(map[int]underlayWord),
 		batch:     make([]xdp.Entry, 0, entryBatch),
 		waysLeft:  waysAsked,
 		offset:    int64(e.Now()) - int64(s.now()),

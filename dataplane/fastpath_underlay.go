@@ -19,6 +19,9 @@ type underlayHook struct {
 	pause time.Duration // after the next failure
 }
 
+// underlayWord is what the log says of such an interface.
+type underlayWord struct{ name, by, reason string }
+
 // underlayRetryMost bounds the pause after an interface refused its programs; the first is fastPathPoll, and each further one twice as long.
 const underlayRetryMost = time.Minute
 
@@ -85,13 +88,14 @@ func (m *mirror) underlaysFollow() {
 }
 
 // placeUnderlay attaches to an interface, or has it judged anew: how datagrams are best taken from it depends on its MAC, its features and on what
-// stands on it. It tells of each change once.
+// stands on it. It tells of each change once: that the programs leave while no port needs them, and come back, is none, and workloads can have it as often as they
+// like.
 func (m *mirror) placeUnderlay(ifindex int, u *underlayHook) {
-	was := *u
+	was := u.err
 	u.name = m.routes.link(ifindex).name
 	u.due = time.Time{}
 	if u.err = m.reversePath(ifindex); u.err != nil {
-		if was.err == nil {
+		if was == nil {
 			_ = m.e.DetachUnderlay(ifindex) // it may never have been attached
 		}
 		u.decap = xdp.Decap{}
@@ -100,19 +104,29 @@ func (m *mirror) placeUnderlay(ifindex int, u *underlayHook) {
 		u.pause = min(2*u.pause, underlayRetryMost)
 	}
 	if u.err != nil {
-		if was.err == nil || was.err.Error() != u.err.Error() {
+		if m.isNews(ifindex, underlayWord{u.name, "", u.err.Error()}) {
 			m.log.Warn("fast path: what arrives on an interface passes user space", "interface", u.name, "reason", u.err)
 		}
 		return
 	}
 	u.pause = fastPathPoll
-	if was.err != nil || was.decap != u.decap {
+	if m.isNews(ifindex, underlayWord{u.name, u.decap.Mode, u.decap.Reason}) {
 		log := m.log.With("interface", u.name, "by", u.decap.Mode)
 		if u.decap.Reason != "" {
 			log = log.With("reason", u.decap.Reason)
 		}
 		log.Info("fast path: datagrams are taken from an interface")
 	}
+}
+
+// isNews says whether the log said something else of an interface before, or nothing.
+func (m *mirror) isNews(ifindex int, w underlayWord) bool {
+	if m.told[ifindex] == w {
+		return false
+	}
+	maps.DeleteFunc(m.told, func(i int, _ underlayWord) bool { return m.routes.link(i).err != nil }) // numbers of interfaces are many
+	m.told[ifindex] = w
+	return true
 }
 
 func (m *mirror) underlaysLeave() {

@@ -31,6 +31,12 @@ func (l *lines) count(what string) int {
 	return strings.Count(l.b.String(), what)
 }
 
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // TestUnderlayRetried: an interface that refused its programs is asked again, ever less often, and each change is told once.
 func TestUnderlayRetried(t *testing.T) {
 	log := new(lines)

@@ -133,7 +133,7 @@ func (s *Switch) fitMTU(r *portRecord) {
 		log.Warn("port MTU cannot follow the underlay", "error", err)
 		return
 	}
-	s.keepIPv6(p, most)
+	s.keepIPv6(r, most)
 	log.Info("port MTU follows the underlay")
 	s.judgeBy(r, most)
 	s.event(Event{Object: "port", Action: "change", Port: p.config.Name})
@@ -141,18 +141,16 @@ func (s *Switch) fitMTU(r *portRecord) {
 
 // keepIPv6 gives a port back what the kernel took: an interface whose MTU goes below IPv6's least loses its IPv6 addresses (addrconf_ifdown). now is the MTU of
 // the end that has them, in bytes. Needs mu.
-func (s *Switch) keepIPv6(p *port, now int) {
+func (s *Switch) keepIPv6(r *portRecord, now int) {
+	p := r.published
 	before := p.link.workload
 	p.link.workload = now
-	var lost []netip.Prefix
-	for _, a := range p.config.Addresses {
-		if a.Addr().Is6() {
-			lost = append(lost, a)
-		}
+	lost := p.config.addresses6()
+	if len(lost) == 0 || before < encap.IPv6MinMTU == (now < encap.IPv6MinMTU) {
+		return
 	}
-	log := s.log.With("port", p.config.Name, "mtu", now, "addresses", lost)
+	log := s.logOf(r).With("port", p.config.Name, "mtu", now, "addresses", lost)
 	switch {
-	case len(lost) == 0 || before < encap.IPv6MinMTU == (now < encap.IPv6MinMTU):
 	case now < encap.IPv6MinMTU:
 		log.Warn("port has no IPv6 addresses until its MTU is 1280 again")
 	default:
@@ -160,6 +158,16 @@ func (s *Switch) keepIPv6(p *port, now int) {
 			log.Warn("port does not get its IPv6 addresses back", "error", err)
 		}
 	}
+}
+
+// addresses6 are the IPv6 addresses of a port's interface.
+func (c *PortConfig) addresses6() (list []netip.Prefix) {
+	for _, a := range c.Addresses {
+		if a.Addr().Is6() {
+			list = append(list, a)
+		}
+	}
+	return list
 }
 
 // warnTooLarge says once for each MTU of both that a port takes larger packets than the underlay carries. Needs mu.
@@ -173,7 +181,8 @@ func (s *Switch) warnTooLarge(r *portRecord, most int) {
 		return
 	}
 	r.warned.mtu, r.warned.most = mtu, most
-	s.log.Warn("port MTU is more than the underlay carries: larger packets to peers are dropped (too_big) and answered with ICMP", "port", c.Name,
+	log := s.logOf(r)
+	log.Warn("port MTU is more than the underlay carries: larger packets to peers are dropped (too_big) and answered with ICMP", "port", c.Name,
 		"mtu", mtu, "underlay_carries", most)
 }
 

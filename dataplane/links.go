@@ -139,6 +139,7 @@ func (s *Switch) refreshPorts(changed *linkChanges) {
 			if changed != nil { // it may have been another meanwhile, and be as before
 				s.fast.portChanged(r.published)
 			}
+			s.tellRest(r)
 		}
 	})
 }
@@ -191,7 +192,8 @@ func (s *Switch) refreshPort(r *portRecord) {
 		a.Warning = fmt.Sprintf("its mtu is %d, and its interface or the other end of that takes %d", p.config.MTU, a.MTU)
 	}
 	if a.Warning != r.attr.Warning && a.Warning != "" {
-		s.log.Warn("port is not served well", "port", p.config.Name, "interface", a.Name, "reason", a.Warning)
+		log := s.logOf(r)
+		log.Warn("port is not served well", "port", p.config.Name, "interface", a.Name, "reason", a.Warning)
 	}
 	if a.Away {
 		s.place(r, 0)
@@ -200,10 +202,11 @@ func (s *Switch) refreshPort(r *portRecord) {
 	}
 	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	if workload := cmp.Or(a.OtherMTU, a.MTU); workload != p.link.workload {
-		s.keepIPv6(p, workload)
+		s.keepIPv6(r, workload)
 	}
 	if a.MTU != p.link.mtu {
-		s.log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
+		log := s.logOf(r)
+		log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
 		s.judgeBy(r, a.MTU)
 		s.fitPort(r)
 	}
@@ -258,7 +261,8 @@ func (s *Switch) setPortState(r *portRecord, state PortState) {
 		return
 	}
 	name := r.published.config.Name
-	s.log.Info("port state", "port", name, "from", string(r.state), "to", string(state))
+	log := s.logOf(r)
+	log.Info("port state", "port", name, "from", string(r.state), "to", string(state))
 	r.state = state
 	s.event(Event{Object: "port", Action: string(state), Port: name})
 }

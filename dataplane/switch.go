@@ -117,6 +117,8 @@ type portRecord struct {
 	warned struct{ mtu, most int }
 	// why a device is missing.
 	why string
+	// unrest bounds what the log says of it.
+	unrest unrest
 	// kernelDrops are those of the devices before the present one.
 	kernelDrops uint64
 }
