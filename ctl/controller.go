@@ -41,18 +41,35 @@ type Controller struct {
 // Once life is done nothing is changed any more, from the next operation on: New and the methods return ErrStopping, and leave what they had done so far
 // to the end of the switch, which takes all of it away at once.
 func New(life context.Context, sw Switch, m *model.Model, log *slog.Logger) (*Controller, error) {
+	c := Prepare(life, sw, m, log)
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Prepare is New for who wants to see how far the start has come: the switch is as it was until Start, which is called once, before any other change.
+func Prepare(life context.Context, sw Switch, m *model.Model, log *slog.Logger) *Controller {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	empty := model.New()
 	empty.Global = m.Global
-	c := &Controller{sw: starting{sw}, log: log, started: time.Now(), life: life, model: empty, file: m}
-	if err := c.moveTo(m, m.Since(empty), nil); err != nil {
-		return nil, err
-	}
-	c.sw = sw
-	return c, nil
+	return &Controller{sw: sw, log: log, started: time.Now(), life: life, model: empty, file: m}
 }
+
+// Start brings the switch to the model that the Controller was made with.
+func (c *Controller) Start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sw := c.sw
+	c.sw = starting{sw}
+	defer func() { c.sw = sw }()
+	return c.moveTo(c.file, c.file.Since(c.model), nil)
+}
+
+// Progress is a number that grows while a change goes on.
+func (c *Controller) Progress() uint64 { return c.progress.Load() }
 
 // Model is the present desired state; it must not be changed.
 func (c *Controller) Model() *model.Model {

@@ -56,6 +56,8 @@ type Process struct {
 	reloads, stops chan os.Signal
 	// exit ends the process at once, when a stop is asked for again.
 	exit func(code int)
+	// beat is how often the service manager hears that a long change goes on; tests have less patience.
+	beat time.Duration
 }
 
 // internalError is a failure that no operator can mend.
@@ -69,6 +71,7 @@ func Main(args []string) int {
 		reloads:   make(chan os.Signal, 1),
 		stops:     make(chan os.Signal, 2),
 		exit:      os.Exit,
+		beat:      10 * time.Second,
 	}
 	// Without it a log line that nobody reads any more ends the process (package os/signal, SIGPIPE).
 	signal.Ignore(syscall.SIGPIPE)
@@ -206,7 +209,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		ports = append(ports, m.PortConfig(name))
 	}
 	sw.RemoveLeftPairs(ports)
-	if d.control, err = ctl.New(d.life, sw, m, d.log); err != nil {
+	if err := d.bring(sw, m); err != nil {
 		if errors.Is(err, ctl.ErrStopping) {
 			return d.giveUpStart(sw)
 		}
@@ -244,7 +247,15 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		server.Close()
 	}()
 	_ = server.Shutdown(ctx)
+	d.askForStop()
 	return err
+}
+
+// bring brings an empty switch to the configuration.
+func (d *running) bring(sw ctl.Switch, m *model.Model) error {
+	d.control = ctl.Prepare(d.life, sw, m, d.log)
+	defer d.tellProgress()()
+	return d.control.Start()
 }
 
 func offloadText(st dataplane.Status) string {
@@ -282,6 +293,7 @@ func (d *running) reload() {
 	}
 	d.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	defer d.notify(daemon.SdNotifyReady)
+	defer d.tellProgress()()
 	file, err := config.Load(d.life, d.settings.config)
 	if err == nil {
 		err = d.keepLocal(file)
@@ -310,37 +322,4 @@ func (d *running) keepLocal(file *config.File) error {
 		return file.Check()
 	}
 	return resolve(file.Model, file)
-}
-
-// notify tells the service manager; without one nothing happens.
-func (d *running) notify(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		d.log.Warn("the service manager cannot be told", "reason", err)
-	}
-}
-
-// watchdog tells the service manager, twice in the time it allows, that control still takes turns. It returns what ends it.
-func (d *running) watchdog() (stop func()) {
-	interval, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || interval == 0 {
-		return func() {}
-	}
-	done := make(chan struct{})
-	go func() {
-		tick := time.NewTicker(interval / 2)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				if err := d.control.Ping(interval / 4); err != nil {
-					d.log.Warn("watchdog", "reason", err)
-					continue
-				}
-				d.notify(daemon.SdNotifyWatchdog)
-			}
-		}
-	}()
-	return func() { close(done) }
 }

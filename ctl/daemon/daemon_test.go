@@ -72,6 +72,7 @@ func launchOver(t *testing.T, over func(*ctltest.Switch) (dataPlane, error), arg
 	var mu sync.Mutex
 	r.Process = &Process{
 		Stdout: r.out, Stderr: r.err, reloads: make(chan os.Signal, 1), stops: make(chan os.Signal, 2), exit: func(code int) { r.code <- code },
+		beat: 20 * time.Millisecond,
 		newSwitch: func(c dataplane.Config) (dataPlane, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -474,52 +475,5 @@ func TestLockRace(t *testing.T) {
 	wg.Wait()
 	if got == 0 {
 		t.Error("nobody ever got the socket")
-	}
-}
-
-// TestNotify holds what the service manager is told, in order.
-func TestNotify(t *testing.T) {
-	dir := shortDir(t)
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "n"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "n"))
-	t.Setenv("WATCHDOG_USEC", "200000")
-	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
-	conf := filepath.Join(dir, "c.yaml")
-	if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r := launch(t, nil, "--config", conf, "--socket", filepath.Join(dir, "s"))
-	next := func(want string) {
-		t.Helper()
-		b := make([]byte, 4096)
-		manager.SetReadDeadline(time.Now().Add(patience))
-		for {
-			n, err := manager.Read(b)
-			if err != nil {
-				t.Fatalf("%s did not come: %v", want, err)
-			}
-			got := string(b[:n])
-			if got == "WATCHDOG=1" && want != got {
-				continue
-			}
-			if !strings.HasPrefix(got, want) {
-				t.Fatalf("got %q, want %q", got, want)
-			}
-			return
-		}
-	}
-	next("READY=1")
-	next("WATCHDOG=1")
-	r.reloads <- syscall.SIGHUP
-	next("RELOADING=1\nMONOTONIC_USEC=")
-	next("READY=1")
-	r.stops <- os.Interrupt
-	next("STOPPING=1")
-	if code := r.wait(t); code != ExitClean {
-		t.Errorf("exit %d", code)
 	}
 }

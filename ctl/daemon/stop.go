@@ -87,6 +87,7 @@ func (d *running) unread(err error) error {
 // away first: a stop leaves nothing behind, and this one may be the last vtepd to know of it.
 func (d *running) giveUpStart(sw dataPlane) error {
 	d.sayStopping(context.Cause(d.life).Error())
+	d.askForStop()
 	sw.RemoveLeftPairs(nil)
 	_ = sw.TakeOver() // the switch is closed next, whatever it lacks
 	return nil
