@@ -85,6 +85,10 @@ func TestMissingCapabilities(t *testing.T) {
 	l, ha, hb, _ := pair(t)
 	head := "local: " + ha.Underlay4().String() + "\nfastpath: off\nvnis:\n- {vni: 42}\n"
 	port := func(words string) string { return head + "ports:\n- {name: p0, vni: 42, " + words + "}\n" }
+	process, err := hb.Start("sleep", "1000")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, file string
 		with       []string // what vtepd is started by
@@ -93,6 +97,8 @@ func TestMissingCapabilities(t *testing.T) {
 		{"TAP", port("type: tap"), []string{"setpriv", "--bounding-set", "-net_admin"}, "lacks CAP_NET_ADMIN: start it as root, or add that to AmbientCapabilities="},
 		{"veth", port("type: veth, ifname: p1"), []string{"setpriv", "--bounding-set", "-net_raw"}, "lacks CAP_NET_RAW: start it as root"},
 		{"namespace", port("type: veth, netns: " + hb.Name() + ", ifname: p1"), []string{"setpriv", "--bounding-set", "-sys_admin"}, "lacks CAP_SYS_ADMIN: start it as root"},
+		{"namespace of a process", port(fmt.Sprintf("type: veth, netns: /proc/%d/ns/net, ifname: p1", process.PID())), []string{"setpriv", "--bounding-set", "-sys_ptrace"},
+			"permission denied: the way through another process asks for CAP_SYS_PTRACE: give the namespace a name with `ip netns attach NAME PID`, and write that"},
 		{"low port", head + "listen: [80]\n", []string{"setpriv", "--bounding-set", "-net_bind_service"}, "lacks CAP_NET_BIND_SERVICE: start it as root"},
 		{"descriptors", head, []string{"prlimit", "--nofile=12:12"}, "may have 12 descriptors: raise LimitNOFILE="},
 	} {

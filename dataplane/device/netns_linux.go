@@ -30,6 +30,11 @@ func OpenNetNS(name string) (int, error) {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return -1, fmt.Errorf("netns %q: %w: %s", name, ErrNoNetNS, HowToNetNS(name))
 	}
+	if errors.Is(err, unix.EACCES) && strings.HasPrefix(filepath.Clean(path), "/proc/") {
+		// PTRACE_MODE_READ_FSCREDS of ptrace(2): root without it may look at no process that has a capability which it lacks itself.
+		return -1, fmt.Errorf("netns %q: %w: the way through another process asks for CAP_SYS_PTRACE: give the namespace a name with `ip netns attach NAME PID`, and write that",
+			name, err)
+	}
 	if err != nil {
 		return -1, fmt.Errorf("netns %q: %w", name, err)
 	}
