@@ -2,10 +2,7 @@ package ctl
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
-	"slices"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/config"
@@ -32,6 +29,7 @@ func (c *Controller) Apply(file *model.Model, dry bool) ([]model.Difference, err
 		return nil, err
 	}
 	c.file = file
+	c.warnOfInterface(&file.Global)
 	return differences, nil
 }
 
@@ -46,19 +44,6 @@ func withLocal(file *config.File, now *model.Global) error {
 	}
 	g.Local = now.Local
 	return file.Check()
-}
-
-// hasAddress says whether an interface has an address now.
-func hasAddress(name string, a netip.Addr) bool {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return false
-	}
-	addrs, _ := i.Addrs()
-	return slices.ContainsFunc(addrs, func(has net.Addr) bool {
-		p, err := netip.ParsePrefix(has.String())
-		return err == nil && p.Addr() == a
-	})
 }
 
 // postApply makes the running state equal to a file.

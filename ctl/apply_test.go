@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -181,16 +180,5 @@ func TestApplyOverHTTP(t *testing.T) {
 	}
 	if status, answer := send(api.ApplySpec{Text: text}); status != http.StatusOK || answer != `{"differences":[]}` {
 		t.Errorf("once more: %d %s", status, answer)
-	}
-}
-
-func TestHasAddress(t *testing.T) {
-	for _, c := range []struct {
-		name, address string
-		want          bool
-	}{{"lo", "127.0.0.1", true}, {"lo", "192.0.2.1", false}, {"nosuch0", "127.0.0.1", false}} {
-		if got := hasAddress(c.name, netip.MustParseAddr(c.address)); got != c.want {
-			t.Errorf("%s has %s: %t", c.name, c.address, got)
-		}
 	}
 }

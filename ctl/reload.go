@@ -29,6 +29,7 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 		return nil, err
 	}
 	c.model, c.file = next, file
+	c.warnOfInterface(&file.Global)
 	done := make([]string, len(ops))
 	for i, op := range ops {
 		c.log.Debug("changed", "op", op.Text)

@@ -150,7 +150,7 @@ func resolve(m *model.Model, file *config.File) error {
 	if m.Global.Interface == "" {
 		return nil
 	}
-	a, err := firstAddress(m.Global.Interface)
+	a, err := ctl.FirstAddress(m.Global.Interface)
 	if err != nil {
 		return located(file, model.Invalid("interface", "%v", err))
 	}
