@@ -302,7 +302,7 @@ func TestBad(t *testing.T) {
 		"--local 192.0.2.1 --socket s":                                               `--socket: "s" is not an absolute path, such as /run/vtepd/vtepd.sock`,
 		"--local 192.0.2.1 --log-level loud":                                         `--log-level: "loud" is not one of debug, info, warn, error`,
 		"--interface no-such-if --socket " + socket:                                  "interface no-such-if does not exist: see `ip link`, or set local",
-		"--local 192.0.2.1 --socket " + conf + "/s":                                  "control socket " + conf + "/s: not a directory: start as root, or choose another place with socket",
+		"--local 192.0.2.1 --socket " + conf + "/s":                                  "control socket " + conf + "/s: not a directory: choose another place with socket",
 		"--local 192.0.2.1 --socket " + conf:                                         "control socket " + conf + ": there is something else of that name, and it is not a socket: remove it, or choose another place with socket",
 	} {
 		r := launch(t, nil, strings.Fields(args)...)

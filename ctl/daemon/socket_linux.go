@@ -36,7 +36,7 @@ func claim(path string) (*controlSocket, error) {
 	for range 3 {
 		s.made = missing(filepath.Dir(path))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("control socket %s: %w: start as root, or choose another place with socket", path, bare(err))
+			return nil, fmt.Errorf("control socket %s: %w", path, noPlace(err))
 		}
 		if s.lock, err = lockFile(path + ".lock"); !errors.Is(err, unix.ENOENT) {
 			break
@@ -59,11 +59,7 @@ func (s *controlSocket) bind() error {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
 	unix.Umask(old)
 	if err != nil {
-		remedy := "choose another place with socket"
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			remedy = "raise LimitNOFILE= in the unit, or `ulimit -n` where vtepd is started"
-		}
-		return fmt.Errorf("control socket %s: %w: %s", s.path, bare(err), remedy)
+		return fmt.Errorf("control socket %s: %w", s.path, noPlace(err))
 	}
 	// The file is removed by Close, under the lock.
 	l.SetUnlinkOnClose(false)
@@ -121,7 +117,7 @@ func lockFile(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
 		if err != nil {
-			return nil, fmt.Errorf("lock %s: %w: start as root, or choose another place with socket", path, bare(err))
+			return nil, fmt.Errorf("lock %s: %w", path, noPlace(err))
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -140,8 +136,9 @@ func lockFile(path string) (*os.File, error) {
 		if err := f.Truncate(0); err == nil {
 			_, err = fmt.Fprintln(f, os.Getpid())
 			if err != nil {
+				os.Remove(path)
 				f.Close()
-				return nil, fmt.Errorf("lock %s: %w", path, bare(err))
+				return nil, fmt.Errorf("lock %s: %w", path, noPlace(err))
 			}
 		}
 		return f, nil
@@ -198,6 +195,22 @@ func peerOf(c *net.UnixConn) string {
 		}
 	})
 	return text
+}
+
+// noPlace says how to mend it that the host has no place for the socket or what belongs to it.
+func noPlace(err error) error {
+	remedy := "choose another place with socket"
+	switch err = bare(err); {
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		remedy = "start as root, or " + remedy
+	case errors.Is(err, unix.EROFS):
+		remedy = "mount it writable, or " + remedy
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		remedy = "make room there, or " + remedy
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		remedy = "raise LimitNOFILE= in the unit, or `ulimit -n` where vtepd is started"
+	}
+	return fmt.Errorf("%w: %s", err, remedy)
 }
 
 // bare is the innermost cause of an error of the os or net package: path and operation are said already.
