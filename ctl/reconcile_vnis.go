@@ -51,10 +51,15 @@ func widerVNI(before, next dataplane.VNIConfig, room bool) dataplane.VNIConfig {
 			w.Peers = append(slices.Clip(w.Peers), a)
 		}
 	}
-	if !before.Group.IsValid() && (next.Learning || !before.Learning) { // else it may be one on a port of its own, which no VNI that learns takes
+	switch {
+	case before.Group.IsValid():
+		if len(before.Peers)+len(before.Allow) == 0 {
+			w.Policy = dataplane.Learn // as it is with a group alone, whatever the configuration says: the first peer must not shut out the rest
+		}
+	case before.Learning && !next.Learning: // it may be one on a port of its own, which no VNI that learns takes
+	case len(w.Peers)+len(before.Allow) == 0 && len(next.Peers)+len(next.Allow) > 0: // with a group alone everybody may send
+	default:
 		w.Group, w.GroupTTL = next.Group, next.GroupTTL
-	} else if len(before.Peers)+len(before.Allow) == 0 {
-		w.Policy = dataplane.Learn // as it is with a group alone, whatever the configuration says: the first peer must not shut out the rest
 	}
 	if len(w.Peers) == len(next.Peers) && !slices.ContainsFunc(next.Peers, func(a netip.AddrPort) bool { return !slices.Contains(w.Peers, a) }) {
 		w.Peers = next.Peers // they may come in another order

@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -53,5 +54,49 @@ func TestWiderVLANs(t *testing.T) {
 	}
 	if same < 100 || partly < 100 {
 		t.Errorf("%d lose nothing, %d gain something: too few", same, partly)
+	}
+}
+
+// TestWiderVNIStrict: what lies between two states of a VNI lets strangers in only where one of the two does.
+func TestWiderVNIStrict(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	open := func(c dataplane.VNIConfig) bool { // see checkGroup of the data plane
+		return c.Policy == dataplane.Learn || c.Group.IsValid() && len(c.Peers)+len(c.Allow) == 0
+	}
+	random := func() (c dataplane.VNIConfig) {
+		c.Learning = rng.IntN(2) == 0
+		if rng.IntN(6) == 0 {
+			c.Policy = dataplane.Learn
+		}
+		for i := range rng.IntN(3) {
+			c.Peers = append(c.Peers, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + i + rng.IntN(3))}), uint16(4789+rng.IntN(2))))
+		}
+		if rng.IntN(4) == 0 {
+			c.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		}
+		if rng.IntN(2) == 0 {
+			c.Group = netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 1, 1, byte(1 + rng.IntN(2))}), 4789)
+			if !c.Learning && rng.IntN(2) == 0 {
+				c.Group = netip.AddrPortFrom(c.Group.Addr(), 8472)
+			}
+		}
+		return c
+	}
+	wider := 0
+	for range 50_000 {
+		before, next := random(), random()
+		w := widerVNI(before, next, rng.IntN(8) > 0)
+		if open(w) && !open(before) && !open(next) {
+			t.Fatalf("from %+v to %+v: %+v is open to strangers", before, next, w)
+		}
+		if w.Group.Port() == 8472 && w.Learning {
+			t.Fatalf("from %+v to %+v: %+v is refused", before, next, w)
+		}
+		if !cmp.Equal(before, w, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })) {
+			wider++
+		}
+	}
+	if wider < 1000 {
+		t.Errorf("only %d were wider", wider)
 	}
 }
