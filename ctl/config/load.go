@@ -42,7 +42,7 @@ func read(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	if isFIFO(f) {
-		return nil, errors.New("a FIFO, which nobody may ever write to: name a file with --config, or pipe it in with --config /dev/stdin")
+		return nil, errors.New("a FIFO, which nobody may ever write to: name a file with --config, or pipe it in: cat FIFO | vtepd --config /dev/stdin")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
