@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -32,8 +33,12 @@ type membership struct {
 // groupLink is the interface that groups are joined on and leave by.
 type groupLink struct {
 	name  string
-	index int // 0: it is not there
+	index int       // 0: it is not there
+	read  time.Time // when its memberships were last read
 }
+
+// membershipRest is the least time between two looks at the kernel's list of memberships, which is as long as there are interfaces.
+const membershipRest = time.Second
 
 // destinations lists where a VNI's frames are flooded to.
 func (r *vniRecord) destinations() []*peer {
@@ -154,7 +159,7 @@ func (s *Switch) findGroupLink(family int) error {
 	if index == 0 {
 		return fmt.Errorf("%w: interface %s is not there: see `ip link`", ErrHost, name)
 	}
-	s.groupLinks[family] = groupLink{name, index}
+	s.groupLinks[family] = groupLink{name: name, index: index}
 	return nil
 }
 
@@ -249,7 +254,7 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 		on, _, _ := s.paths.holders(family)
 		stays := func(l *netlink.LinkAttrs) bool { return l.Name == was.name && (running(l) || !running(on[0])) }
 		if len(on) > 0 && !slices.ContainsFunc(on, stays) {
-			*link = groupLink{on[0].Name, on[0].Index}
+			*link = groupLink{name: on[0].Name, index: on[0].Index}
 		}
 	}
 	if link.index == 0 {
@@ -289,16 +294,27 @@ func (s *Switch) refreshGroupsOf(family int, groups []*group) {
 // leaveForgotten gives up the memberships that the kernel took away without a word, so that they are joined again, and says how many. The old socket has to go first: it
 // would take the new membership with it. Needs mu.
 func (s *Switch) leaveForgotten(family int, groups []*group) (n int) {
-	link := s.groupLinks[family]
-	has, err := underlay.Memberships(family == 1, link.index)
-	if err != nil {
+	link := &s.groupLinks[family]
+	if time.Since(link.read) < membershipRest {
 		return 0
 	}
-	for _, g := range groups {
-		if g.joined != nil && !has[g.addr.Addr().WithZone("")] {
-			s.leave(g)
-			n++
+	link.read = time.Now()
+	lost := slices.Clone(groups)
+	// Twice, for what is removed further up in the kernel's list while it is read makes another one be passed over.
+	for range 2 {
+		lost = slices.DeleteFunc(lost, func(g *group) bool { return g.joined == nil })
+		if len(lost) == 0 {
+			return 0
 		}
+		has, err := underlay.Memberships(family == 1, link.index)
+		if err != nil {
+			return 0
+		}
+		lost = slices.DeleteFunc(lost, func(g *group) bool { return has[g.addr.Addr().WithZone("")] })
+	}
+	for _, g := range lost {
+		s.leave(g)
+		n++
 	}
 	if n > 0 {
 		s.log.Warn("multicast groups were forgotten by the kernel, as when their interface is made anew", "interface", link.name, "groups", n)
