@@ -149,14 +149,11 @@ func (s *Switch) keepIPv6(r *portRecord, now int) {
 	if len(lost) == 0 || before < encap.IPv6MinMTU == (now < encap.IPv6MinMTU) {
 		return
 	}
-	log := s.logOf(r).With("port", p.config.Name, "mtu", now, "addresses", lost)
-	switch {
-	case now < encap.IPv6MinMTU:
-		log.Warn("port has no IPv6 addresses until its MTU is 1280 again")
-	default:
-		if err := p.link.dev.SetAddresses(nil, lost); err != nil {
-			log.Warn("port does not get its IPv6 addresses back", "error", err)
-		}
+	if now < encap.IPv6MinMTU {
+		log := s.logOf(r)
+		log.Warn("port has no IPv6 addresses until its MTU is 1280 again", "port", p.config.Name, "mtu", now, "addresses", lost)
+	} else if err := p.link.dev.SetAddresses(nil, lost); err != nil { // which no workload brings about
+		s.log.Warn("port does not get its IPv6 addresses back", "port", p.config.Name, "mtu", now, "addresses", lost, "error", err)
 	}
 }
 
