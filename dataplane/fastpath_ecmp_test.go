@@ -91,6 +91,12 @@ func TestFastPathReversePath(t *testing.T) {
 	eventually(t, "the only one is carried", func() bool { by := a.hooked(); _, there := by["eth1"]; return by["eth0"] != "" && !there })
 	carriedPings(t, w[0], w[1].Overlay4(), nodes[:]...)
 
+	// A peer that is reached by none, as one whose interface went, might come by any.
+	a.vni(42, netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("198.51.100.99"))
+	eventually(t, "the only one is left to the kernel again", func() bool { return a.hooked()["eth0"] == "" })
+	a.vni(42, netip.MustParseAddr("203.0.113.2"))
+	eventually(t, "the only one is carried again", func() bool { return a.hooked()["eth0"] != "" })
+
 	// An interface that has the address and leads to no peer is listened on only where the filter is not strict.
 	a.Must("ip", "link", "add", "d0", "type", "veth", "peer", "name", "d1")
 	a.Must("ip", "link", "set", "d1", "up")

@@ -48,9 +48,12 @@ type mirror struct {
 	rederive bool
 
 	underlays map[int]*underlayHook // by ifindex
-	several   bool                  // peers are reached by more than one of them
-	waysLeft  int                   // peers whose ways may still be asked for until all are looked at again
-	told      map[int]underlayWord  // what the log last said of an interface of the underlay, by ifindex
+	// ways4 are those of them that IPv4 peers are reached by, elsewhere4 says that one may be reached by none of them.
+	ways4          map[int]bool
+	elsewhere4     bool
+	underlaysStale bool                 // ports or peers have changed since they were last looked at
+	waysLeft       int                  // peers whose ways may still be asked for until all are looked at again
+	told           map[int]underlayWord // what the log last said of an interface of the underlay, by ifindex
 
 	batch  []xdp.Entry    // to be written
 	drops  []xdp.EntryKey // to be removed before

@@ -16,7 +16,7 @@ func (m *mirror) peersLeave(version uint64, peers []*peer) {
 			continue
 		}
 		m.withdrawPeer(mp)
-		m.peers[i] = nil
+		m.peers[i], m.underlaysStale = nil, true
 		for vni, md := range m.domains {
 			for a, index := range md.sources {
 				if index == uint32(i) {
@@ -78,17 +78,18 @@ func (m *mirror) placePeer(mp *mirroredPeer) {
 	to := mp.p.addr.Addr()
 	local := m.s.config.localOf(familyOf(to))
 	mp.route, mp.ways = m.routes.find(to, local), nil
+	m.underlaysStale = true
 	if name, own := m.s.portLinks.Load(mp.route.ifindex); own && mp.route.reason == "" {
 		mp.route.reason = fmt.Sprintf("its route leads into port %s, inside the overlay", name)
+	}
+	if mp.route.ifindex != 0 && m.waysLeft > 0 {
+		m.waysLeft--
+		mp.ways = waysTo(m.routes.h, m.routes.vrf, local, to)
 	}
 	if mp.route.reason != "" {
 		m.withdrawPeer(mp)
 		mp.reason = mp.route.reason
 		return
-	}
-	if m.waysLeft > 0 {
-		m.waysLeft--
-		mp.ways = waysTo(m.routes.h, m.routes.vrf, local, to)
 	}
 	want := xdp.Peer{
 		Index:    mp.p.index,

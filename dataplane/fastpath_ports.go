@@ -109,6 +109,7 @@ func (m *mirror) admitPort(mp *mirroredPort) {
 
 // placePort puts a port on the fast path, or takes it off, as its state says.
 func (m *mirror) placePort(mp *mirroredPort) {
+	m.underlaysStale = true
 	want, hook, reason := m.portOnFastPath(mp.p)
 	if reason == "" && mp.at != 0 && mp.at != want.Ifindex {
 		m.withdrawPort(mp) // the device was made anew, or moved
@@ -169,6 +170,7 @@ func (m *mirror) attachPort(mp *mirroredPort, ifindex int, hook xdp.Hook) error 
 
 // withdrawPort takes a port off the fast path. First the maps forget it, and user space gets every frame; then the program goes.
 func (m *mirror) withdrawPort(mp *mirroredPort) {
+	m.underlaysStale = true
 	if mp.on {
 		err := m.e.DelPort(mp.p.index)
 		m.hearing.dismiss(mp.serial)

@@ -17,11 +17,15 @@ func reversePathFilter(ifname string) int {
 	return max(all, own)
 }
 
-// reversePath says why datagrams from an interface of the ways to peers are left to the kernel, nil when they are not. The programs ask nobody whether a peer would be
-// answered by the interface that it comes by. Where there is one only, it would.
+// reversePath says why datagrams from an interface are left to the kernel, nil when they are not. The programs ask nobody whether a peer would be answered by the
+// interface that it comes by. Where all are, it would.
 func (m *mirror) reversePath(ifindex int) error {
-	if !m.several || !m.isStrict(ifindex) {
+	others := len(m.ways4)
+	if m.ways4[ifindex] {
+		others--
+	}
+	if others == 0 && !m.elsewhere4 || !m.isStrict(ifindex) {
 		return nil
 	}
-	return fmt.Errorf("its reverse path filter is strict, and peers are reached by other interfaces, too: the kernel is left to judge; `sysctl -w net/ipv4/conf/%s/rp_filter=2` makes it loose", m.routes.link(ifindex).name)
+	return fmt.Errorf("its reverse path filter is strict, and not all peers are reached by it: the kernel is left to judge; `sysctl -w net/ipv4/conf/%s/rp_filter=2` makes it loose", m.routes.link(ifindex).name)
 }

@@ -16,7 +16,7 @@ import (
 
 // route is how a peer is reached: what `ip route get` says.
 type route struct {
-	ifindex int
+	ifindex int        // 0: there is none that the programs could take
 	nextHop netip.Addr // the peer itself where it is on the link
 	mtu     int        // bytes of an IP packet that passes in one piece
 	reason  string     // why the programs cannot go that way; empty: they can
@@ -175,7 +175,7 @@ func (r *routes) find(peer, local netip.Addr) route {
 	}
 	if n := (neighbour{out.ifindex, out.nextHop}); r.isSilent(n) {
 		// What the programs send to it is lost without a word. User space hears of it, and says so.
-		return route{reason: fmt.Sprintf("%s on %s does not answer when the kernel asks for its address: see `ip neigh`", n.addr, l.name)}
+		return route{ifindex: out.ifindex, reason: fmt.Sprintf("%s on %s does not answer when the kernel asks for its address: see `ip neigh`", n.addr, l.name)}
 	}
 	return out
 }

@@ -14,6 +14,8 @@ type underlayHook struct {
 	name  string
 	decap xdp.Decap
 	err   error // why nothing is attached
+	// strict: it is because of the reverse path filter.
+	strict bool
 
 	due   time.Time     // not to be looked at again before
 	pause time.Duration // after the next failure
@@ -25,50 +27,62 @@ type underlayWord struct{ name, by, reason string }
 // underlayRetryMost bounds the pause after an interface refused its programs; the first is fastPathPoll, and each further one twice as long.
 const underlayRetryMost = time.Minute
 
-// underlaysWanted says where the programs are to listen: where peers are reached and where the local addresses are. Of several next hops to a peer it is the
-// peer's own choice by which it sends. ways are those of them that a peer is, or was last, reached by.
-func (m *mirror) underlaysWanted() (want, ways map[int]bool) {
-	want, ways = make(map[int]bool, len(m.underlays)), make(map[int]bool, len(m.underlays))
+// underlaysWanted finds out where the programs are to listen: where peers are reached and where the local addresses are. Of several next hops to a peer it is the
+// peer's own choice by which it sends. It notes by which of them IPv4 peers are reached.
+func (m *mirror) underlaysWanted() (want map[int]bool) {
+	want, m.ways4, m.elsewhere4 = make(map[int]bool, len(m.underlays)), make(map[int]bool, len(m.underlays)), false
+	fits := make(map[int]bool, len(m.underlays))
 	fit := func(i int) bool {
-		l := m.routes.link(i)
-		return i != 0 && l.err == nil && !l.loopback && l.ethernet && !m.isPort(i)
+		yes, known := fits[i]
+		if !known {
+			l := m.routes.link(i)
+			yes = i != 0 && l.err == nil && !l.loopback && l.ethernet && !m.isPort(i)
+			fits[i] = yes
+		}
+		return yes
 	}
-	leads := func(i int, on bool) {
-		if ways[i] || fit(i) {
-			ways[i] = true
-			want[i] = want[i] || on
+	leads := func(mp *mirroredPeer, i int) {
+		yes := fit(i)
+		if mp.p.family == 0 {
+			m.elsewhere4 = m.elsewhere4 || !yes
+			if yes && !m.ways4[i] {
+				m.ways4[i] = true
+			}
+		}
+		if yes && mp.on && !want[i] {
+			want[i] = true
 		}
 	}
 	for _, mp := range m.peers {
 		if mp == nil {
 			continue
 		}
-		leads(mp.put.Ifindex, mp.on)
+		leads(mp, mp.route.ifindex)
 		for _, i := range mp.ways {
-			leads(i, mp.on)
+			leads(mp, i)
 		}
 	}
 	for _, a := range m.s.config.Locals() {
 		at, _ := m.routes.carriers(a)
 		for _, i := range at.ifindexes {
-			// No peer is answered by it, so that a strict filter drops whatever they would send there.
-			if fit(i) && (ways[i] || !m.isStrict(i)) {
+			// By one that leads to no peer comes nothing that a strict filter lets pass.
+			if fit(i) && (m.ways4[i] || !m.isStrict(i)) {
 				want[i] = true
 			}
 		}
 	}
-	maps.DeleteFunc(want, func(_ int, yes bool) bool { return !yes })
-	return want, ways
+	return want
 }
 
 // underlaysFollow has the programs listen where they are to, as long as a port is on the fast path: without one, nothing could be delivered.
 func (m *mirror) underlaysFollow() {
-	var want, ways map[int]bool
-	if m.anyPort() {
-		want, ways = m.underlaysWanted()
+	if !m.underlaysStale && !m.recheckUnderlays {
+		return
 	}
-	changed := m.several != (len(ways) > 1)
-	m.several = len(ways) > 1
+	var want map[int]bool
+	if m.anyPort() {
+		want = m.underlaysWanted()
+	}
 	for i, u := range m.underlays {
 		if !want[i] {
 			m.leaveUnderlay(i, u)
@@ -79,12 +93,12 @@ func (m *mirror) underlaysFollow() {
 		if u == nil {
 			u = &underlayHook{pause: fastPathPoll}
 			m.underlays[i] = u
-		} else if !changed && (!m.recheckUnderlays || time.Now().Before(u.due)) {
+		} else if u.strict == (m.reversePath(i) != nil) && (!m.recheckUnderlays || time.Now().Before(u.due)) {
 			continue
 		}
 		m.placeUnderlay(i, u)
 	}
-	m.recheckUnderlays = false
+	m.underlaysStale, m.recheckUnderlays = false, false
 }
 
 // placeUnderlay attaches to an interface, or has it judged anew: how datagrams are best taken from it depends on its MAC, its features and on what
@@ -94,7 +108,8 @@ func (m *mirror) placeUnderlay(ifindex int, u *underlayHook) {
 	was := u.err
 	u.name = m.routes.link(ifindex).name
 	u.due = time.Time{}
-	if u.err = m.reversePath(ifindex); u.err != nil {
+	u.err = m.reversePath(ifindex)
+	if u.strict = u.err != nil; u.strict {
 		if was == nil {
 			_ = m.e.DetachUnderlay(ifindex) // it may never have been attached
 		}

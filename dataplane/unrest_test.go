@@ -130,6 +130,7 @@ func TestUnderlayToldOnce(t *testing.T) {
 						mp.on = on
 					}
 				}
+				m.underlaysStale = true
 				m.underlaysFollow()
 			})
 		}
