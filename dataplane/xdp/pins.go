@@ -145,7 +145,10 @@ func (p *pins) leave() {
 	_ = os.Remove(p.dir)
 }
 
-func (p *pins) close() error { return unix.Close(p.lock) }
+// close gives the directory up. A process that is being started has a copy of the descriptor until it is another program, and the lock would live as long.
+func (p *pins) close() error {
+	return errors.Join(unix.Flock(p.lock, unix.LOCK_UN), unix.Close(p.lock))
+}
 
 // stray lists the pinned links that are not among those of ours, XDP first.
 func (p *pins) stray(ours map[place]*attachment) ([]string, error) {
