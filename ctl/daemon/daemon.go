@@ -226,7 +226,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	server := ctl.NewServer(d.control, d.log)
 	failed := make(chan error, 1)
 	go func() {
-		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(socket.Listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- internalError{fmt.Errorf("control API: %w", err)}
 		}
 	}()

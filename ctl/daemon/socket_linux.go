@@ -61,7 +61,7 @@ func (s *controlSocket) bind() error {
 	if err != nil {
 		return fmt.Errorf("control socket %s: %w", s.path, noPlace(err))
 	}
-	// The file is removed by Close, under the lock.
+	// The API ends before the switch does; the file is removed by Close, under the lock, when everything has.
 	l.SetUnlinkOnClose(false)
 	s.Listener = l
 	if err := os.Chmod(s.path, socketMode); err != nil {
@@ -163,7 +163,7 @@ func (s *controlSocket) removeStale() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
+		return fmt.Errorf("control socket %s: %w", s.path, noPlace(err))
 	}
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("control socket %s: there is something else of that name, and it is not a socket: remove it, or choose another place with socket", s.path)
@@ -174,10 +174,10 @@ func (s *controlSocket) removeStale() error {
 		return fmt.Errorf("control socket %s: in use by another program%s: stop it, or choose another place with socket", s.path, peerOf(c.(*net.UnixConn)))
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
+		return fmt.Errorf("control socket %s: %w", s.path, noPlace(err))
 	}
 	if err := os.Remove(s.path); err != nil {
-		return fmt.Errorf("control socket %s: %w", s.path, bare(err))
+		return fmt.Errorf("control socket %s: %w", s.path, noPlace(err))
 	}
 	return nil
 }

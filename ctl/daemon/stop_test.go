@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,5 +126,47 @@ func TestStopWhileReading(t *testing.T) {
 		if code := r.wait(t); code != c.code || !strings.Contains(r.err.String(), c.says) || strings.Contains(r.err.String(), "refused") {
 			t.Errorf("%s: exit %d: %s", c.name, code, r.err)
 		}
+	}
+}
+
+// heldAtClose is a switch that looks at the control socket's place while it is being closed.
+type heldAtClose struct {
+	*ctltest.Switch
+	look func()
+}
+
+func (s heldAtClose) Close() error {
+	s.look()
+	return s.Switch.Close()
+}
+
+// TestPlaceHeldUntilTheEnd: the next vtepd cannot begin while this one takes away what it made, and a socket that is gone says that all of it is.
+func TestPlaceHeldUntilTheEnd(t *testing.T) {
+	dir := shortDir(t)
+	conf, socket := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "s")
+	if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) {
+		return heldAtClose{sw, func() {
+			if _, err := claim(socket); err == nil || !strings.Contains(err.Error(), "in use by another vtepd") {
+				t.Errorf("another vtepd gets the place of one that stops: %v", err)
+			}
+			if _, err := os.Lstat(socket); err != nil {
+				t.Errorf("while the switch is being closed: %v", err)
+			}
+			if c, err := net.Dial("unix", socket); err == nil {
+				c.Close()
+				t.Error("somebody listens for a switch that is being closed")
+			}
+		}}, nil
+	}, "--config", conf, "--socket", socket)
+	r.logged(t, "msg=started")
+	r.stops <- syscall.SIGTERM
+	if code := r.wait(t); code != ExitClean {
+		t.Errorf("exit %d: %s", code, r.err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
 	}
 }
