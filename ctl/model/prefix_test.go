@@ -25,6 +25,7 @@ func TestParsePrefixes(t *testing.T) {
 		{ParseInterfaceAddr, "2001:db8::1/64", "2001:db8::1/64"},
 		{ParseInterfaceAddr, "::ffff:198.51.100.1/120", "198.51.100.1/24"},
 		{ParseInterfaceAddr, "198.51.100.1", "has no prefix length: write 198.51.100.1/32"},
+		{ParseInterfaceAddr, "fe80::1%eth0/64", "not an address with prefix length"},
 		{ParseInterfaceAddr, "0.0.0.0/0", "not the address of a host"},
 		{ParseInterfaceAddr, "::/0", "not the address of a host"},
 		{ParseInterfaceAddr, "224.0.0.1/24", "not the address of a host"},

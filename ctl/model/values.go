@@ -298,7 +298,7 @@ func plainPrefix(s string, p netip.Prefix) (netip.Prefix, error) {
 
 // ParseInterfaceAddr reads an address with its prefix length, as it is put on an interface.
 func ParseInterfaceAddr(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" { // a zone takes in whatever follows, a length too
 		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write %s/%d, or the length of its subnet", quote(s), s, a.BitLen())
 	}
 	p, err := netip.ParsePrefix(s)
