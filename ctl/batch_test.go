@@ -52,6 +52,18 @@ func TestBatchNamesDeletion(t *testing.T) {
 	}
 }
 
+// TestBatchNumbersWhatItCannotRead: a request that is no request is told by its number, too.
+func TestBatchNumbersWhatItCannotRead(t *testing.T) {
+	for _, request := range []string{`null`, `[]`, `{"x":1}`, `{"method":1}`, `{"method":"POST","method":"POST"}`} {
+		c, _ := start(t, baseFile)
+		w := call(Handler(c), "POST", "/v1/batch", `[{"method":"POST","path":"/v1/vnis","body":{"vni":61}},`+request+`]`)
+		var e api.Error
+		if err := json.Unmarshal(w.Body.Bytes(), &e); w.Code != 400 || err != nil || e.Request != 2 {
+			t.Errorf("%s: %d %s", request, w.Code, w.Body)
+		}
+	}
+}
+
 // TestBatchPassesNothingOver: an answer that no handler of the API gave is no success either.
 func TestBatchPassesNothingOver(t *testing.T) {
 	for _, h := range []http.Handler{http.RedirectHandler("/v1/vnis", http.StatusTemporaryRedirect), http.NotFoundHandler()} {

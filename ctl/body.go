@@ -50,6 +50,10 @@ func decodeList[T any](d *json.Decoder, into *[]T) error {
 	for d.More() {
 		var one T
 		if err := decodeObject(d, reflect.ValueOf(&one).Elem()); err != nil {
+			var known *failure
+			if errors.As(err, &known) { // others are about the body as a whole
+				err = &batchError{len(*into) + 1, err}
+			}
 			return err
 		}
 		*into = append(*into, one)
