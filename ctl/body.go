@@ -94,6 +94,10 @@ func decodeObject(d *json.Decoder, into reflect.Value) error {
 		if err := json.Unmarshal(raw, field.Addr().Interface()); err != nil {
 			return valueError(key, err)
 		}
+		if k := field.Kind(); (k == reflect.Uint16 || k == reflect.Uint32) && field.IsZero() {
+			// The handlers take it for absent.
+			return bad(key, fmt.Errorf("0 is out of range: expected %s", jsonKind(key, field.Type())))
+		}
 	}
 	_, err := d.Token()
 	return unended(err)
