@@ -4,6 +4,9 @@ import "vtepd/dataplane"
 
 // portKind checks what a port's type is, and what goes with it.
 func (v *validation) portKind(path, name string, p *Port) {
+	if name == v.m.Global.Interface {
+		v.add(Invalid(path, "port %s is the interface that the underlay address comes from (interface: %s): the host would not hear its peers any more", name, name))
+	}
 	switch p.Type {
 	case dataplane.PortTAP:
 		if p.IfName != "" {
@@ -18,9 +21,6 @@ func (v *validation) portKind(path, name string, p *Port) {
 		case len(p.Addresses) > 0:
 			v.add(Invalid(path+"/addresses/"+p.Addresses[0].String(),
 				"port %s: addresses go with types tap and veth: the host does not hear what arrives at an interface that is a port, so give them to the workload", name))
-		}
-		if name == v.m.Global.Interface {
-			v.add(Invalid(path, "port %s is the interface that the underlay address comes from (interface: %s): the host would not hear its peers any more", name, name))
 		}
 	case dataplane.PortVeth:
 		switch {
