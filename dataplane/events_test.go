@@ -35,3 +35,26 @@ func TestPeerEvents(t *testing.T) {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
+
+// TestFlushOfAPortNamesIt: who follows the table by events would forget the whole VNI otherwise.
+func TestFlushOfAPortNamesIt(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 0, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true})
+	s.port("p0", 42)
+	s.port("p1", 42)
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.Inject("p1", frameOf(station(2), broadcast))
+	s.rest()
+	events, cancel := s.Subscribe(10)
+	defer cancel()
+	if err := s.DelPort("p0"); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-events; e.Action != "flush" || e.FDB == nil || e.FDB.VNI != 42 || e.FDB.Port != "p0" || e.Count != 1 {
+		t.Errorf("%+v of %+v, want the flush of one entry at p0", e, e.FDB)
+	}
+	if e := <-events; e.Object != "port" || e.Action != "del" {
+		t.Errorf("%+v, want the port's end", e)
+	}
+}

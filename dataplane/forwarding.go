@@ -275,9 +275,7 @@ func (s *Switch) entry(e fdb.Entry) FDBEntry {
 		}
 	}
 	if e.Dest.IsPort() {
-		if p := s.current.Load().port(e.Dest.Index()); p != nil {
-			out.Port = p.config.Name
-		}
+		out.Port = s.placeName(e.Dest)
 	} else if p := s.peers.at(e.Dest.Index()); p != nil {
 		out.Dst = p.addr
 	}
@@ -288,6 +286,9 @@ func (s *Switch) entry(e fdb.Entry) FDBEntry {
 func (s *Switch) placeName(d fdb.Dest) string {
 	if d.IsPort() {
 		if p := s.current.Load().port(d.Index()); p != nil {
+			return p.config.Name
+		}
+		if p := s.leaving.Load(); p != nil && p.index == d.Index() {
 			return p.config.Name
 		}
 		return ""

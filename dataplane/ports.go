@@ -204,9 +204,11 @@ func (s *Switch) removePort(r *portRecord) {
 	p := r.published
 	s.place(r, 0)
 	delete(s.ports, p.config.Name)
+	s.leaving.Store(p)
 	s.unpublishPort(p)
 	s.settle()
 	s.fdb.FlushDest(p.place(), fdb.FlushFilter{States: fdb.AllStates})
+	s.leaving.Store(nil)
 	s.fdb.SetDestLimit(p.place(), 0)
 	s.forgetDrops(func(port, _ uint16) bool { return uint32(port) == p.index })
 	s.closeLink(p.link)

@@ -66,6 +66,8 @@ type Switch struct {
 
 	// current is what the workers forward by.
 	current atomic.Pointer[snapshot]
+	// leaving is a port that current has no more while the forwarding table still has entries of it: only this knows its name then.
+	leaving atomic.Pointer[port]
 
 	mu sync.Mutex // serialises control
 	// listening: the underlay is read. Config.HoldUnderlay keeps that back until TakeOver.
