@@ -26,9 +26,14 @@ func (f *FastPath) Former() *State {
 	for _, name := range statePins {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(f.pins.maps(), name), &ebpf.LoadPinOptions{ReadOnly: true})
 		if err != nil {
-			if !errors.Is(err, os.ErrNotExist) {
-				f.log.Warn("former state is not readable", "error", err)
+			if errors.Is(err, os.ErrNotExist) {
+				left := f.left()
+				if left == "" {
+					return nil
+				}
+				err = fmt.Errorf("%s: no map %s of layout %d, but %s: it was removed, or another version left this", f.pins.dir, name, mapLayout, left)
 			}
+			f.log.Warn("former state is not readable", "error", err)
 			return nil
 		}
 		maps[name] = m
@@ -39,6 +44,16 @@ func (f *FastPath) Former() *State {
 		return nil
 	}
 	return s
+}
+
+// left names something of a former process that is not what Former reads; empty when there is nothing.
+func (f *FastPath) left() string {
+	dirs, _ := filepath.Glob(filepath.Join(f.pins.dir, "maps-*")) // the pattern is right
+	links, _ := f.pins.stray(f.attached)                          // what cannot be read names nothing
+	for _, path := range append(dirs, links...) {
+		return filepath.Base(path)
+	}
+	return ""
 }
 
 func readState(maps map[string]*ebpf.Map) (*State, error) {

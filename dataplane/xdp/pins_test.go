@@ -1,7 +1,11 @@
 package xdp
 
 import (
+	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,4 +39,38 @@ func TestPinsUnlocked(t *testing.T) {
 	}
 	over.Store(true)
 	starts.Wait()
+}
+
+// TestFormerOfAnotherLayout: that what a former process knew is lost is told, whether its maps are of another layout or have been removed.
+func TestFormerOfAnotherLayout(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		left string // in the pin directory
+		want bool
+	}{
+		{"maps-1", true}, // without maps
+		{"maps-2", true},
+		{"links/port-ingress-7", true},
+		{"links", false},
+	} {
+		t.Run(test.left, func(t *testing.T) {
+			dir := pinDir(t)
+			p, err := openPins(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.close()
+			if err := os.MkdirAll(filepath.Join(dir, test.left), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			var log strings.Builder
+			f := &FastPath{pins: p, log: slog.New(slog.NewTextHandler(&log, nil))}
+			if state := f.Former(); state != nil {
+				t.Errorf("state: %+v", state)
+			}
+			if got := strings.Count(log.String(), "former state is not readable"); got != 1 && test.want || got != 0 && !test.want {
+				t.Errorf("log: %q", log.String())
+			}
+		})
+	}
 }
