@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,9 @@ func walk(t *testing.T, old, next *model.Model, failing int) (r walked) {
 	for i, m := range moments {
 		if missing := bound(moments[0], m); missing != "" {
 			t.Fatalf("before operation %d of %v, %q failing: %s", i, r.ops, failed, missing)
+		}
+		if met := d.strangers(m); met != "" {
+			t.Fatalf("before operation %d of %v, %q failing: %s", i, r.ops, failed, met)
 		}
 	}
 	if r.err == nil {
@@ -188,7 +192,7 @@ func (d difference) lacks(was, now ctltest.Moment, excused func(port string) boo
 	for _, e := range was.Entries {
 		k := model.StaticKey{VNI: e.VNI, MAC: e.MAC}
 		static := e.State != fdb.Dynamic
-		if s, _ := wanted.Statics.Get(k); e.Port != "" && excused(e.Port) || static && staticEntry(k, s) != e || !static && !whole {
+		if s, _ := wanted.Statics.Get(k); e.Port != "" && (excused(e.Port) || d.renames(e)) || static && staticEntry(k, s) != e || !static && !whole {
 			continue
 		}
 		if !slices.ContainsFunc(now.Entries, func(x dataplane.FDBEntry) bool { return x.VNI == e.VNI && x.MAC == e.MAC }) {
@@ -204,6 +208,56 @@ func unbounded(n int) int {
 		return 1 << 30
 	}
 	return n
+}
+
+// renames says whether the port of an entry calls its VNI otherwise afterwards: it may leave the VNI meanwhile.
+func (d difference) renames(e dataplane.FDBEntry) bool {
+	if d.old.Ports.At(e.Port) == nil || d.next.Ports.At(e.Port) == nil {
+		return false
+	}
+	next := wire(d.next.PortConfig(e.Port))
+	for vid, n := range wire(d.old.PortConfig(e.Port)) {
+		if n == e.VNI && next[vid] != n {
+			return true
+		}
+	}
+	return false
+}
+
+// strangers says who meets in a VNI though neither model has them together: one who comes from another VNI, or to a port that was not in this one, and one who
+// leaves in the same way. Ports that are deleted are excused.
+func (d difference) strangers(now ctltest.Moment) string {
+	comes, leaves := map[uint32]string{}, map[uint32]string{}
+	for name, p := range now.Ports {
+		var was, is map[uint16]uint32
+		if d.old.Ports.At(name) != nil {
+			was = wire(d.old.PortConfig(name))
+		}
+		if d.next.Ports.At(name) == nil {
+			continue
+		}
+		is = wire(d.next.PortConfig(name))
+		isNew := func(a map[uint16]uint32, vid uint16, n uint32) bool {
+			return a[vid] != n && (a[vid] != 0 || !slices.Contains(slices.Collect(maps.Values(a)), n))
+		}
+		for vid, n := range wire(p) {
+			if n == 0 {
+				continue
+			}
+			if isNew(was, vid, n) {
+				comes[n] = name
+			}
+			if isNew(is, vid, n) {
+				leaves[n] = name
+			}
+		}
+	}
+	for n, name := range comes {
+		if other, ok := leaves[n]; ok && other != name {
+			return fmt.Sprintf("port %s comes to VNI %d before port %s has left it", name, n, other)
+		}
+	}
+	return ""
 }
 
 // wire is what frames of a port mean by VLAN ID; 0 is no tag.

@@ -37,16 +37,19 @@ type planner struct {
 	// exclusive holds the static entries that must not replace anything.
 	exclusive map[model.StaticKey]bool
 
-	vnis    []vniChange
-	ports   []*portChange // by name
-	devices devices
-	statics statics
-	ops     []Op
+	vnis  []vniChange
+	ports []*portChange // by name
+	// contested are the VNIs that some ports come to and others leave.
+	contested map[uint32]bool
+	devices   devices
+	statics   statics
+	ops       []Op
 }
 
 // plan lists the operations from one model to another in an order in which each finds what it needs, and in which a change that is refused has taken
 // nothing away meanwhile, be it for a moment: undoing brings neither lost frames nor learned entries back. What only widens comes first, then what may be
 // refused, and what narrows or destroys last. Devices whose names others need are the exception, and their replacements are checked before the first goes.
+// A VNI that some ports come to and others leave is left first, once nothing can be refused any more.
 func (p *planner) plan() []Op {
 	p.look()
 	p.fastPath()
@@ -58,6 +61,7 @@ func (p *planner) plan() []Op {
 	p.staticsCome()
 	p.devicesChange()
 	p.staticsCome() // at ports made anew
+	p.portsPart()
 	p.portsNarrow()
 	p.staticsCome() // where a port has just moved to
 	p.vnisNarrow()

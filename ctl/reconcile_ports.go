@@ -41,18 +41,21 @@ func (p *planner) lookAtPorts() {
 				continue
 			}
 		}
+		p.ports = append(p.ports, c)
+	}
+	p.lookForStrangers()
+	for _, c := range p.ports {
 		if c.inPlace() {
 			c.wide = p.widerPort(c.before, c.next)
 			c.reshaped = reshapedPort(c.wide, c.next)
 			c.now = &c.before
 		}
-		p.ports = append(p.ports, c)
 	}
 }
 
 // widerPort is before with what next adds: VLANs, addresses, a larger MTU, room for MACs.
 func (p *planner) widerPort(before, next dataplane.PortConfig) dataplane.PortConfig {
-	w := widerVLANs(before, next)
+	w := p.without(widerVLANs(before, next), before)
 	for _, a := range next.Addresses {
 		same := func(b netip.Prefix) bool { return a.Addr() == b.Addr() }
 		// Two ports with one address would find each other (RFC 4862 section 5.4), and none would have it.
@@ -133,10 +136,11 @@ func (p *planner) portsCome() {
 }
 
 func (p *planner) portComes(c *portChange) {
+	first := p.without(c.next, c.before)
 	p.portOp("add", c.name,
-		func() error { return atPort(c.name, p.sw.AddPort(c.next)) },
+		func() error { return atPort(c.name, p.sw.AddPort(first)) },
 		func() error { return p.sw.DelPort(c.name) })
-	c.now = &c.next
+	c.now = &first
 }
 
 // portsWiden gives to ports what they get and lack so far.
@@ -161,7 +165,7 @@ func (p *planner) portsReshape() {
 // undoes the change brings them back behind it.
 func (p *planner) portsNarrow() {
 	for _, c := range p.ports {
-		if !c.inPlace() || reflect.DeepEqual(*c.now, c.next) {
+		if reflect.DeepEqual(*c.now, c.next) {
 			continue
 		}
 		stays := p.new.PortVNIs(c.new)

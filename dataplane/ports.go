@@ -235,16 +235,13 @@ func (c PortConfig) clone() PortConfig {
 	return c
 }
 
-// checkPort refuses what cannot be.
+// checkPort refuses what cannot be. A port may carry no VNI: it does while it goes from one to another, or waits for others to leave its own.
 func (s *Switch) checkPort(c *PortConfig) error {
 	fail := func(format string, args ...any) error {
 		return invalidError{fmt.Errorf("port %s: %w", c.Name, fmt.Errorf(format, args...))}
 	}
 	if err := s.checkKind(c); err != nil {
 		return fail("%w", err)
-	}
-	if c.Untagged == 0 && len(c.Tagged) == 0 {
-		return fail("carries no VNI")
 	}
 	if err := c.MSSClamp.check(); err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)

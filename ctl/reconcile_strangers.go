@@ -1,0 +1,105 @@
+package ctl
+
+import (
+	"slices"
+
+	"vtepd/dataplane"
+)
+
+// A vidMap says what VLAN IDs mean on a port, 0 being untagged.
+type vidMap map[uint16]uint32
+
+func vidsOf(c dataplane.PortConfig) vidMap {
+	v := vidMap{}
+	if c.Untagged != 0 {
+		v[0], v[c.NativeVID] = c.Untagged, c.Untagged
+	}
+	for _, m := range c.Tagged {
+		v[m.VID] = m.VNI
+	}
+	return v
+}
+
+func (v vidMap) carries(vni uint32) bool {
+	for _, n := range v {
+		if n == vni {
+			return true
+		}
+	}
+	return false
+}
+
+// newIn lists the VNIs that stations of v are in and were not in before. One whose VLAN has but got another ID is not new.
+func (v vidMap) newIn(before vidMap) (vnis []uint32) {
+	for vid, n := range v {
+		if before[vid] != n && (before[vid] != 0 || !before.carries(n)) {
+			vnis = append(vnis, n)
+		}
+	}
+	return vnis
+}
+
+// lookForStrangers finds the VNIs that some ports come to and others leave. Ports change one after another, and who comes must not meet who leaves: neither
+// model has them together. A port that is deleted is in its VNIs until it goes.
+func (p *planner) lookForStrangers() {
+	coming, parting := map[uint32][]string{}, map[uint32][]string{}
+	note := func(to map[uint32][]string, vnis []uint32, name string) {
+		for _, n := range vnis {
+			if l := to[n]; len(l) == 0 || l[len(l)-1] != name {
+				to[n] = append(to[n], name)
+			}
+		}
+	}
+	for _, c := range p.ports {
+		before, next := vidsOf(c.before), vidsOf(c.next)
+		note(coming, next.newIn(before), c.name)
+		note(parting, before.newIn(next), c.name)
+	}
+	p.contested = map[uint32]bool{}
+	for n, names := range coming {
+		others := parting[n]
+		if len(others) > 0 && (len(names) > 1 || len(others) > 1 || names[0] != others[0]) {
+			p.contested[n] = true
+		}
+	}
+}
+
+// without is c but for the VLANs of contested VNIs that keep does not have as well.
+func (p *planner) without(c, keep dataplane.PortConfig) dataplane.PortConfig {
+	if p.contested[c.Untagged] {
+		if c.NativeVID != keep.NativeVID {
+			c.NativeVID = 0
+		}
+		if c.Untagged != keep.Untagged {
+			c.Untagged, c.NativeVID = 0, 0
+		}
+	}
+	goes := func(m dataplane.VIDMap) bool { return p.contested[m.VNI] && !slices.Contains(keep.Tagged, m) }
+	if slices.ContainsFunc(c.Tagged, goes) {
+		c.Tagged = slices.DeleteFunc(slices.Clone(c.Tagged), goes)
+	}
+	if len(c.Tagged) == 0 {
+		c.Tagged = nil
+	}
+	return c
+}
+
+// portsPart has ports leave contested VNIs before others come to them. Nothing is refused from here on that a host could refuse.
+func (p *planner) portsPart() {
+	if len(p.contested) == 0 {
+		return
+	}
+	for _, c := range p.ports {
+		if !c.inPlace() {
+			continue
+		}
+		parted := p.without(*c.now, c.next)
+		stays := vidsOf(parted)
+		for _, k := range p.staticsAt(c.name) {
+			if p.contested[k.VNI] && !stays.carries(k.VNI) {
+				p.staticLeaves(k)
+			}
+		}
+		p.portBecomes(c, &parted)
+	}
+}
