@@ -62,6 +62,12 @@ var portRules = []rule[*portCase]{
 		return ""
 	},
 	func(c *portCase) string {
+		if c.p.config.Type == PortTAP && c.attr.XDP {
+			return "an XDP program is on its TAP, which would not see what the programs put there"
+		}
+		return ""
+	},
+	func(c *portCase) string {
 		if c.m.underlays[c.attr.Ifindex] != nil {
 			return "its interface is part of the underlay"
 		}
@@ -114,7 +120,7 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 		put.Tagged = append(put.Tagged, xdp.VIDMap{VID: vid, VNI: vni})
 	}
 	slices.SortFunc(put.Tagged, func(a, b xdp.VIDMap) int { return int(a.VID) - int(b.VID) })
-	if kind == xdp.Veth {
+	if kind == xdp.Veth && !c.attr.XDP { // the short way to the workload passes its driver by
 		copy(put.PeerMAC[:], c.attr.MAC)
 	}
 	// The mirror filters them before the maps know the port, and for as long.

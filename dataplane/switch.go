@@ -113,6 +113,8 @@ type portRecord struct {
 	here int
 	// master is the ifindex of the bridge or the like that the interface is in, 0: none.
 	master int
+	// xdp: the driver of the workload's interface runs a program.
+	xdp bool
 	// lastMAC is that of a device that vanished.
 	lastMAC net.HardwareAddr
 	// warned is what the port was last said to exceed, and by what, both in bytes: its MTU and that of the underlay.

@@ -43,6 +43,8 @@ type Attr struct {
 	OtherMTU int
 	// PeerIndex is the ifindex of that end in its namespace; 0: there is none.
 	PeerIndex int
+	// XDP: the driver of a TAP, or of a pair's other end, runs a program, which sees nothing of what comes to the workload past that driver.
+	XDP bool
 }
 
 // Caps says what was negotiated with the kernel.

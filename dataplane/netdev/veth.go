@@ -439,6 +439,7 @@ func (p *pair) describe(here *netlink.Handle, host netlink.Link, attr *device.At
 	_ = p.peer(here, host, func(_ *netlink.Handle, peer netlink.Link) error {
 		attr.MAC = peer.Attrs().HardwareAddr
 		attr.Peer, attr.PeerIndex = peer.Attrs().Name, peer.Attrs().Index
+		attr.XDP = device.DriverXDP(peer)
 		if netns := p.whereabouts(); netns != "" {
 			attr.NetNS, attr.NetNSKey = device.NetNSWord(netns), p.key
 		}

@@ -122,6 +122,7 @@ func (d *Device) Attr() (Attr, error) {
 		NetNS:    p.netns,
 		NetNSKey: p.key,
 		Away:     p.away,
+		XDP:      device.DriverXDP(p.link),
 	}, nil
 }
 
