@@ -2,6 +2,9 @@ package dataplane
 
 import (
 	"errors"
+	"fmt"
+	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -74,6 +77,13 @@ var portRules = []rule[*portCase]{
 		return ""
 	},
 	func(c *portCase) string {
+		// The kernel refuses to wrap up longer ones that are no superframes (BPF_SKB_MAX_LEN), and what is shorter of the same connections would overtake them.
+		if most := min(longestBuffer(), math.MaxUint16); c.p.maxFrame+overheads[1] > most {
+			return fmt.Sprintf("its frames may have %d bytes, and the kernel wraps up none that have more than %d with their new headers", c.p.maxFrame, most)
+		}
+		return ""
+	},
+	func(c *portCase) string {
 		// The programs cannot carry them, and would carry what is smaller of the same connections past them.
 		if l := c.p.link; slices.ContainsFunc(l.packets, (*netdev.Queue).Big) {
 			return "superframes of more than 64 KiB came from it, which user space divides: where its other end has a gso_max_size of 65536, add it again"
@@ -81,6 +91,9 @@ var portRules = []rule[*portCase]{
 		return ""
 	},
 }
+
+// longestBuffer is how many bytes the kernel lets programs make of a packet, SKB_MAX_ALLOC, less what is certainly enough for its struct skb_shared_info.
+func longestBuffer() int { return 4*os.Getpagesize() - 512 }
 
 // portOnFastPath says how the maps describe a port and where its program goes, or why it has to stay off.
 func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason string) {
