@@ -208,15 +208,18 @@ func delPeer(m *model.Model, vni uint32, p netip.AddrPort) error {
 		if v == nil {
 			continue
 		}
+		isIt := func(q netip.AddrPort) bool { return matchPeer(q, p) }
+		group := v.Group.IsValid() && isIt(v.Group)
+		if !group && !slices.ContainsFunc(v.Peers, isIt) {
+			continue // thousands of VNIs may not have it: they are not copied
+		}
 		c := *v
-		c.Peers = slices.DeleteFunc(slices.Clone(v.Peers), func(q netip.AddrPort) bool { return matchPeer(q, p) })
-		if v.Group.IsValid() && matchPeer(v.Group, p) {
+		c.Peers = slices.DeleteFunc(slices.Clone(v.Peers), isIt)
+		if group {
 			c.Group = netip.AddrPort{}
 		}
-		if len(c.Peers) != len(v.Peers) || c.Group != v.Group {
-			found = true
-			m.VNIs.Put(n, &c)
-		}
+		found = true
+		m.VNIs.Put(n, &c)
 	}
 	switch {
 	case found:

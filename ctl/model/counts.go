@@ -38,9 +38,12 @@ func (t *VNITable) recount(was, is *VNI) {
 	if is != nil {
 		now = is.Peers
 	}
-	// The beginnings of long lists are alike when one peer comes or goes.
+	// The beginnings and the ends of long lists are alike when one peer comes or goes.
 	for len(before) > 0 && len(now) > 0 && before[0] == now[0] {
 		before, now = before[1:], now[1:]
+	}
+	for len(before) > 0 && len(now) > 0 && before[len(before)-1] == now[len(now)-1] {
+		before, now = before[:len(before)-1], now[:len(now)-1]
 	}
 	for _, p := range now {
 		tally(&t.mentions, p, 1)

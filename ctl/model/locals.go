@@ -87,11 +87,13 @@ func (m *Model) listens(port uint16) bool {
 
 // reaches says whether there is an underlay address of the family of a, or may be.
 func (g *Global) reaches(a netip.Addr) bool {
-	locals := g.Locals()
-	for _, l := range locals {
-		if l.Is4() == a.Is4() {
-			return true
+	known := false
+	for _, l := range [...]netip.Addr{g.Local, g.OtherLocal} {
+		if l.IsValid() {
+			if known = true; l.Is4() == a.Is4() {
+				return true
+			}
 		}
 	}
-	return len(locals) == 0
+	return !known
 }

@@ -95,6 +95,7 @@ func (m *Model) validateSince(old *Model, c Changes, apart bool) []*Error {
 	if c.Global {
 		v.vniKeys, v.portNames, v.staticKeys = slices.Sorted(m.VNIs.Keys()), m.PortNames(), m.StaticKeys()
 	} else {
+		v.before = &old.VNIs
 		v.portNames = m.portsConcerned(old, c)
 		v.staticKeys = m.staticsConcerned(old, c, v.portNames)
 	}

@@ -43,6 +43,8 @@ type validation struct {
 	staticKeys []StaticKey
 	// apart: whether ports want one name is not looked at.
 	apart bool
+	// before holds VNIs that were right, under the same top level; nil: none.
+	before *VNITable
 }
 
 func (v *validation) add(e *Error) {
@@ -81,14 +83,8 @@ func (v *validation) vnis() {
 		if n < 1 || n > dataplane.MaxVNI {
 			v.add(Invalid(path+"/vni", "VNI %d is out of range: 1 to %d", n, dataplane.MaxVNI))
 		}
-		listed := make(map[netip.AddrPort]bool, len(vni.Peers))
-		for _, p := range vni.Peers {
-			at := path + "/peers/" + v.m.PeerText(p)
-			if listed[p] {
-				v.add(Exists(at, "peer %s is listed twice in VNI %d: leave one away", v.m.PeerText(p), n))
-			}
-			listed[p] = true
-			v.remote(at, "peer", p)
+		if v.before == nil || !onlyLost(v.before.At(n), vni) {
+			v.peers(path, n, vni)
 		}
 		v.extension(path, n, vni)
 		if g := vni.Group; g.Addr().IsValid() {
@@ -102,6 +98,37 @@ func (v *validation) vnis() {
 	v.peerCount()
 }
 
+// onlyLost says whether a VNI that changed got no peer by that: what is left of a list that was right is. Peers are taken off hundreds of lists of a thousand.
+func onlyLost(was, is *VNI) bool {
+	if was == nil {
+		return false
+	}
+	rest := was.Peers
+	for _, p := range is.Peers {
+		i := slices.Index(rest, p)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	return true
+}
+
+// peers checks the peers of a VNI.
+func (v *validation) peers(path string, n uint32, vni *VNI) {
+	listed := make(map[netip.AddrPort]bool, len(vni.Peers))
+	for _, p := range vni.Peers {
+		at := func() string { return path + "/peers/" + v.m.PeerText(p) }
+		if listed[p] {
+			v.add(Exists(at(), "peer %s is listed twice in VNI %d: leave one away", v.m.PeerText(p), n))
+		}
+		listed[p] = true
+		if flaw := v.flawOf(p.Addr()); flaw != "" {
+			v.add(Invalid(at(), "peer %s %s", p.Addr(), flaw))
+		}
+	}
+}
+
 // peerCount bounds the peers of all VNIs together.
 func (v *validation) peerCount() {
 	if n := v.m.VNIs.Peers(); n > dataplane.MaxPeers {
@@ -109,23 +136,25 @@ func (v *validation) peerCount() {
 	}
 }
 
-// remote checks the underlay address of another VTEP.
-func (v *validation) remote(path, word string, p netip.AddrPort) {
-	a, g := p.Addr(), &v.m.Global
+// flawOf says why an address cannot be that of another VTEP; "" is no flaw. Each of thousands of peers is asked about whenever one of them comes or goes: nothing
+// is built for one that is right.
+func (v *validation) flawOf(a netip.Addr) string {
+	g := &v.m.Global
 	switch {
 	case a.IsMulticast():
-		v.add(Invalid(path, "%s %s is a multicast group, not a host: a group stands under group, beside the peers", word, a))
+		return "is a multicast group, not a host: a group stands under group, beside the peers"
 	case a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		v.add(Invalid(path, "%s %s is not the address of a host: write the underlay address of the other VTEP", word, a))
+		return "is not the address of a host: write the underlay address of the other VTEP"
 	case a.IsLoopback():
-		v.add(Invalid(path, "%s %s is a loopback address: write the underlay address of the other VTEP", word, a))
+		return "is a loopback address: write the underlay address of the other VTEP"
 	case a.Is6() && a.IsLinkLocalUnicast():
-		v.add(Invalid(path, "%s %s is link-local, which needs an interface to be unique: write a global or unique local address", word, a))
+		return "is link-local, which needs an interface to be unique: write a global or unique local address"
 	case !g.reaches(a):
-		v.add(Invalid(path, "%s %s is %s, but local %s is %s: add an address of that family to local", word, a, family(a), g.Local, family(g.Local)))
-	case slices.Contains(g.Locals(), a):
-		v.add(Invalid(path, "%s %s is this host itself: write the address of the other VTEP", word, a))
+		return fmt.Sprintf("is %s, but local %s is %s: add an address of that family to local", family(a), g.Local, family(g.Local))
+	case a == g.Local || a == g.OtherLocal:
+		return "is this host itself: write the address of the other VTEP"
 	}
+	return ""
 }
 
 // multicast checks the multicast group of a VNI.
@@ -287,7 +316,9 @@ func (v *validation) static(k StaticKey, s Static) {
 	case s.Dst.IsValid() == (s.Port != ""):
 		v.add(Invalid(path, "static entry %s needs one place: dst for a peer, or port", k.MAC))
 	case s.Dst.IsValid():
-		v.remote(path+"/dst", "dst", s.Dst)
+		if flaw := v.flawOf(s.Dst.Addr()); flaw != "" {
+			v.add(Invalid(path+"/dst", "dst %s %s", s.Dst.Addr(), flaw))
+		}
 	default:
 		p, ok := v.m.Ports.Get(s.Port)
 		if !ok {
