@@ -11,19 +11,20 @@ func (m *mirror) peersLeave(version uint64, peers []*peer) {
 	if version == m.peerVersion {
 		return
 	}
+	gone := make(map[uint32]*mirroredPeer)
 	for i, mp := range m.peers {
 		if mp == nil || m.s.peers.at(uint32(i)) == mp.p {
 			continue
 		}
 		m.withdrawPeer(mp)
 		m.peers[i], m.underlaysStale = nil, true
-		for vni, md := range m.domains {
-			for a, index := range md.sources {
-				if index == uint32(i) {
-					m.dropSource(md, vni, a)
-				}
-			}
-		}
+		gone[uint32(i)] = mp
+	}
+	if len(gone) == 0 {
+		return
+	}
+	m.sourcesLeave(gone)
+	for _, mp := range gone {
 		m.forgetPeer(mp)
 		m.hearing.dismiss(mp.serial)
 	}

@@ -42,6 +42,18 @@ func (m *mirror) sourcesCome() {
 	clear(m.derive)
 }
 
+// sourcesLeave has nothing taken any more in the name of peers that are gone. Thousands that were learned may go at once: all VNIs are looked through once for
+// all of them.
+func (m *mirror) sourcesLeave(gone map[uint32]*mirroredPeer) {
+	for vni, md := range m.domains {
+		for a, index := range md.sources {
+			if gone[index] != nil {
+				m.dropSource(md, vni, a)
+			}
+		}
+	}
+}
+
 // noteSource remembers the peer behind an entry for sourcesCome.
 //
 // With several ports listened on there is none: a learned source is known by the port that it sends to, which the programs do not look at.

@@ -1,0 +1,46 @@
+package dataplane
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"vtepd/fdb"
+)
+
+// TestManyLearnedPeersLeave: learned peers that go at once take along what was admitted in their name, in every VNI, and nothing else.
+func TestManyLearnedPeersLeave(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 2, nil)
+	vnis := []uint32{10, 20}
+	for _, vni := range vnis {
+		s.set(VNIConfig{VNI: vni, Learning: true, Policy: Learn}, s.addrs(0)...)
+	}
+	const n = 200
+	for i := range n {
+		p, err := s.peers.obtain(netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i + 1)}), DefaultPort), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fdb.Learn(vnis[i%2], fdb.MAC(0x020000000000+uint64(i)), p.place(), s.now())
+	}
+	sources := func() (count int) {
+		f.locked(func() { count = len(f.sources) })
+		return count
+	}
+	f.equal(t, s.Switch, "learned")
+	// A source whose peer was learned while a round went on comes with the next.
+	for i := 0; i < 60 && sources() != n+len(vnis); i++ {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := sources(); got != n+len(vnis) {
+		t.Fatalf("%d sources are admitted, not %d", got, n+len(vnis))
+	}
+	s.fdb.FlushVNI(10, fdb.FlushFilter{})
+	s.reapPeers() // those of this time are young
+	s.reapPeers()
+	f.equal(t, s.Switch, "those of one VNI are gone")
+	if got := sources(); got != n/2+len(vnis) {
+		t.Errorf("%d sources are left, not %d", got, n/2+len(vnis))
+	}
+}
