@@ -91,8 +91,10 @@ func startWithoutNamespace(t *testing.T, kind, fastpath string) {
 		}
 	}
 	leavesNothing("after the namespace came")
-	if out := blue.via.Must("ip", "-n", blue.name, "-brief", "link", "show"); strings.Count(out, "\n") != 1 {
-		t.Errorf("left in the namespace: %s", out)
+	for _, kind := range []string{"tun", "veth"} {
+		if out := blue.via.Must("ip", "-n", blue.name, "-brief", "link", "show", "type", kind); out != "" {
+			t.Errorf("left in the namespace: %s", out)
+		}
 	}
 	blue.del()
 	a.run(t)

@@ -103,14 +103,16 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// interfaces lists all of the present namespace but loopback.
+// interfaces lists what the present namespace has beside what the kernel puts into every one: loopback, and the fallback devices of tunnel modules that happen
+// to be loaded (net.core.fb_tunnels_only_for_init_net), which are the only ones of their kinds here.
 func interfaces(tb testing.TB) (names []string) {
 	tb.Helper()
 	links, err := netlink.LinkList()
 	must(tb, err)
 	for _, l := range links {
-		if n := l.Attrs().Name; n != "lo" {
-			names = append(names, n)
+		switch l.Type() {
+		case "tuntap", "veth", "dummy", "bridge":
+			names = append(names, l.Attrs().Name)
 		}
 	}
 	return names
