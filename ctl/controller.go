@@ -32,6 +32,9 @@ type Controller struct {
 	// file is what the configuration file said when it was last read.
 	file *model.Model
 
+	// starting: nothing was there before, and what has been done is not undone when the rest fails.
+	starting bool
+
 	// progress counts what has been done, so that a long change is told from one that is stuck.
 	progress atomic.Uint64
 }
@@ -58,13 +61,14 @@ func Prepare(life context.Context, sw Switch, m *model.Model, log *slog.Logger) 
 	return &Controller{sw: sw, log: log, started: time.Now(), life: life, model: empty, file: m}
 }
 
-// Start brings the switch to the model that the Controller was made with.
+// Start brings the switch to the model that the Controller was made with. When that fails, what was done so far is left to the end of the switch, as when life is
+// done: to take ports off one by one would take away what a former process had left for them.
 func (c *Controller) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sw := c.sw
-	c.sw = starting{sw}
-	defer func() { c.sw = sw }()
+	c.sw, c.starting = starting{sw}, true
+	defer func() { c.sw, c.starting = sw, false }()
 	return c.moveTo(c.file, c.file.Since(c.model), nil)
 }
 

@@ -110,7 +110,7 @@ func (p *planner) fastPath() {
 }
 
 // run does the operations in order. When one fails, those before it are undone in reverse, and the error is returned; what could not be undone is
-// joined to it. When the switch is about to be closed, nothing is done or undone any more.
+// joined to it. When the switch is about to be closed, nothing is done or undone any more; a start that fails undoes nothing, either.
 func (c *Controller) run(ops []Op) error {
 	if len(ops) < 2 {
 		return c.runAll(ops)
@@ -129,7 +129,7 @@ func (c *Controller) runAll(ops []Op) error {
 			continue
 		}
 		for _, done := range slices.Backward(ops[:i]) {
-			if c.life.Err() != nil {
+			if c.starting || c.life.Err() != nil {
 				break
 			}
 			c.progress.Add(1)
