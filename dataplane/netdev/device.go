@@ -100,11 +100,12 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 	d := &Device{
 		name: o.Name, ifindex: a.Index, pair: p, refuse: o.Refuse, claim: -1,
 		setMTU: o.MTU != 0, setMAC: o.MAC != nil, carry: o.Carry,
-		found: found{mtu: a.MTU, mac: a.HardwareAddr, up: a.RawFlags&unix.IFF_UP != 0},
 	}
-	if d.found.addrs, err = device.SettledAddresses(h, link); err != nil {
+	addrs, err := device.SettledAddresses(h, link)
+	if err != nil {
 		return nil, err
 	}
+	d.found = foundAt(link, addrs)
 	if held < 0 {
 		if held, err = o.claim(d.ifindex); err != nil {
 			return nil, err
@@ -378,6 +379,11 @@ func (d *Device) inNetNS(f func() error) error {
 
 // Close gives the interface back as it was found, or removes a pair. No Queue may be in use any more. An interface that is gone already is no error.
 func (d *Device) Close() error {
+	return d.end(d.undo, func() error { return errors.Join(d.pair.removeAway(), d.letGo()) })
+}
+
+// end calls one of two functions for the last time that the device is used: away when the interface is gone or in another namespace, and here otherwise.
+func (d *Device) end(here func(h *netlink.Handle, link netlink.Link) error, away func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -389,13 +395,13 @@ func (d *Device) Close() error {
 			if err == nil {
 				h.Close()
 			}
-			return errors.Join(d.pair.removeAway(), d.letGo())
+			return away()
 		}
 		if err != nil {
 			return errors.Join(err, d.letGo())
 		}
 		defer h.Close()
-		return d.undo(h, link)
+		return here(h, link)
 	})
 	d.closed = true
 	if err != nil {
@@ -419,7 +425,7 @@ func (d *Device) undo(h *netlink.Handle, link netlink.Link) error {
 	var err error
 	if d.pair != nil && d.pair.made {
 		err = h.LinkDel(link)
-	} else if d.pair == nil {
+	} else {
 		err = d.giveBack(h, link)
 	}
 	if err != nil && d.vanished(h) {

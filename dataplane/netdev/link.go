@@ -21,6 +21,11 @@ type found struct {
 	features map[string]bool // what had to be switched
 }
 
+func foundAt(link netlink.Link, addrs []netlink.Addr) found {
+	a := link.Attrs()
+	return found{mtu: a.MTU, mac: a.HardwareAddr, up: a.RawFlags&unix.IFF_UP != 0, addrs: addrs}
+}
+
 // mayTake says why an interface cannot be a port.
 func mayTake(h *netlink.Handle, link netlink.Link) error {
 	a := link.Attrs()
@@ -261,7 +266,12 @@ func (d *Device) shape(h *netlink.Handle, link netlink.Link, o *Options) error {
 
 // giveBack makes the interface what it was. The caller holds the lock, or is alone with the device.
 func (d *Device) giveBack(h *netlink.Handle, link netlink.Link) error {
-	f, now := &d.found, link.Attrs()
+	return d.found.giveBack(h, link, d.setMAC, d.setMTU)
+}
+
+// giveBack is the device's; mac and mtu say whether these were set.
+func (f *found) giveBack(h *netlink.Handle, link netlink.Link, mac, mtu bool) error {
+	now := link.Attrs()
 	var errs []error
 	if len(f.features) > 0 {
 		_, err := switchFeatures(now.Name, f.features)
@@ -270,11 +280,11 @@ func (d *Device) giveBack(h *netlink.Handle, link netlink.Link) error {
 	if !f.up && now.Flags&net.FlagUp != 0 {
 		errs = append(errs, h.LinkSetDown(link))
 	}
-	if d.setMAC {
+	if mac {
 		errs = append(errs, h.LinkSetHardwareAddr(link, f.mac))
 	}
 	// After the MAC, of which the kernel makes a link-local address once the MTU is enough for IPv6 again.
-	if d.setMTU && now.MTU != f.mtu {
+	if mtu && now.MTU != f.mtu {
 		errs = append(errs, h.LinkSetMTU(link, f.mtu))
 	}
 	// IPv6 addresses go with LinkSetDown, and with an MTU below 1280.

@@ -37,6 +37,7 @@ type pair struct {
 	netns string // as in VethOptions
 	key   string // device.NetNSKey of it when the end was put there; "": that of the host end, whatever it is called
 	made  bool   // to be removed with the device
+	left  *left  // how it was when it was taken up from a former process; nil: made by this one
 	index int    // of the other end, in that namespace
 	mac   net.HardwareAddr
 }
@@ -142,7 +143,12 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 		}
 	}
 	p := &pair{netns: o.NetNS, key: device.NetNSKey(o.NetNS), made: peer == nil}
-	if peer == nil {
+	if peer != nil {
+		if p.left, err = lookAtLeft(there, peer); err != nil {
+			unix.Close(held)
+			return nil, err
+		}
+	} else {
 		if host != nil {
 			err = here.LinkDel(host)
 			if held >= 0 {
@@ -168,7 +174,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 		}
 	}
 	if err := p.shape(there, peer, target, o); err != nil {
-		return nil, errors.Join(err, p.remove(here, host))
+		return nil, errors.Join(err, p.undo(here, host, there, peer))
 	}
 	p.index, p.mac = peer.Attrs().Index, peer.Attrs().HardwareAddr
 	if o.MAC != nil {
@@ -179,7 +185,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	d, err := take(&hostOptions, p, held)
 	held = -1
 	if err != nil {
-		return nil, errors.Join(err, p.remove(here, host))
+		return nil, errors.Join(err, p.undo(here, host, there, peer))
 	}
 	p.made = true
 	return d, nil
@@ -237,14 +243,24 @@ func findPair(here, there *netlink.Handle, target int, o *VethOptions) (host, pe
 // peerOf finds the other end of a pair in a namespace, target, -1 for that of the host end; nil when it is not there. An interface index means something only
 // together with its namespace, and two pairs may well have the same indexes crosswise.
 func peerOf(here, there *netlink.Handle, target int, host netlink.Link) (netlink.Link, error) {
-	a := host.Attrs()
-	where := -1 // the kernel names no namespace where both ends are in one
-	if target >= 0 {
-		var err error
-		if where, err = here.GetNetNsIdByFd(target); err != nil {
-			return nil, err
-		}
+	where, err := numberOf(here, target)
+	if err != nil {
+		return nil, err
 	}
+	return peerAt(there, where, host)
+}
+
+// numberOf is what the kernel calls a namespace in that of here; -1 where both ends are in one.
+func numberOf(here *netlink.Handle, target int) (int, error) {
+	if target < 0 {
+		return -1, nil
+	}
+	return here.GetNetNsIdByFd(target)
+}
+
+// peerAt is peerOf where the number of the namespace is known.
+func peerAt(there *netlink.Handle, where int, host netlink.Link) (netlink.Link, error) {
+	a := host.Attrs()
 	if a.NetNsID != where {
 		return nil, nil
 	}
@@ -349,7 +365,11 @@ func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *Ve
 			}
 		}
 	}
-	if _, err := device.AddAddresses(there, peer, o.Addresses); err != nil {
+	added, err := device.AddAddresses(there, peer, o.Addresses)
+	if p.left != nil {
+		p.left.added = added
+	}
+	if err != nil {
 		return err
 	}
 	if err := there.LinkSetUp(peer); err != nil {
@@ -358,14 +378,16 @@ func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *Ve
 	return nil
 }
 
-// remove takes away what was made.
-func (p *pair) remove(here *netlink.Handle, host netlink.Link) error {
-	if !p.made {
-		return nil
+// undo takes away what was made, or makes the other end again what it was.
+func (p *pair) undo(here *netlink.Handle, host netlink.Link, there *netlink.Handle, peer netlink.Link) error {
+	var err error
+	if p.made {
+		err = here.LinkDel(host)
+	} else if peer, err = there.LinkByIndex(peer.Attrs().Index); err == nil {
+		err = p.left.giveBack(there, peer)
 	}
-	err := here.LinkDel(host)
 	if isGone(err) {
-		return nil // undo has done it
+		return nil // Device.undo has done it, or somebody else
 	}
 	return err
 }
