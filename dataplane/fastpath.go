@@ -80,6 +80,8 @@ type fastPath struct {
 	pins   string          // where the programs are to be pinned; empty: nowhere
 	noPins string          // why they are not
 	lost   map[string]bool // refusals that were logged
+	// abandoned: the switch ends without a TakeOver that may still come.
+	abandoned atomic.Bool
 	// configured: TakeOver was called, so what a former process left is of no more use.
 	configured bool
 }
@@ -121,7 +123,7 @@ func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 	if err != nil {
 		return
 	}
-	defer f.turnOff(reasonOff)
+	defer f.end()
 	poll := time.NewTicker(fastPathPoll)
 	defer poll.Stop()
 	for {
@@ -299,7 +301,7 @@ func (f *fastPath) turnOn() error {
 	}
 	m, err := newMirror(f.s, e)
 	if err != nil {
-		_ = e.Close() // the first error says what happened
+		_ = e.Abandon() // nothing is attached yet, and the first error says what happened
 		return err
 	}
 	f.mirror, f.reason = m, ""

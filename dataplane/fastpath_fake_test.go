@@ -79,6 +79,10 @@ func (f *fakePrograms) Close() error {
 	f.locked(func() { f.closed = true; clear(f.attached) })
 	return nil
 }
+func (f *fakePrograms) Abandon() error {
+	f.locked(func() { f.closed = true })
+	return nil
+}
 func (f *fakePrograms) Former() *xdp.State   { return f.former }
 func (f *fakePrograms) FormerFilter(int) int { return f.formerFilter }
 func (f *fakePrograms) SocketFilter() int    { return -1 }

@@ -19,6 +19,22 @@ func (f *fastPath) takeOver() {
 	f.dropFormer()
 }
 
+// end is turnOff at the end of the switch. A former process's programs that were to be taken over, and were not, stay when the switch is abandoned.
+func (f *fastPath) end() {
+	m := f.mirror
+	if m == nil || !m.held || !f.abandoned.Load() {
+		f.turnOff(reasonOff)
+		return
+	}
+	m.ageTimer.Stop()
+	m.routes.close()
+	m.hearing.stop()
+	if err := m.e.Abandon(); err != nil {
+		f.log.Warn("closing the fast path", "error", err)
+	}
+	f.forget(reasonOff)
+}
+
 // formerFilter is the socket filter that a port's device begins with, -1 when there is none: between the crash of a former process and the takeover its
 // program carries what is known, and user space gets the rest and no more.
 func (f *fastPath) formerFilter(ifindex int) int {

@@ -9,6 +9,7 @@ import (
 // programs is what the fast path needs of the eBPF programs and their maps; *xdp.FastPath is that. One goroutine calls it, but for events.
 type programs interface {
 	Close() error
+	Abandon() error
 
 	Former() *xdp.State
 	FormerFilter(ifindex int) int

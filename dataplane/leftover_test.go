@@ -13,10 +13,11 @@ import (
 	"vtepd/dataplane/xdp"
 )
 
-// TestRemoveLeftPairs: the pairs that no veth port is for go before the ports come, which would find their way barred; one that fits stays, and is taken up.
+// TestRemoveLeftPairs: of the pairs that no veth port is for, those go before the ports come that would bar the way of one, and the others when all are there; one
+// that fits stays, and is taken up.
 //
 //	on a, left by this instance: gone0 ══ gone1 (w)   kept0 ══ kept1 (w)
-//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1
+//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1   idle0 ══ idle1
 //	on a, left by another:       other0 ══ other1
 func TestRemoveLeftPairs(t *testing.T) {
 	t.Parallel()
@@ -24,7 +25,7 @@ func TestRemoveLeftPairs(t *testing.T) {
 	h := l.Host("a")
 	l.Link(h, l.Host("b"), lab.LinkOptions{})
 	w := l.Host("w")
-	for _, pair := range [][2]string{{"gone0", "gone1"}, {"kept0", "kept1"}, {"other0", "other1"}, {"moved0", "moved1"}, {"tap0", "tap1"}, {"called0", "called1"}} {
+	for _, pair := range [][2]string{{"gone0", "gone1"}, {"kept0", "kept1"}, {"other0", "other1"}, {"moved0", "moved1"}, {"tap0", "tap1"}, {"called0", "called1"}, {"idle0", "idle1"}} {
 		h.Must("ip", "link", "add", pair[0], "type", "veth", "peer", "name", pair[1])
 		h.Must("ip", "link", "set", pair[0], "alias", "made by vtepd at /run/test.sock")
 	}
@@ -41,11 +42,16 @@ func TestRemoveLeftPairs(t *testing.T) {
 		{Name: "called0", Type: PortVeth, IfName: "called2", Untagged: 42},
 	}
 	index := h.Index("kept0")
-	n.RemoveLeftPairs(ports)
+	n.ClearTheWay(ports)
+	for _, name := range []string{"idle0", "kept0", "moved0", "called0"} {
+		h.Must("ip", "link", "show", name) // until it is certain that the new ports can be had
+	}
 	for _, c := range ports {
 		n.do(func() error { return n.AddPort(c) })
 	}
-	for _, name := range []string{"gone0", "moved1", "tap1", "called1"} {
+	h.Must("ip", "link", "show", "idle0")
+	n.RemoveLeftPairs(ports)
+	for _, name := range []string{"gone0", "moved1", "tap1", "called1", "idle0"} {
 		if out, err := h.Command("ip", "link", "show", name); err == nil {
 			t.Errorf("still there: %s", out)
 		}

@@ -65,6 +65,7 @@ func (s *Switch) addPort(c PortConfig, awaitNetNS bool) error {
 	s.publishPort(r, nil)
 	if err := s.watchQueues(p); err != nil {
 		s.removePort(r)
+		s.abandonLink(p.link)
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
 	s.logAdded(r)
@@ -195,11 +196,13 @@ func (s *Switch) DelPort(name string) error {
 		return fmt.Errorf("port %s: %w", name, ErrNotFound)
 	}
 	s.removePort(r)
+	s.closeLink(r.published.link)
 	s.log.Info("port removed", "port", name)
 	s.event(Event{Object: "port", Action: "del", Port: name})
 	return nil
 }
 
+// removePort takes a port out; its device is to be closed next.
 func (s *Switch) removePort(r *portRecord) {
 	p := r.published
 	s.place(r, 0)
@@ -211,7 +214,6 @@ func (s *Switch) removePort(r *portRecord) {
 	s.leaving.Store(nil)
 	s.fdb.SetDestLimit(p.place(), 0)
 	s.forgetDrops(func(port, _ uint16) bool { return uint32(port) == p.index })
-	s.closeLink(p.link)
 }
 
 // closeLink takes a device from the workers, who no longer see it, and removes it.
@@ -219,11 +221,21 @@ func (s *Switch) closeLink(l *link) {
 	if l == nil {
 		return
 	}
-	for _, w := range s.workers {
-		w.unwatch(l)
-	}
+	s.unwatch(l)
 	if err := l.dev.Close(); err != nil {
 		s.log.Warn("closing a device", "port", l.dev.Name(), "error", err)
+	}
+}
+
+// abandonLink is closeLink for a device that did not become a port's.
+func (s *Switch) abandonLink(l *link) {
+	s.unwatch(l)
+	s.abandon(l.dev)
+}
+
+func (s *Switch) unwatch(l *link) {
+	for _, w := range s.workers {
+		w.unwatch(l)
 	}
 }
 

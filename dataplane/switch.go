@@ -272,6 +272,24 @@ func (c *Config) complete() error {
 
 // Close stops the workers and removes every device that the switch made.
 func (s *Switch) Close() error {
+	if err := s.halt(); err != nil {
+		return err
+	}
+	var first error
+	for _, r := range s.ports {
+		if r.published.link == nil {
+			continue
+		}
+		if err := r.published.link.dev.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	s.release()
+	return first
+}
+
+// halt ends everything that runs.
+func (s *Switch) halt() error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -285,15 +303,11 @@ func (s *Switch) Close() error {
 		w.wake()
 	}
 	s.running.Wait()
-	var first error
-	for _, r := range s.ports {
-		if r.published.link == nil {
-			continue
-		}
-		if err := r.published.link.dev.Close(); err != nil && first == nil {
-			first = err
-		}
-	}
+	return nil
+}
+
+// release closes what is open beside the devices of ports.
+func (s *Switch) release() {
 	for _, w := range s.workers {
 		w.close()
 	}
@@ -301,7 +315,6 @@ func (s *Switch) Close() error {
 	s.paths.close()
 	unix.Close(s.home)
 	s.hub.close()
-	return first
 }
 
 // now is the table's clock.

@@ -20,19 +20,20 @@ import (
 type Switch struct {
 	Config dataplane.Config
 
-	mu      sync.Mutex
-	fail    func(op string) error
-	watch   func(op string)
-	ops     []string
-	vnis    map[uint32]dataplane.VNIConfig
-	ports   map[string]dataplane.PortConfig
-	entries map[key]dataplane.FDBEntry
-	drops   []dataplane.Drop
-	unknown []dataplane.Stranger
-	history map[key][]dataplane.Move
-	subs    map[chan dataplane.Event]struct{}
-	closed  bool
-	taken   bool
+	mu        sync.Mutex
+	fail      func(op string) error
+	watch     func(op string)
+	ops       []string
+	vnis      map[uint32]dataplane.VNIConfig
+	ports     map[string]dataplane.PortConfig
+	entries   map[key]dataplane.FDBEntry
+	drops     []dataplane.Drop
+	unknown   []dataplane.Stranger
+	history   map[key][]dataplane.Move
+	subs      map[chan dataplane.Event]struct{}
+	closed    bool
+	taken     bool
+	abandoned bool
 }
 
 type key struct {
@@ -239,6 +240,9 @@ func (s *Switch) SetFastPath(mode dataplane.FastPathMode) error {
 	s.Config.FastPath = mode
 	return nil
 }
+
+// ClearTheWay finds nothing to remove, either.
+func (s *Switch) ClearTheWay([]dataplane.PortConfig) {}
 
 // RemoveLeftPairs finds nothing to remove: the ports of this switch are no interfaces.
 func (s *Switch) RemoveLeftPairs([]dataplane.PortConfig) {}
@@ -521,6 +525,21 @@ func (s *Switch) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	return nil
+}
+
+// Abandon is Close, and notes that it was.
+func (s *Switch) Abandon() error {
+	s.mu.Lock()
+	s.abandoned = true
+	s.mu.Unlock()
+	return s.Close()
+}
+
+// Abandoned says whether Abandon was called.
+func (s *Switch) Abandoned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.abandoned
 }
 
 // Time is the time of events in tests.

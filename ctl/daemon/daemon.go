@@ -35,11 +35,14 @@ const stopTimeout = 3 * time.Second
 // dataPlane is what the daemon needs of a switch beside what ctl does.
 type dataPlane interface {
 	ctl.Switch
-	// RemoveLeftPairs removes what a former process left that none of the ports takes up. It is called before the first port comes, and with none when a start is
-	// given up.
+	// ClearTheWay removes what a former process left where an interface of the ports goes. It is called before the first port comes.
+	ClearTheWay(ports []dataplane.PortConfig)
+	// RemoveLeftPairs removes what a former process left that none of the ports takes up. It is called when all are there, and with none when a start is given up.
 	RemoveLeftPairs(ports []dataplane.PortConfig)
 	// TakeOver has the fast path go on from where a former process was killed, and the underlay read. It is called when the first configuration is complete.
 	TakeOver() error
+	// Abandon is Close before TakeOver: what a former process left is left for the next one.
+	Abandon() error
 	Close() error
 }
 
@@ -184,7 +187,7 @@ type running struct {
 	served atomic.Pointer[string]
 }
 
-// serve runs the switch until a signal or a failure, and leaves nothing behind.
+// serve runs the switch until a signal or a failure, and leaves nothing behind but what a former process left where the ports cannot be had.
 func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	socket, err := claim(socketPath)
 	if err != nil {
@@ -199,8 +202,9 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		return err
 	}
 	// Closing twice is not asked of the switch: every way out passes here once.
+	end := sw.Close
 	defer func() {
-		if cerr := sw.Close(); cerr != nil && err == nil {
+		if cerr := end(); cerr != nil && err == nil {
 			err = internalError{fmt.Errorf("stop: %w", cerr)}
 		}
 	}()
@@ -208,13 +212,15 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	for name := range m.Ports.Keys() {
 		ports = append(ports, m.PortConfig(name))
 	}
-	sw.RemoveLeftPairs(ports)
+	sw.ClearTheWay(ports)
 	if err := d.bring(sw, m); err != nil {
 		if errors.Is(err, ctl.ErrStopping) {
 			return d.giveUpStart(sw)
 		}
+		end = sw.Abandon // whoever mends the file starts again, and traffic goes on until then
 		return err
 	}
+	sw.RemoveLeftPairs(ports)
 	d.control.SocketByOption = d.settings.socket != ""
 	if err := sw.TakeOver(); err != nil {
 		return internalError{fmt.Errorf("fast path: %w", err)}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -168,5 +169,37 @@ func TestPlaceHeldUntilTheEnd(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestStartFailsAtPorts: a start that fails before the takeover abandons the switch, which then keeps what a former process left; one that is stopped closes it.
+func TestStartFailsAtPorts(t *testing.T) {
+	dir := shortDir(t)
+	conf := filepath.Join(dir, "c.yaml")
+	if err := os.WriteFile(conf, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) {
+		sw.Fail(func(op string) error {
+			if op == "add port tap0" {
+				return errors.New("the host refuses")
+			}
+			return nil
+		})
+		return sw, nil
+	}, "--config", conf, "--socket", filepath.Join(dir, "s"))
+	if code := r.wait(t); code != ExitBad || !strings.Contains(r.err.String(), "the host refuses") || !r.sw.Abandoned() || r.sw.TakenOver() {
+		t.Errorf("exit %d, abandoned %v, taken over %v: %s", code, r.sw.Abandoned(), r.sw.TakenOver(), r.err)
+	}
+	r, asked, may, _ := startLong(t)
+	<-asked
+	r.stops <- syscall.SIGTERM
+	for len(r.stops) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(10 * time.Millisecond)
+	may <- struct{}{}
+	if code := r.wait(t); code != ExitClean || r.sw.Abandoned() || !r.sw.TakenOver() {
+		t.Errorf("stopped: exit %d, abandoned %v, taken over %v: %s", code, r.sw.Abandoned(), r.sw.TakenOver(), r.err)
 	}
 }

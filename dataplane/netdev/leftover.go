@@ -3,6 +3,7 @@ package netdev
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -30,36 +31,66 @@ func madeBy(alias string) (instance string, ok bool) {
 	return strings.CutPrefix(alias, pairAlias+" at ")
 }
 
-// RemoveLeft removes the veth pairs of the calling thread's namespace that a former process of the same instance made and left, save those that a process
-// holds, and those that one of wanted is for: with that name, the other end in that namespace and called so. Without an instance no pair that was finished is
-// known to be ours. It says which it removed.
-//
-// It is to be called before the pairs that are wanted are opened: the other end of an old one may stand where that of a new one goes.
-func RemoveLeft(instance string, wanted []VethOptions) (removed []string, err error) {
+// Left names the veth pairs of the calling thread's namespace that a process of the instance made, be they in use or not. Without an instance no pair that was
+// finished is known to be ours.
+func Left(instance string) (names []string, err error) {
+	pairs, _, err := listLeft(instance)
+	for _, l := range pairs {
+		names = append(names, l.Attrs().Name)
+	}
+	return names, err
+}
+
+// listLeft is Left, and lists those apart that were not finished, whosever they are.
+func listLeft(instance string) (finished, unfinished []netlink.Link, err error) {
 	all, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("netdev: list interfaces: %w", err)
+		return nil, nil, fmt.Errorf("netdev: list interfaces: %w", err)
+	}
+	for _, l := range all {
+		switch {
+		case isPassing(l):
+			unfinished = append(unfinished, l)
+		case instance != "" && l.Type() == "veth" && l.Attrs().Alias == pairMark(instance):
+			finished = append(finished, l)
+		}
+	}
+	return finished, unfinished, nil
+}
+
+// RemoveLeft removes the veth pairs of the calling thread's namespace that a former process of the same instance made and left, save those that a process
+// holds, and those that one of wanted is for: with that name, the other end in that namespace and called so. held are the indexes of some that this process
+// holds itself, which are not looked at. It says which it removed.
+func RemoveLeft(instance string, wanted []VethOptions, held map[int]bool) (removed []string, err error) {
+	return removeLeft(instance, wanted, held, func(stale []netlink.Link) []netlink.Link { return stale })
+}
+
+// removeLeft is RemoveLeft for some of the pairs that nobody wants.
+func removeLeft(instance string, wanted []VethOptions, held map[int]bool, some func(stale []netlink.Link) []netlink.Link) (removed []string, err error) {
+	finished, unfinished, err := listLeft(instance)
+	if err != nil {
+		return nil, err
 	}
 	byName := make(map[string]*VethOptions, len(wanted))
 	for i := range wanted {
 		byName[wanted[i].Name] = &wanted[i]
 	}
 	var errs []error
-	for _, l := range all {
-		gone, a := false, l.Attrs()
-		switch {
-		case isPassing(l):
-			gone, err = removePassing(a.Name)
-		case instance != "" && l.Type() == "veth" && a.Alias == pairMark(instance) && !byName[a.Name].fits(l):
-			gone, err = removeClaimed(l)
-		default:
-			continue
-		}
+	note := func(l netlink.Link, gone bool, err error) {
 		if err != nil {
-			errs = append(errs, fmt.Errorf("veth: remove %q, which a former vtepd left: %w", a.Name, err))
+			errs = append(errs, fmt.Errorf("veth: remove %q, which a former vtepd left: %w", l.Attrs().Name, err))
 		} else if gone {
-			removed = append(removed, a.Name)
+			removed = append(removed, l.Attrs().Name)
 		}
+	}
+	for _, l := range unfinished {
+		gone, err := removePassing(l.Attrs().Name)
+		note(l, gone, err)
+	}
+	stale := slices.DeleteFunc(finished, func(l netlink.Link) bool { return held[l.Attrs().Index] || byName[l.Attrs().Name].fits(l) })
+	for _, l := range some(stale) {
+		gone, err := removeClaimed(l)
+		note(l, gone, err)
 	}
 	return removed, errors.Join(errs...)
 }

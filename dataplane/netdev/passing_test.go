@@ -74,7 +74,7 @@ func TestRemovePassing(t *testing.T) {
 			return err
 		}
 		defer unix.Close(held)
-		got, err := RemoveLeft("", nil)
+		got, err := RemoveLeft("", nil, nil)
 		slices.Sort(got)
 		if want := []string{"vtepd-0000beef", "vtepd-1111aaaa"}; !slices.Equal(got, want) {
 			t.Errorf("removed %q, want %q", got, want)
@@ -82,7 +82,7 @@ func TestRemovePassing(t *testing.T) {
 		return err
 	})
 	s.do(func() error {
-		got, err := RemoveLeft("", nil)
+		got, err := RemoveLeft("", nil, nil)
 		slices.Sort(got)
 		if want := []string{"vtepd-4444aaaa", "vtepd-5555aaaa"}; !slices.Equal(got, want) {
 			t.Errorf("with nobody there: removed %q, want %q", got, want)

@@ -571,7 +571,7 @@ func TestRemoveLeft(t *testing.T) {
 			all = []VethOptions{{Options: Options{Name: "other"}, IfName: "elsewhere"}, *wanted}
 		}
 		s.do(func() error {
-			got, err := RemoveLeft(instance, all)
+			got, err := RemoveLeft(instance, all, nil)
 			if !slices.Equal(got, want) {
 				t.Errorf("%s: removed %q, want %q", what, got, want)
 			}

@@ -181,7 +181,7 @@ func (f *FastPath) Close() error {
 	return errors.Join(errs...)
 }
 
-// Abandon closes the descriptors and leaves pins and attachments, as the end of the process would.
+// Abandon closes the descriptors and leaves pins and attachments, as the end of the process would. A pin directory without anything in it goes.
 func (f *FastPath) Abandon() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -191,6 +191,9 @@ func (f *FastPath) Abandon() error {
 	var errs []error
 	for _, a := range f.attached {
 		errs = append(errs, a.link.Close())
+	}
+	if f.pins != nil {
+		f.pins.leave()
 	}
 	errs = append(errs, f.release())
 	return errors.Join(errs...)
