@@ -14,6 +14,7 @@ func (f *fastPath) takeOver() {
 	f.configured = true
 	if f.mirror != nil {
 		f.pinned(f.mirror.takeOver())
+		f.detachFormer()
 		return
 	}
 	f.dropFormer()
@@ -68,6 +69,23 @@ func (m *mirror) shutPort(mp *mirroredPort) {
 	}
 }
 
+// detachFormer takes the programs of a former process off where ours cannot be pinned in the place of its own, and have not taken over from them: they would
+// carry what ours leave to user space, by maps that nobody keeps in step.
+func (f *fastPath) detachFormer() {
+	dir := f.s.config.PinDir
+	if dir == "" || f.pins != "" {
+		return
+	}
+	switch n, err := xdp.Detach(dir); {
+	case errors.Is(err, xdp.ErrLocked):
+		f.log.Debug("fast path: another process uses the pins", "directory", dir)
+	case err != nil:
+		f.log.Warn("fast path: what a former process left may still carry", "directory", dir, "error", err)
+	case n > 0:
+		f.log.Warn("fast path: what a former process attached is off, its pins stay", "directory", dir, "programs", n)
+	}
+}
+
 // dropFormer takes down programs that carry by the configuration of a former process, which nobody keeps in step with ours.
 func (f *fastPath) dropFormer() {
 	dir := f.s.config.PinDir
@@ -77,6 +95,8 @@ func (f *fastPath) dropFormer() {
 	switch dropped, err := xdp.Drop(dir); {
 	case errors.Is(err, xdp.ErrLocked):
 		f.log.Debug("fast path: another process uses the pins", "directory", dir)
+	case errors.Is(err, xdp.ErrReadOnly):
+		f.log.Warn("fast path: what a former process attached is off, its pins stay", "directory", dir, "error", err)
 	case err != nil:
 		f.log.Warn("fast path: what a former process left may still carry", "directory", dir, "error", err)
 	case dropped:

@@ -275,8 +275,10 @@ func (f *FastPath) takeOver(p place) (link.Link, bool) {
 	l, err := link.LoadPinnedLink(path, nil)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
-			f.log.Warn("former link is of no use", "pin", path, "error", err)
-			f.pins.unlink(path)
+			if !f.useless[path] {
+				f.log.Warn("former link is of no use", "pin", path, "error", err)
+			}
+			f.useless[path] = f.pins.unlink(path) != nil
 		}
 		return nil, false
 	}

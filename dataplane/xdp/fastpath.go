@@ -34,6 +34,7 @@ type FastPath struct {
 	attached  map[place]*attachment
 	refused   map[int]refusal // by ifindex
 	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet
+	useless   map[string]bool // pins of a former process that were told of, and do not go
 	asked     bool            // Commit was called
 	committed bool            // the present maps are pinned
 	cell      *cell           // nil: nothing is joined in one
@@ -56,6 +57,7 @@ func Open(o Options) (_ *FastPath, err error) {
 		gone:     make(map[uint32]bool),
 		attached: make(map[place]*attachment),
 		refused:  make(map[int]refusal),
+		useless:  make(map[string]bool),
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)

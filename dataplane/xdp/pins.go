@@ -45,10 +45,24 @@ func openPins(dir string) (*pins, error) {
 	if err := ensureBPFFS(dir); err != nil {
 		return nil, err
 	}
-	p := &pins{dir: dir}
 	if err := os.MkdirAll(filepath.Join(dir, "links"), 0o700); err != nil {
 		return nil, fmt.Errorf("pin directory: %w", err)
 	}
+	p, err := lockPins(dir)
+	if err == nil {
+		if err = needWritable(dir); err != nil {
+			_ = p.close()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// lockPins has this process be the one that uses a directory, which is there.
+func lockPins(dir string) (*pins, error) {
+	p := &pins{dir: dir}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("pin directory %s: %w", dir, err)
