@@ -147,7 +147,7 @@ func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 			f.mirror.look()
 			f.round()
 			if f.mirror != nil {
-				f.mirror.routes.took.Store(int64(time.Since(began)))
+				f.mirror.routes.looked(began, time.Now())
 			}
 		case <-poll.C:
 			if f.mirror != nil {

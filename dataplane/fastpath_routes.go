@@ -57,7 +57,7 @@ type routes struct {
 	silent  map[int]map[neighbour]time.Time // by address family: neighbours that have no address, and since when that is known
 	before  map[int]map[neighbour]time.Time // silent as it was before forget
 	closed  atomic.Bool
-	took    atomic.Int64 // ns of the last look at all peers
+	rested  atomic.Pointer[time.Time] // when the rest after the last look at all peers ends; nil: there was none
 }
 
 // newRoutes is for what an underlay in a VRF reaches.
@@ -97,12 +97,27 @@ func (r *routes) listen(sub *nl.NetlinkSocket) {
 			r.log.Debug("announcements of routes end, polling instead", "error", err)
 			return
 		}
-		time.Sleep(max(routeSettle, time.Duration(routeRest*r.took.Load())))
+		time.Sleep(r.patience(time.Now()))
 		select {
 		case r.changed <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// looked is told of a look at all peers: the next one has to wait in proportion.
+func (r *routes) looked(began, ended time.Time) {
+	until := ended.Add(routeRest * ended.Sub(began))
+	r.rested.Store(&until)
+}
+
+// patience is how long to wait with a look after an announcement at now. The rest is counted from the last look, not from the announcement: a way that changes
+// after a while of quiet must not be followed the later the more peers there are, for until then the programs send into what may be gone.
+func (r *routes) patience(now time.Time) time.Duration {
+	if until := r.rested.Load(); until != nil {
+		return max(routeSettle, until.Sub(now))
+	}
+	return routeSettle
 }
 
 func (r *routes) close() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -47,5 +48,28 @@ func TestDump(t *testing.T) {
 				t.Errorf("asked %d times: %v, %v", asked, list, err)
 			}
 		})
+	}
+}
+
+// The rest after a look is over when the underlay has been quiet for that long: what is announced then is looked at as soon as the burst has settled, however long
+// looks take. An underlay that never stands still gets its rest.
+func TestRoutesPatience(t *testing.T) {
+	r := new(routes)
+	began := time.Now()
+	if got := r.patience(began); got != routeSettle {
+		t.Errorf("before any look: %s, want %s", got, routeSettle)
+	}
+	const took = time.Second
+	ended := began.Add(took)
+	r.looked(began, ended)
+	for _, c := range []struct{ quiet, want time.Duration }{
+		{0, routeRest * took},
+		{3 * took, (routeRest - 3) * took},
+		{routeRest * took, routeSettle},
+		{time.Hour, routeSettle},
+	} {
+		if got := r.patience(ended.Add(c.quiet)); got != c.want {
+			t.Errorf("%s after a look that took %s: %s, want %s", c.quiet, took, got, c.want)
+		}
 	}
 }
