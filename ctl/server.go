@@ -37,7 +37,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 // Handler is the control API, version 1.
 func Handler(c *Controller) http.Handler {
-	s := &server{c: c, edit: c, streams: make(chan struct{}, maxStreams)}
+	s := &server{c: c, edit: c, streams: make(chan struct{}, maxStreams), dumps: make(chan struct{}, maxDumps)}
 	resources := s.changes()
 	for path, methods := range map[string]map[string]handler{
 		"/v1/status":          {"GET": s.getStatus},
@@ -106,6 +106,7 @@ type server struct {
 	c       *Controller
 	edit    editor        // takes changes
 	streams chan struct{} // holds one element for each event stream
+	dumps   chan struct{} // holds one for each reader of the forwarding table
 }
 
 // resource answers the methods of one path.

@@ -1,8 +1,10 @@
 package ctl
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/model"
@@ -28,11 +30,33 @@ func (s *server) listFDB(w http.ResponseWriter, r *http.Request) error {
 	if f.Dst, err = endpoint("dst", dst, dport); err != nil {
 		return err
 	}
+	if err := s.mayDump(r.Context()); err != nil {
+		return err
+	}
+	defer func() { <-s.dumps }()
 	entries, err := s.c.dump(f)
 	if err != nil {
 		return err
 	}
 	return replyList(w, entries, func(e dataplane.FDBEntry) api.FDBEntry { return fdbEntry(e, nil) })
+}
+
+// maxDumps bounds the readers of the forwarding table at a time: each holds a copy of what it asked for, 0.3 GB of a million entries, until it has read that.
+const maxDumps = 4
+
+// dumpPatience is how long a further one waits for its turn.
+const dumpPatience = 10 * time.Second
+
+// mayDump waits for a turn to read the forwarding table, which one element of dumps stands for from then on.
+func (s *server) mayDump(ctx context.Context) error {
+	select {
+	case s.dumps <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(dumpPatience):
+		return &failure{http.StatusServiceUnavailable, "", fmt.Errorf("%d others are reading the forwarding table already: try again", maxDumps)}
+	}
 }
 
 func (s *server) addFDB(w http.ResponseWriter, r *http.Request) error {
