@@ -112,12 +112,33 @@ func (p *planner) devicesChange() {
 	}
 }
 
-// carries says whether a port that is to have an entry in a VNI is there by now, and in the VNI.
+// carries says whether a port that is to have an entry in a VNI is there by now, and in the VNI, and does not part from it for others: the entry would be lost.
 func (p *planner) carries(name string, vni uint32) bool {
 	i, changes := slices.BinarySearchFunc(p.ports, name, func(c *portChange, name string) int { return model.CompareNames(c.name, name) })
 	if !changes {
 		return true
 	}
 	c := p.ports[i]
-	return c.now != nil && (c.now.Untagged == vni || slices.ContainsFunc(c.now.Tagged, func(m dataplane.VIDMap) bool { return m.VNI == vni }))
+	if c.now == nil {
+		return false
+	}
+	now := vidsIn(*c.now, vni)
+	if !p.contested[vni] {
+		return len(now) > 0
+	}
+	next := vidsIn(c.next, vni)
+	return slices.ContainsFunc(now, func(vid uint16) bool { return slices.Contains(next, vid) })
+}
+
+// vidsIn are the VLAN IDs that mean a VNI on a port, 0 being untagged.
+func vidsIn(c dataplane.PortConfig, vni uint32) []uint16 {
+	if c.Untagged == vni {
+		return []uint16{0, c.NativeVID}
+	}
+	for _, m := range c.Tagged {
+		if m.VNI == vni {
+			return []uint16{m.VID}
+		}
+	}
+	return nil
 }

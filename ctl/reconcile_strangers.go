@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"slices"
 
 	"vtepd/dataplane"
@@ -64,21 +65,27 @@ func (p *planner) lookForStrangers() {
 	}
 }
 
-// without is c but for the VLANs of contested VNIs that keep does not have as well.
+// without is c but for the VLANs of contested VNIs that keep does not have as well. A VLAN that is native in one of the two and tagged in the other stays with its
+// tag: who sends with it is in the VNI before and after.
 func (p *planner) without(c, keep dataplane.PortConfig) dataplane.PortConfig {
-	if p.contested[c.Untagged] {
-		if c.NativeVID != keep.NativeVID {
-			c.NativeVID = 0
-		}
-		if c.Untagged != keep.Untagged {
-			c.Untagged, c.NativeVID = 0, 0
-		}
+	if len(p.contested) == 0 {
+		return c
 	}
-	goes := func(m dataplane.VIDMap) bool { return p.contested[m.VNI] && !slices.Contains(keep.Tagged, m) }
-	if slices.ContainsFunc(c.Tagged, goes) {
-		c.Tagged = slices.DeleteFunc(slices.Clone(c.Tagged), goes)
+	kept := vidsOf(keep)
+	stays := func(vid uint16, vni uint32) bool { return !p.contested[vni] || kept[vid] == vni }
+	tagged := slices.DeleteFunc(slices.Clone(c.Tagged), func(m dataplane.VIDMap) bool { return !stays(m.VID, m.VNI) })
+	native := c.NativeVID != 0 && stays(c.NativeVID, c.Untagged)
+	switch untagged := stays(0, c.Untagged); {
+	case untagged && !native:
+		c.NativeVID = 0
+	case !untagged && native:
+		tagged = append(tagged, dataplane.VIDMap{VID: c.NativeVID, VNI: c.Untagged})
+		slices.SortFunc(tagged, func(a, b dataplane.VIDMap) int { return cmp.Compare(a.VID, b.VID) }) // as in the file: no second change of the order
+		fallthrough
+	case !untagged:
+		c.Untagged, c.NativeVID = 0, 0
 	}
-	if len(c.Tagged) == 0 {
+	if c.Tagged = tagged; len(tagged) == 0 {
 		c.Tagged = nil
 	}
 	return c
