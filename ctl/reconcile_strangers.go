@@ -21,33 +21,49 @@ func vidsOf(c dataplane.PortConfig) vidMap {
 	return v
 }
 
-func (v vidMap) carries(vni uint32) bool {
+// vnis are those that a port is in. A trunk has thousands: who asks for each of them asks a set.
+func (v vidMap) vnis() map[uint32]bool {
+	set := make(map[uint32]bool, len(v))
 	for _, n := range v {
-		if n == vni {
-			return true
-		}
+		set[n] = true
 	}
-	return false
+	return set
 }
 
 // newIn lists the VNIs that stations of v are in and were not in before. One whose VLAN has but got another ID is not new.
 func (v vidMap) newIn(before vidMap) (vnis []uint32) {
+	var had map[uint32]bool
 	for vid, n := range v {
-		if before[vid] != n && (before[vid] != 0 || !before.carries(n)) {
+		if before[vid] == n {
+			continue
+		}
+		if had == nil {
+			had = before.vnis()
+		}
+		if before[vid] != 0 || !had[n] {
 			vnis = append(vnis, n)
 		}
 	}
 	return vnis
 }
 
+// who are the ports that come to a VNI, or leave it: a thousand trunks may, and all that is asked of them is whether there is more than the one.
+type who struct {
+	first string
+	more  bool
+}
+
 // lookForStrangers finds the VNIs that some ports come to and others leave. Ports change one after another, and who comes must not meet who leaves: neither
 // model has them together. A port that is deleted is in its VNIs until it goes.
 func (p *planner) lookForStrangers() {
-	coming, parting := map[uint32][]string{}, map[uint32][]string{}
-	note := func(to map[uint32][]string, vnis []uint32, name string) {
+	coming, parting := map[uint32]who{}, map[uint32]who{}
+	note := func(to map[uint32]who, vnis []uint32, name string) {
 		for _, n := range vnis {
-			if l := to[n]; len(l) == 0 || l[len(l)-1] != name {
-				to[n] = append(to[n], name)
+			switch w := to[n]; {
+			case w.first == "":
+				to[n] = who{first: name}
+			case w.first != name && !w.more:
+				to[n] = who{w.first, true}
 			}
 		}
 	}
@@ -57,9 +73,8 @@ func (p *planner) lookForStrangers() {
 		note(parting, before.newIn(next), c.name)
 	}
 	p.contested = map[uint32]bool{}
-	for n, names := range coming {
-		others := parting[n]
-		if len(others) > 0 && (len(names) > 1 || len(others) > 1 || names[0] != others[0]) {
+	for n, come := range coming {
+		if part, ok := parting[n]; ok && (come.more || part.more || come.first != part.first) {
 			p.contested[n] = true
 		}
 	}
@@ -101,9 +116,9 @@ func (p *planner) portsPart() {
 			continue
 		}
 		parted := p.without(*c.now, c.next)
-		stays := vidsOf(parted)
+		stays := vidsOf(parted).vnis()
 		for _, k := range p.staticsAt(c.name) {
-			if p.contested[k.VNI] && !stays.carries(k.VNI) {
+			if p.contested[k.VNI] && !stays[k.VNI] {
 				p.staticLeaves(k)
 			}
 		}

@@ -147,6 +147,41 @@ func BenchmarkCommand(b *testing.B) {
 	}
 }
 
+// BenchmarkTrunks is what it costs to plan a reload that changes the VLANs of long trunks, a port.
+func BenchmarkTrunks(b *testing.B) {
+	const ports = 10
+	trunks := func(vlans, shift int) *model.Model {
+		m := parse(b, baseFile)
+		p := model.Port{Type: dataplane.PortTAP}
+		for vid := range model.MaxVID {
+			m.VLANs.Put(uint16(1+vid), uint32(100_000+(vid+shift)%model.MaxVID))
+		}
+		for vid := range vlans {
+			p.Trunk = append(p.Trunk, uint16(1+vid))
+		}
+		for i := range ports {
+			m.Ports.Put(fmt.Sprintf("trunk%d", i), &p)
+		}
+		return m
+	}
+	for _, c := range []struct {
+		name     string
+		old, new *model.Model
+	}{
+		{"more VLANs", trunks(2000, 0), trunks(4000, 0)},
+		{"other VNIs", trunks(4000, 0), trunks(4000, 1)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			changes := c.new.Since(c.old)
+			for b.Loop() {
+				p := &planner{old: c.old, new: c.new, changes: changes}
+				p.plan()
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/ports, "µs/port")
+		})
+	}
+}
+
 // manyObjects fills a controller with VNIs, VLANs and ports by one reload.
 func manyObjects(tb testing.TB, vnis, vlans, ports int) *Controller {
 	tb.Helper()
