@@ -446,6 +446,7 @@ func TestSummary(t *testing.T) {
 	for want, ops := range map[string][]string{
 		"nothing changed":                                  nil,
 		"1 port added, 2 ports made anew":                  {"port del a", "port del b", "port add b", "port add c", "port add a"},
+		"1 port added, 1 port changed":                     {"port add a", "port set b", "port set a"},
 		"1 VNI added, 2 ports changed, 1 static entry put": {"vni add 4", "port set a", "port set b", "port set a", "fdb put 02:00:00:00:00:01 vni 4"},
 	} {
 		if got := Summary(ops); got != want {

@@ -211,11 +211,16 @@ func Summary(ops []string) string {
 		return "nothing changed"
 	}
 	counts := map[string]int{}
-	for _, op := range slices.Compact(slices.Sorted(slices.Values(ops))) { // what changes by steps has changed once
+	ops = slices.Compact(slices.Sorted(slices.Values(ops))) // what changes by steps has changed once
+	for _, op := range ops {
 		var object, verb, name string
 		fmt.Sscan(op, &object, &verb, &name)
+		_, added := slices.BinarySearch(ops, "port add "+name)
+		if object == "port" && verb == "set" && added {
+			continue // it waited for others to leave its VNI
+		}
 		counts[object+" "+verb]++
-		if object == "port" && verb == "del" && slices.Contains(ops, "port add "+name) {
+		if object == "port" && verb == "del" && added {
 			counts["port del"]--
 			counts["port add"]--
 			counts["port anew"]++
