@@ -17,7 +17,7 @@ import (
 // that fits stays, and is taken up.
 //
 //	on a, left by this instance: gone0 ══ gone1 (w)   kept0 ══ kept1 (w)
-//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1   idle0 ══ idle1
+//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1   idle0 ══ idle1   near0 ══ near1
 //	on a, left by another:       other0 ══ other1
 func TestRemoveLeftPairs(t *testing.T) {
 	t.Parallel()
@@ -25,7 +25,7 @@ func TestRemoveLeftPairs(t *testing.T) {
 	h := l.Host("a")
 	l.Link(h, l.Host("b"), lab.LinkOptions{})
 	w := l.Host("w")
-	for _, pair := range [][2]string{{"gone0", "gone1"}, {"kept0", "kept1"}, {"other0", "other1"}, {"moved0", "moved1"}, {"tap0", "tap1"}, {"called0", "called1"}, {"idle0", "idle1"}} {
+	for _, pair := range [][2]string{{"gone0", "gone1"}, {"kept0", "kept1"}, {"other0", "other1"}, {"moved0", "moved1"}, {"tap0", "tap1"}, {"called0", "called1"}, {"idle0", "idle1"}, {"near0", "near1"}} {
 		h.Must("ip", "link", "add", pair[0], "type", "veth", "peer", "name", pair[1])
 		h.Must("ip", "link", "set", pair[0], "alias", "made by vtepd at /run/test.sock")
 	}
@@ -40,6 +40,7 @@ func TestRemoveLeftPairs(t *testing.T) {
 		{Name: "moved0", Type: PortVeth, NetNS: w.Name(), IfName: "moved1", Untagged: 42},
 		{Name: "tap0", Type: PortTAP, Untagged: 42},
 		{Name: "called0", Type: PortVeth, IfName: "called2", Untagged: 42},
+		{Name: "far0", Type: PortVeth, IfName: "near0", Untagged: 42},
 	}
 	index := h.Index("kept0")
 	n.ClearTheWay(ports)

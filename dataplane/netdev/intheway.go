@@ -31,15 +31,19 @@ func RemoveInTheWay(instance string, wanted []VethOptions, others []Place) (remo
 		for _, p := range others {
 			add(p.NetNS, p.Name)
 		}
+		var names []string
+		for _, o := range wanted {
+			if o.normalise() == nil { // what is wrong with it is for OpenVeth to say
+				add(o.NetNS, o.IfName)
+				names = append(names, o.Name)
+			}
+		}
 		barring := make(map[int]bool)
 		for _, l := range stale {
 			barring[l.Attrs().Index] = places[""][l.Attrs().Name]
 		}
-		for _, o := range wanted {
-			if o.normalise() == nil { // what is wrong with it is for OpenVeth to say
-				add("", o.Name)
-				add(o.NetNS, o.IfName)
-			}
+		for _, name := range names { // only now: a host end that has one is left to OpenVeth
+			add("", name)
 		}
 		for key, names := range places {
 			for _, i := range endsIn(word[key], stale, names) {
