@@ -32,6 +32,12 @@ func BoundSuperframes(h *netlink.Handle, link netlink.Link, ns int, ipv4, ipv6 i
 	if forwards || a.MasterIndex != 0 || ipv4 == 0 {
 		ipv4, ipv6 = Superframe, Superframe
 	}
+	return SetSuperframes(h, link, ipv4, ipv6)
+}
+
+// SetSuperframes sets the bounds of an interface, in bytes, where they are others.
+func SetSuperframes(h *netlink.Handle, link netlink.Link, ipv4, ipv6 int) error {
+	a := link.Attrs()
 	apart := a.GSOIPv4MaxSize != 0 // before Linux 6.3 there is one bound for both
 	if !apart {
 		ipv6 = ipv4

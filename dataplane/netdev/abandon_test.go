@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
@@ -67,4 +68,47 @@ func TestAbandon(t *testing.T) {
 	}
 	shows(t, s.host, "web0", false)
 	shows(t, s.workload, "inner", false)
+}
+
+// TestAbandonGivesOffloadsBack: what an offload that is switched off costs the workload's end of a pair that was taken up does not stay.
+func TestAbandonGivesOffloadsBack(t *testing.T) {
+	s := newStage(t)
+	d, err := s.openVeth(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crash(t, d)
+	look := func() string {
+		link, err := s.workload.Netlink().LinkByName("inner")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := link.Attrs()
+		return fmt.Sprintf("gso_max_size %d, for IPv4 %d\n%s", a.GSOMaxSize, a.GSOIPv4MaxSize, s.workload.Must("ethtool", "-k", "inner"))
+	}
+	before := look()
+	if d, err = s.openVeth(func(o *VethOptions) { o.Offload = false }); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetSuperframes(20000, 20000); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got == before {
+		t.Fatal("this test proves nothing")
+	}
+	if err := d.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got != before {
+		t.Errorf("abandoned:\n%s\nas it was found:\n%s", got, before)
+	}
+	refused := func(o *VethOptions) {
+		o.Offload, o.MTU, o.Addresses = false, 1000, []netip.Prefix{netip.MustParsePrefix("2001:db8::78/64")}
+	}
+	if _, err = s.openVeth(refused); err == nil {
+		t.Error("an IPv6 address with an MTU that IPv6 cannot have")
+	}
+	if got := look(); got != before {
+		t.Errorf("not taken up:\n%s\nas it was found:\n%s", got, before)
+	}
 }

@@ -174,7 +174,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 		}
 	}
 	if err := p.shape(there, peer, target, o); err != nil {
-		return nil, errors.Join(err, p.undo(here, host, there, peer))
+		return nil, errors.Join(err, p.undo(here, host, target, there, peer))
 	}
 	p.index, p.mac = peer.Attrs().Index, peer.Attrs().HardwareAddr
 	if o.MAC != nil {
@@ -185,7 +185,7 @@ func openVeth(o *VethOptions, check bool) (_ *Device, err error) {
 	d, err := take(&hostOptions, p, held)
 	held = -1
 	if err != nil {
-		return nil, errors.Join(err, p.undo(here, host, there, peer))
+		return nil, errors.Join(err, p.undo(here, host, target, there, peer))
 	}
 	p.made = true
 	return d, nil
@@ -347,7 +347,10 @@ func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *Ve
 		off["tx-udp-segmentation"] = false
 	}
 	err := device.Within(target, func() error {
-		_, err := switchFeatures(peer.Attrs().Name, off)
+		features, err := switchFeatures(peer.Attrs().Name, off)
+		if p.left != nil {
+			p.left.features = features
+		}
 		return err
 	})
 	if err != nil {
@@ -379,12 +382,12 @@ func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *Ve
 }
 
 // undo takes away what was made, or makes the other end again what it was.
-func (p *pair) undo(here *netlink.Handle, host netlink.Link, there *netlink.Handle, peer netlink.Link) error {
+func (p *pair) undo(here *netlink.Handle, host netlink.Link, target int, there *netlink.Handle, peer netlink.Link) error {
 	var err error
 	if p.made {
 		err = here.LinkDel(host)
 	} else if peer, err = there.LinkByIndex(peer.Attrs().Index); err == nil {
-		err = p.left.giveBack(there, peer)
+		err = p.left.giveBack(target, there, peer)
 	}
 	if isGone(err) {
 		return nil // Device.undo has done it, or somebody else
