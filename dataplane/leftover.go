@@ -24,7 +24,7 @@ func (s *Switch) RemoveLeftPairs(ports []PortConfig) {
 	held := make(map[int]bool, len(s.ports))
 	for _, r := range s.ports {
 		if r.published.link != nil {
-			held[r.attr.Ifindex] = true
+			held[r.here] = true
 		}
 	}
 	s.removeLeft(func() ([]string, error) { return netdev.RemoveLeft(s.config.Instance, vethsOf(ports), held) })

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -17,7 +18,7 @@ import (
 // that fits stays, and is taken up.
 //
 //	on a, left by this instance: gone0 ══ gone1 (w)   kept0 ══ kept1 (w)
-//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1   idle0 ══ idle1   near0 ══ near1
+//	                             moved0 ══ moved1   tap0 ══ tap1   called0 ══ called1   idle0 ══ idle1   near0 ══ near1   same0 ══ same1
 //	on a, left by another:       other0 ══ other1
 func TestRemoveLeftPairs(t *testing.T) {
 	t.Parallel()
@@ -32,9 +33,19 @@ func TestRemoveLeftPairs(t *testing.T) {
 	h.Must("ip", "link", "set", "other0", "alias", "made by vtepd at /run/other.sock")
 	h.Must("ip", "link", "set", "kept1", "netns", w.Name())
 	h.Must("ip", "link", "set", "gone1", "netns", w.Name())
+	// A port elsewhere has the number there that a pair has here.
+	h.Must("ip", "tuntap", "add", "dev", "away0", "mode", "tap")
+	number := strconv.Itoa(h.Index("away0"))
+	h.Must("ip", "link", "set", "away0", "netns", w.Name())
+	if got := strconv.Itoa(w.Index("away0")); got != number {
+		t.Skipf("away0 is number %s, not %s", got, number)
+	}
+	h.Must("ip", "link", "add", "same0", "index", number, "type", "veth", "peer", "name", "same1")
+	h.Must("ip", "link", "set", "same0", "alias", "made by vtepd at /run/test.sock")
 	n := startNode(t, h, func(c *Config) { c.Instance = "/run/test.sock" })
 	n.vni(42)
 	ports := []PortConfig{
+		{Name: "away0", Type: PortTAP, NetNS: w.Name(), Untagged: 42},
 		{Name: "kept0", Type: PortVeth, NetNS: w.Name(), IfName: "kept1", Untagged: 42},
 		{Name: "came0", Type: PortVeth, NetNS: w.Name(), IfName: "gone1", Untagged: 42},
 		{Name: "moved0", Type: PortVeth, NetNS: w.Name(), IfName: "moved1", Untagged: 42},
@@ -52,7 +63,7 @@ func TestRemoveLeftPairs(t *testing.T) {
 	}
 	h.Must("ip", "link", "show", "idle0")
 	n.RemoveLeftPairs(ports)
-	for _, name := range []string{"gone0", "moved1", "tap1", "called1", "idle0"} {
+	for _, name := range []string{"gone0", "moved1", "tap1", "called1", "idle0", "same0"} {
 		if out, err := h.Command("ip", "link", "show", name); err == nil {
 			t.Errorf("still there: %s", out)
 		}
