@@ -22,6 +22,7 @@ type cell struct {
 	users   map[int]int     // ifindexes of underlay devices, by these modulo maxCells
 	lost    uint64          // frames that the pair had dropped before it was ours
 	handle  *netlink.Handle // of the namespace of the pair
+	former  bool            // programs of a former process may use it
 }
 
 const (
@@ -114,7 +115,9 @@ func (f *FastPath) closeCell() error {
 		err = errors.Join(err, f.objects.Cells.Put(uint32(underlay%maxCells), programsCell{}))
 	}
 	err = errors.Join(err, f.detach(place{c.out, hookCell}))
-	if l, gone := c.handle.LinkByIndex(c.in); gone == nil {
+	// Without pins nothing was taken over, and before Commit the start may still fail: what a former process attached carries on, into the pair.
+	kept := c.former && f.pins == nil && !f.asked
+	if l, gone := c.handle.LinkByIndex(c.in); gone == nil && !kept {
 		err = errors.Join(err, c.handle.LinkDel(l))
 	}
 	c.handle.Close()
@@ -182,6 +185,8 @@ func openCell(o *Options) (_ *cell, err error) {
 			return nil, fmt.Errorf("%s: %w", in, err)
 		}
 		made = true
+	} else {
+		c.former = l.Attrs().Alias == alias
 	}
 	for _, end := range []struct {
 		name    string

@@ -265,6 +265,38 @@ func TestCellLife(t *testing.T) {
 	}
 }
 
+// TestCellOfFormerWithoutPins: who cannot take over from a former process leaves it the pair that its programs use, until it is to end what that one left.
+func TestCellOfFormerWithoutPins(t *testing.T) {
+	t.Parallel()
+	a, _, o := cellSides(t)
+	former := a.ends(o)
+	a.do(a.f.Abandon)
+	bare := o
+	bare.PinDir = ""
+	for _, commit := range []bool{false, true} {
+		a.do(func() (err error) {
+			if a.f, err = Open(bare); err != nil {
+				return err
+			}
+			if d, err := a.f.AttachUnderlay(a.host.Index(a.wire.Name)); err != nil || d.Mode != "tcx+gro" {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if commit {
+				err = a.f.Commit()
+			}
+			return errors.Join(err, a.f.Close())
+		})
+		want := former
+		if commit {
+			want = [2]int{}
+		}
+		if got := a.ends(o); got != want {
+			t.Errorf("committed %v: interfaces %v, want %v", commit, got, want)
+		}
+	}
+	a.do(func() error { _, err := Drop(o.PinDir); return err })
+}
+
 // TestCellRefused: without a cell segments are not joined, and what stands in its way is not touched.
 //
 //	side a ── eth0 ═══ eth0 (b)   on a too, under the cell's name: somebody's veth pair

@@ -137,10 +137,10 @@ func (f *FastPath) Commit() error {
 	if f.closed {
 		return ErrClosed
 	}
+	f.asked = true
 	if f.pins == nil {
 		return nil
 	}
-	f.asked = true
 	return f.commit()
 }
 
