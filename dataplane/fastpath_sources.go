@@ -34,12 +34,14 @@ func (m *mirror) sourcesCome() {
 		md := m.domains[k.vni]
 		// The peer that user space takes such a source for is the one of the usual port.
 		p := m.s.peers.find(netip.AddrPortFrom(k.addr, m.s.config.DstPort))
-		if md == nil || p == nil || m.peers[p.index] == nil || m.peers[p.index].p != p || md.d.members[k.addr] != nil || !md.d.admits(k.addr) {
-			continue
+		if md == nil && m.s.current.Load().vnis.get(k.vni) != nil || p != nil && (m.peers[p.index] == nil || m.peers[p.index].p != p) {
+			continue // VNI or peer is younger than this round, and the entry will not change for them: it waits for the next
 		}
-		m.putSource(md, k.addr, p)
+		delete(m.derive, k)
+		if md != nil && p != nil && md.d.members[k.addr] == nil && md.d.admits(k.addr) {
+			m.putSource(md, k.addr, p)
+		}
 	}
-	clear(m.derive)
 }
 
 // sourcesLeave has nothing taken any more in the name of peers that are gone. Thousands that were learned may go at once: all VNIs are looked through once for
