@@ -182,8 +182,16 @@ func (m *model) learn(vni uint32, mac MAC, d Dest) {
 	default:
 		want = Moved
 	}
+	foreseen, evicts := m.table.Foresee(vni, mac, d, m.now)
+	if foreseen != want {
+		m.fatalf("%v foreseen, want %v", foreseen, want)
+	}
+	evicted := m.events[Evicted]
 	if got := m.table.Learn(vni, mac, d, m.now); got != want {
 		m.fatalf("%v, want %v", got, want)
+	}
+	if m.events[Evicted] > evicted && !evicts {
+		m.fatalf("%v: an eviction that was not foreseen", want)
 	}
 	switch want {
 	case Learned:
