@@ -184,6 +184,21 @@ func (s *Sockets) SetAway(away bool) { s.away.Store(away) }
 // SourcePorts lists the ports of the transmit pool.
 func (s *Sockets) SourcePorts() []uint16 { return append([]uint16(nil), s.checked.ports...) }
 
+// SourcePort is the port that datagrams of a flow leave from, by the class and the
+// hash that are given to Transmitter.Queue; 0 when that is not known before the
+// first one leaves.
+func (s *Sockets) SourcePort(c Class, hash uint32) uint16 {
+	from := s.checked
+	if c.NoChecksum {
+		from = s.unchecked.Load()
+	}
+	if from == nil {
+		return 0
+	}
+	_, socket := spread(hash, uint32(len(s.checked.fds)))
+	return from.ports[socket]
+}
+
 // Receiver is the i-th receive socket of Config.Port, for the i-th worker.
 func (s *Sockets) Receiver(i int) *Receiver { return s.receivers[i] }
 

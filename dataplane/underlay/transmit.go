@@ -130,11 +130,7 @@ func (t *Transmitter) Lane(d *Dest, c Class, hash uint32) *Lane {
 	if t.n == MaxDatagrams {
 		return nil
 	}
-	// Mixing spreads hashes that differ in few bits only; the high half of the
-	// last product is uniform over the pool without division.
-	hash = (hash ^ hash>>16) * 0x85ebca6b
-	hash = (hash ^ hash>>13) * 0xc2b2ae35
-	socket := uint32(uint64(hash) * uint64(t.sockets) >> 32)
+	hash, socket := spread(hash, t.sockets)
 	key := c.key(socket) | hash<<keyLabelShift&t.labelMask
 	l := t.recent
 	if l.dest != d || l.key != key {
@@ -144,6 +140,16 @@ func (t *Transmitter) Lane(d *Dest, c Class, hash uint32) *Lane {
 		t.recent = l
 	}
 	return l
+}
+
+// spread picks one of a number of sockets for a flow, and returns its hash as
+// mixed.
+func spread(hash, sockets uint32) (mixed, socket uint32) {
+	// Mixing spreads hashes that differ in few bits only; the high half of the
+	// last product is uniform over the pool without division.
+	hash = (hash ^ hash>>16) * 0x85ebca6b
+	hash = (hash ^ hash>>13) * 0xc2b2ae35
+	return hash, uint32(uint64(hash) * uint64(sockets) >> 32)
 }
 
 // Add is Queue for a lane of the present batch.

@@ -250,6 +250,9 @@ func TestFlowKeepsItsSocket(t *testing.T) {
 				t.Errorf("hash %d left from port %d, then %d", hash, was, d.source.Port())
 			}
 			port[hash] = d.source.Port()
+			if foretold := a.SourcePort(Class{}, hash); foretold != d.source.Port() {
+				t.Errorf("hash %d left from port %d, and %d was foretold", hash, d.source.Port(), foretold)
+			}
 		}
 	}
 	if len(used) != DefaultSourcePorts {
