@@ -41,16 +41,10 @@ func (w *worker) flood(f *frame) Reason {
 // toPort hands a copy of the frame to a port, tagged with vid unless that is 0. A shared frame has other destinations too, and its bytes
 // stay as they are, but for an MSS that is lowered.
 func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
+	if r := guardPort(f, p, vid); r != ReasonNone {
+		return w.refuse(f, p, r)
+	}
 	l := p.link
-	if l == nil {
-		return w.refuse(f, p, PortGone)
-	}
-	if vid == 0 && p.misreads(f.bytes()) {
-		return w.refuse(f, p, VLANNotAllowed)
-	}
-	if f.domain.gbp && p.gbpDrop.denies(f.gbp) {
-		return w.refuse(f, p, GBPDenied)
-	}
 	if f.wire {
 		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there. Its segments fit the way
 		// from there, and so what is behind a port whose MTU is more than that.
@@ -65,16 +59,8 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if f.domain.clamp {
 		w.clampToPort(f, p)
 	}
-	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
-	if n := f.largest(); n > p.maxFrame {
-		limit := p.maxFrame
-		if isTag(encap.Ethernet(f.bytes()).EtherType()) {
-			limit += encap.VLANTagLen
-		}
-		if n > limit {
-			f.tighten(limit, false)
-			return w.refuse(f, p, TooBig)
-		}
+	if r := guardPortSize(f, p); r != ReasonNone {
+		return w.refuse(f, p, r)
 	}
 	if vid != 0 {
 		vid |= f.priority
@@ -94,6 +80,37 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	}
 	w.sentToPort(f, p)
 	return ReasonNone
+}
+
+// guardPort keeps from a port what its wire would take for something else, and what its groups may not get.
+func guardPort(f *frame, p *port, vid uint16) Reason {
+	switch {
+	case p.link == nil:
+		return PortGone
+	case vid == 0 && p.misreads(f.bytes()):
+		return VLANNotAllowed
+	case f.domain.gbp && p.gbpDrop.denies(f.gbp):
+		return GBPDenied
+	}
+	return ReasonNone
+}
+
+// guardPortSize keeps from a port what is larger than its MTU.
+func guardPortSize(f *frame, p *port) Reason {
+	n := f.largest()
+	if n <= p.maxFrame {
+		return ReasonNone
+	}
+	limit := p.maxFrame
+	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
+	if isTag(encap.Ethernet(f.bytes()).EtherType()) {
+		limit += encap.VLANTagLen
+	}
+	if n <= limit {
+		return ReasonNone
+	}
+	f.tighten(limit, false)
+	return TooBig
 }
 
 // largest is the size in bytes of the largest frame that the frame becomes on the wire.

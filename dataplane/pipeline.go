@@ -270,16 +270,9 @@ func (w *worker) admit(f *frame, source netip.AddrPort) Reason {
 	c := &w.seen
 	if c.sourceDomain != f.domain || c.source != source {
 		c.sourceDomain, c.source = f.domain, source
-		c.peer, c.refused = f.domain.members[source.Addr()], ReasonNone
-		if c.peer == nil {
-			switch {
-			case w.s.isLocal(source.Addr()):
-				c.refused = OwnSource
-			case !f.domain.admits(source.Addr()):
-				c.refused = UnknownPeer
-			default:
-				c.peer = w.s.learnPeer(netip.AddrPortFrom(source.Addr(), w.arrival))
-			}
+		c.peer, c.refused = w.s.judge(f.domain, source.Addr())
+		if c.peer == nil && c.refused == ReasonNone {
+			c.peer = w.s.learnPeer(netip.AddrPortFrom(source.Addr(), w.arrival))
 		}
 	}
 	f.peer = c.peer
@@ -292,6 +285,20 @@ func (w *worker) admit(f *frame, source netip.AddrPort) Reason {
 		w.peerRx.add(&f.peer.stats[w.id], 1, uint64(fate.bytes))
 	}
 	return ReasonNone
+}
+
+// judge says whether a source may send into a VNI, and which of those that configuration names it is; nil: none.
+func (s *Switch) judge(d *domain, source netip.Addr) (*peer, Reason) {
+	p := d.members[source]
+	switch {
+	case p != nil:
+		return p, ReasonNone
+	case s.isLocal(source):
+		return nil, OwnSource
+	case !d.admits(source):
+		return nil, UnknownPeer
+	}
+	return nil, ReasonNone
 }
 
 // enterDomain counts the frame into its VNI.
