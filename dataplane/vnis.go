@@ -332,14 +332,21 @@ func (s *Switch) Peers() []PeerInfo {
 		}
 		info := PeerInfo{Addr: p.addr, VNIs: byPeer[p], MACs: s.fdb.CountDest(p.place())}
 		info.PMTU, info.RouteMTU, info.Inside = s.paths.describe(p)
-		if info.NoRoute = s.paths.whyNone(p); away[p.family] != "" {
-			info.NoRoute = away[p.family]
-		} else if name := s.leadsInside(p); name != "" {
-			info.NoRoute = fmt.Sprintf("its route leads into port %s, which is the overlay itself", name)
-		}
+		info.NoRoute = s.noWay(p, away[p.family])
 		info.FastPath, info.FastPathReason = fast.peer(p.index)
 		list = append(list, info)
 	}
 	slices.SortFunc(list, func(a, b PeerInfo) int { return a.Addr.Compare(b.Addr) })
 	return list
+}
+
+// noWay says why nothing gets to a peer, or back, away being what is wrong with the own address of its family; "": it may.
+func (s *Switch) noWay(p *peer, away string) string {
+	if away != "" {
+		return away
+	}
+	if name := s.leadsInside(p); name != "" {
+		return fmt.Sprintf("its route leads into port %s, which is the overlay itself", name)
+	}
+	return s.paths.whyNone(p)
 }

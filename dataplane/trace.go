@@ -1,0 +1,333 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"vtepd/encap"
+	"vtepd/fdb"
+)
+
+// TraceQuery is a frame of which is asked what would become of it, and how it comes in: from a port, or from a peer, in a VNI.
+type TraceQuery struct {
+	// Port that it comes from; empty: it comes from Peer.
+	Port string
+	// Peer is the source address of the datagram, VNI what its header says, TOS the outer TOS or traffic class, and GBP its group policy ID and flags
+	// where the VNI speaks that.
+	Peer netip.Addr
+	VNI  uint32
+	TOS  uint8
+	GBP  encap.GBP
+	// Frame from the destination address on, without FCS. It is not changed.
+	Frame []byte
+}
+
+// Trace is what would become of a frame now: decided by the stages that frames pass, on the present state, and without any effect.
+type Trace struct {
+	// VNI that it belongs to; 0: that was not found out.
+	VNI uint32
+	// Stages it passed, in their order; the last one is what dropped it, where Reason is not ReasonNone before any copy was made.
+	Stages []TraceStage
+	// Copies are the destinations, those that would not get theirs among them.
+	Copies []TraceCopy
+	// Reason is what it is dropped for; ReasonNone: a copy leaves.
+	Reason Reason
+	// Answer is the MTU in bytes that the sender is told by ICMP, because the frame is too big; 0: nothing is said.
+	Answer int
+}
+
+// TraceStage is one step, and what it found.
+type TraceStage struct {
+	// Name is one word.
+	Name string
+	// Text is for people.
+	Text string
+	// Reason is what the frame is dropped for here; ReasonNone: it goes on.
+	Reason Reason
+}
+
+// TraceCopy is a frame on its way out, to a port or to a peer.
+type TraceCopy struct {
+	// Port, and the VLAN ID and priority (PCP and DEI, in their bits of a TCI) of the tag that it gets there; VID 0: none.
+	Port     string
+	VID      uint16
+	Priority uint16
+	// Peer, and what the outer headers say.
+	Peer  netip.AddrPort
+	Outer TraceOuter
+	// Bytes of the frame as it leaves, a tag and outer headers included. Most is how many there may be: of the port, its tag included, or of the
+	// path to the peer; 0: that is not known.
+	Bytes, Most int
+	// Clamped: the MSS that it announces is lowered.
+	Clamped bool
+	// Reason is what the destination does not get it for, and Text says more; ReasonNone: it does.
+	Reason Reason
+	Text   string
+	// FastPath: the programs know its port, VNI and destination. They leave some kinds of frames to user space still. FastPathReason says why not.
+	FastPath       bool
+	FastPathReason string
+}
+
+// TraceOuter are the fields of the outer headers that the switch chooses.
+type TraceOuter struct {
+	Source   netip.Addr
+	SrcPort  uint16 // UDP; 0: not known before the first datagram. The fast path has a choice of its own.
+	TOS, TTL uint8
+	Checksum bool // of UDP
+}
+
+// Trace says what would become of a frame. Nothing is sent, learned or counted.
+func (s *Switch) Trace(q TraceQuery) (Trace, error) {
+	s.fast.freshAges()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return Trace{}, ErrClosed
+	}
+	if len(q.Frame) > maxTraced {
+		return Trace{}, fmt.Errorf("frame: %d bytes: there are none of more than %d: %w", len(q.Frame), maxTraced, ErrInvalid)
+	}
+	t := s.newTracer(q)
+	if q.Port == "" {
+		if !q.Peer.IsValid() || q.VNI == 0 || q.VNI > MaxVNI {
+			return Trace{}, fmt.Errorf("a frame comes from a port, or from a peer in a VNI: %w", ErrInvalid)
+		}
+		t.out.Reason = t.fromPeer(q)
+	} else {
+		r := s.ports[q.Port]
+		if r == nil {
+			return Trace{}, fmt.Errorf("port %s: %w", q.Port, ErrNotFound)
+		}
+		t.f.port = r.published
+		t.out.Reason = t.fromPort()
+	}
+	if t.f.domain != nil {
+		t.out.VNI = t.f.domain.vni
+	}
+	t.answer()
+	return t.out, nil
+}
+
+// maxTraced bounds a frame, in bytes: what a TAP takes, with two tags.
+const maxTraced = maxMTU + encap.EthernetLen + 2*encap.VLANTagLen
+
+// tracer takes one frame through the stages of a worker. It has a worker of its own, in which stages leave what they leave there; what they would leave in
+// the switch, they are not asked for.
+type tracer struct {
+	s    *Switch
+	w    *worker
+	f    *frame
+	fast onFastPath
+	out  Trace
+	// learned: from now on the source would be known at its place.
+	learned bool
+	// left: a copy did, or would. failed is what kept the first datagram that did not, although no stage was against it.
+	left   bool
+	failed Reason
+}
+
+func (s *Switch) newTracer(q TraceQuery) *tracer {
+	w := &worker{s: s, snap: s.current.Load(), now: s.now(), fates: make([]fate, 1)}
+	buf := make([]byte, encap.VXLANLen+len(q.Frame))
+	copy(buf[encap.VXLANLen:], q.Frame)
+	w.frame.reset(buf, encap.VXLANLen, encap.Offload{})
+	return &tracer{s: s, w: w, f: &w.frame, fast: s.fast.places()}
+}
+
+// stage notes a step, and says whether it dropped the frame. Text is what is said of one that goes on; what dropped it speaks for itself.
+func (t *tracer) stage(name string, r Reason, text string) (dropped bool) {
+	t.out.Stages = append(t.out.Stages, TraceStage{Name: name, Text: text, Reason: r})
+	return r != ReasonNone
+}
+
+// fromPort is worker.portStages.
+func (t *tracer) fromPort() Reason {
+	f := t.f
+	if r := guardLength(f); t.stage("length", r, t.lengthText()) {
+		return r
+	}
+	if r := guardLinkLocal(f); t.stage("link-local", r, linkLocalText(f)) {
+		return r
+	}
+	tag := tagText(f)
+	if r := t.w.classify(f); t.stage("vlan", r, tag+t.classText(r)) {
+		return r
+	}
+	if r := t.group(); r != ReasonNone {
+		return r
+	}
+	if r := guardSource(f); t.stage("source", r, macText(encap.Ethernet(f.bytes()).Src())) {
+		return r
+	}
+	if f.domain.spoofGuard {
+		if r := t.w.guardSpoof(f); t.stage("vxlan-spoof", r, spoofText(r)) {
+			return r
+		}
+	}
+	if r := t.learn(f.port.place(), "port "+f.port.config.Name); r != ReasonNone {
+		return r
+	}
+	return t.forward()
+}
+
+// fromPeer is worker.wireStages.
+func (t *tracer) fromPeer(q TraceQuery) Reason {
+	f := t.f
+	f.wire = true
+	header := encap.NewVXLANHeader(q.VNI)
+	if d := t.w.snap.vnis.get(q.VNI); d != nil && d.gbp {
+		header = header.WithGBP(q.GBP)
+	} else if d != nil && d.gpe {
+		header = header.WithNext(encap.GPEEthernet)
+	}
+	header.Put(f.buf)
+	r := t.w.decapsulate(f)
+	text := fmt.Sprintf("VNI %d", q.VNI)
+	if r == UnknownVNI {
+		text += " is not declared here"
+	}
+	if t.stage("vni", r, text) {
+		return r
+	}
+	if r := t.admit(q.Peer); r != ReasonNone {
+		return r
+	}
+	if r := t.group(); r != ReasonNone {
+		return r
+	}
+	if r := guardLength(f); t.stage("length", r, t.lengthText()) {
+		return r
+	}
+	tag := tagText(f)
+	if r := guardInnerTag(f); t.stage("inner-vlan", r, tag) {
+		return r
+	}
+	if r := propagateECN(f, q.TOS); t.stage("ecn", r, ecnText(f, q.TOS)) {
+		return r
+	}
+	if r := guardLinkLocal(f); t.stage("link-local", r, linkLocalText(f)) {
+		return r
+	}
+	if r := guardSource(f); t.stage("source", r, macText(encap.Ethernet(f.bytes()).Src())) {
+		return r
+	}
+	if f.domain.learning && f.peer != nil && !f.gbp.DontLearn() {
+		if r := t.learn(f.peer.place(), "peer "+q.Peer.String()); r != ReasonNone {
+			return r
+		}
+	} else {
+		text := "the VNI does not learn from peers"
+		r := t.w.guardStatic(f)
+		switch {
+		case r != ReasonNone:
+			text = t.whereText(fdb.MAC(encap.Ethernet(f.bytes()).Src()))
+		case f.domain.learning:
+			text = "not learned from this one"
+		}
+		if t.stage("learning", r, text) {
+			return r
+		}
+	}
+	return t.forward()
+}
+
+// admit is worker.admit. A source that would become a peer now gets a place that no other has.
+func (t *tracer) admit(source netip.Addr) Reason {
+	p, r := t.s.judge(t.f.domain, source)
+	text := "a peer of the VNI"
+	switch {
+	case r == OwnSource:
+		text = source.String() + " is an address of this VTEP itself"
+	case r == UnknownPeer:
+		text = source.String() + " is no peer of the VNI, and peer-policy is strict"
+	case p == nil:
+		text = "no peer of the VNI, but its policy admits it"
+		a := netip.AddrPortFrom(source, t.s.config.DstPort)
+		if p = t.s.peers.find(a); p == nil && t.s.peers.count.Load() < maxLearnedPeers {
+			p = &peer{index: fdb.MaxIndex, addr: a, family: familyOf(source)}
+		}
+	}
+	t.f.peer = p
+	t.stage("peer", r, text)
+	return r
+}
+
+// group is guardGBP, where the VNI has groups.
+func (t *tracer) group() Reason {
+	if !t.f.domain.gbp {
+		return ReasonNone
+	}
+	r := guardGBP(t.f)
+	text := fmt.Sprintf("group %d", t.f.gbp.ID())
+	if t.f.gbp.Applied() {
+		text += ", policy applied already"
+	}
+	t.stage("group", r, text)
+	return r
+}
+
+// learn is worker.learn, foreseen.
+func (t *tracer) learn(place fdb.Dest, where string) Reason {
+	mac := fdb.MAC(encap.Ethernet(t.f.bytes()).Src())
+	verdict, evicts := t.s.fdb.Foresee(t.f.domain.vni, mac, place, t.w.now)
+	r, text := ReasonNone, ""
+	switch verdict {
+	case fdb.Elsewhere:
+		if t.w.staticAtSource(t.f, mac) {
+			text = "known by a static entry for another UDP port of the peer"
+			break
+		}
+		r, text = StaticMACElsewhere, t.whereText(mac)
+	case fdb.Refused:
+		r, text = MACLimit, fmt.Sprintf("%s cannot be learned", mac)
+	case fdb.Held:
+		text = t.whereText(mac) + ", and stays there"
+	case fdb.Moved:
+		t.learned = true
+		text = fmt.Sprintf("%s, and would move to %s", t.whereText(mac), where)
+	case fdb.Learned:
+		t.learned = true
+		text = fmt.Sprintf("%s would be learned at %s", mac, where)
+	default:
+		text = t.whereText(mac)
+	}
+	if evicts {
+		text += "; a limit is reached, and another entry would go"
+	}
+	t.stage("learning", r, text)
+	return r
+}
+
+// whereText says where a MAC of the frame's VNI is known to be.
+func (t *tracer) whereText(mac fdb.MAC) string {
+	e, ok := t.s.fdb.Get(t.f.domain.vni, mac, t.w.now)
+	if !ok {
+		return fmt.Sprintf("%s is not known", mac)
+	}
+	place := "peer"
+	if e.Dest.IsPort() {
+		place = "port"
+	}
+	text := fmt.Sprintf("%s is at %s %s, %s", mac, place, t.s.placeName(e.Dest), e.State)
+	if e.State == fdb.Dynamic {
+		text += fmt.Sprintf(", seen %s ago", time.Duration(max(t.w.now, e.Seen)-e.Seen)*time.Second)
+	}
+	return text
+}
+
+// answer is worker.answerTooBig, without the answer.
+func (t *tracer) answer() {
+	f := t.f
+	if f.tight == 0 || !f.tightPeer && t.out.Reason == ReasonNone || f.wire && f.peer == nil {
+		return
+	}
+	l := f.parse()
+	head, rest, ok := t.w.quotation(f, l)
+	if !ok {
+		return
+	}
+	if encap.TooBig(make([]byte, encap.MaxTooBigLen), head, rest, l, f.tight-int(l.L3)) != 0 {
+		t.out.Answer = f.tight - int(l.L3)
+	}
+}
