@@ -173,7 +173,7 @@ func kindOf(t json.Token) string {
 }
 
 // largest are the values that the keys with numbers take at most; all begin at 1.
-var largest = map[string]int{"vni": dataplane.MaxVNI, "vid": model.MaxVID, "dport": 1<<16 - 1}
+var largest = map[string]int{"vni": dataplane.MaxVNI, "vid": model.MaxVID, "dport": 1<<16 - 1, "outer_tos": 1<<8 - 1, "gbp_id": 1<<16 - 1}
 
 // jsonKind is what the Go type of a key, or of the elements of its list, is in JSON.
 func jsonKind(key string, t reflect.Type) string {

@@ -11,7 +11,7 @@ import (
 // Every key of a body that takes a number has a range, to be told to who sends something else.
 func TestNumbersHaveRanges(t *testing.T) {
 	numbers := 0
-	for _, spec := range []any{api.FDBSpec{}, flushBody{}, api.VNISpec{}, api.PortSpec{}, api.PeerSpec{}, api.VLAN{}, api.Settings{}, api.DoctorSpec{}, api.ApplySpec{}, api.Request{}} {
+	for _, spec := range []any{api.FDBSpec{}, flushBody{}, api.VNISpec{}, api.PortSpec{}, api.PeerSpec{}, api.VLAN{}, api.Settings{}, api.DoctorSpec{}, api.TraceSpec{}, api.ApplySpec{}, api.Request{}} {
 		typ := reflect.TypeOf(spec)
 		for i, key := range keysOf(typ) {
 			field := typ.Field(i).Type

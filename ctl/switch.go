@@ -44,6 +44,7 @@ type Switch interface {
 	Strangers() []dataplane.Stranger
 	Status() dataplane.Status
 	ProbePath(ctx context.Context, peer netip.Addr) (dataplane.PathProbe, error)
+	Trace(q dataplane.TraceQuery) (dataplane.Trace, error)
 
 	Subscribe(buffer int) (events <-chan dataplane.Event, cancel func())
 }

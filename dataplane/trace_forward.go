@@ -105,9 +105,9 @@ func (t *tracer) floodsText() string {
 	case d.noFlood&floodKind(encap.Ethernet(t.f.bytes()).Dst()) != 0:
 		return "the VNI does not flood this kind"
 	case t.f.wire:
-		return fmt.Sprintf("flooded to %d ports, and to no peer, since it is from one", ports)
+		return fmt.Sprintf("flooded to %s, and to no peer, since it is from one", counted(ports, "port"))
 	}
-	return fmt.Sprintf("flooded to %d ports and %d peers", ports, len(d.floodPeers))
+	return fmt.Sprintf("flooded to %s and %s", counted(ports, "port"), counted(len(d.floodPeers), "peer"))
 }
 
 // toPort is worker.toPort.

@@ -104,3 +104,10 @@ func portText(r Reason) string {
 	}
 	return ""
 }
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

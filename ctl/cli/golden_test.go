@@ -436,6 +436,36 @@ doctor mtu peer 192.0.2.2
 doctor mtu peer 192.0.2.99
 doctor mtu peer nobody
 doctor`,
+	"trace": `
+trace port tap10 dst-mac 02:00:00:00:00:02
+trace port tap10 dst-mac ff:ff:ff:ff:ff:ff vid 10 pcp 3
+trace port tap10 dst-mac 01:00:5e:00:00:01
+trace peer 192.0.2.2 vni 42 outer-tos 0xb8 gbp-id 7 dst-mac 02:00:00:00:00:02 src-ip 198.51.100.7 ip-proto tcp dst-port 443 ip-tos 3 ip-ttl 7 size 1514
+-jp trace port tap10 dst-mac 02:00:00:00:00:02
+trace port tap10 frame ffff:ffff
+trace port tap10 frame 02-00-00-00-00-02:02-00-00-00-00-01-08:06
+trace port nosuch dst-mac 02:00:00:00:00:02
+trace port tap1 dst-mac 02:00:00:00:00:02 dst-ip 2001:db8::9
+trace
+trace port tap10
+trace dst-mac 02:00:00:00:00:02
+trace port tap10 peer 192.0.2.2 vni 42 dst-mac 02:00:00:00:00:02
+trace peer 192.0.2.2 dst-mac 02:00:00:00:00:02
+trace port tap10 vni 42 dst-mac 02:00:00:00:00:02
+trace port tap10 dst-mac 02:00:00:00:00:02 pcp 3
+trace port tap10 dst-mac 02:00:00:00:00:02 frame 00
+trace port tap10 frame 0g
+trace port tap10 frame 000
+trace port tap10 dst-mac 02:00:00:00:00:02 size 13
+trace port tap10 dst-mac 02:00:00:00:00:02 size 41 ip-proto udp
+trace port tap10 dst-mac 02:00:00:00:00:02 src-ip 198.51.100.1 dst-ip 2001:db8::1
+trace port tap10 dst-mac 02:00:00:00:00:02 ip-proto icmp dst-port 1
+trace port tap10 dst-mac 02:00:00:00:00:02 ip-proto arp ip-ttl 1
+trace port tap10 dst-mac 02:00:00:00:00:02 ip-proto sctp
+trace port tap10 dst-mac 02:00:00:00:00:02 ip-tos 256
+trace port tap10 dst-mac 02:00:00:00:00:02 pcp 8
+trace port tap10 dst-mac 02:00:00:00:00:02 vid 4095
+help trace`,
 	"usage": `
 
 nothing

@@ -202,6 +202,15 @@ func (c *Client) DoctorMTU(ctx context.Context, s api.DoctorSpec) (api.PathDiagn
 	return d, err
 }
 
+const tracePath = "/v1/trace"
+
+// Trace says what would become of a frame. Nothing is sent, learned or counted.
+func (c *Client) Trace(ctx context.Context, s api.TraceSpec) (api.Trace, error) {
+	var t api.Trace
+	err := c.send(ctx, http.MethodPost, tracePath, nil, s, &t)
+	return t, err
+}
+
 // VLANs lists the switch-wide VLANs, ascending.
 func (c *Client) VLANs(ctx context.Context) ([]api.VLAN, error) {
 	return get[[]api.VLAN](ctx, c, "/v1/vlans", nil)
@@ -384,7 +393,7 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 // changes says whether a request may change something, so that it matters when nobody knows what has become of it.
 func changes(method, path string, in any) bool {
 	apply, ok := in.(api.ApplySpec)
-	return method != http.MethodGet && path != doctorPath && !(ok && apply.DryRun)
+	return method != http.MethodGet && path != doctorPath && path != tracePath && !(ok && apply.DryRun)
 }
 
 // connectError says in one line why nobody answers, and whether the request may have reached somebody.

@@ -1,0 +1,58 @@
+package model
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxFrame bounds a frame, in bytes: what a TAP takes, with an Ethernet header and two tags.
+const maxFrame = maxMTU + 22
+
+// ParseFrame reads an Ethernet frame in hexadecimal, as tcpdump and Wireshark give it: bytes may be apart by spaces, colons, dashes and ends of lines.
+func ParseFrame(s string) ([]byte, error) {
+	digits := strings.NewReplacer(" ", "", ":", "", "-", "", "\n", "", "\r", "", "\t", "").Replace(s)
+	switch {
+	case digits == "":
+		return nil, errors.New("an empty frame: expected its bytes in hexadecimal, from the destination address on")
+	case len(digits) > 2*maxFrame:
+		return nil, fmt.Errorf("a frame of more than %d bytes: there are none", maxFrame)
+	}
+	b, err := hex.DecodeString(digits)
+	var odd hex.InvalidByteError
+	switch {
+	case errors.As(err, &odd):
+		return nil, fmt.Errorf("%q in a frame: expected its bytes in hexadecimal, such as ffffffffffff 020000000001 0806 ... (tcpdump -xx without offsets)", rune(odd))
+	case err != nil:
+		return nil, fmt.Errorf("a frame of %d hexadecimal digits: a byte has two", len(digits))
+	}
+	return b, nil
+}
+
+// ParseTOS reads a TOS or traffic class, 0..255 or 0x0..0xff: six bits of DSCP and two of ECN.
+func ParseTOS(s string) (uint8, error) {
+	n, err := strconv.ParseUint(s, 0, 8)
+	if err != nil {
+		return 0, fmt.Errorf("%s is no TOS: expected a number from 0 to 255, or 0x0 to 0xff", quote(s))
+	}
+	return uint8(n), nil
+}
+
+// ParsePCP reads an 802.1Q priority, 0..7.
+func ParsePCP(s string) (uint8, error) {
+	n, err := parseNumber(s, "a priority", 0, 7)
+	return uint8(n), err
+}
+
+// ParseFrameTTL reads the TTL or hop limit of a packet, 0..255.
+func ParseFrameTTL(s string) (uint8, error) {
+	n, err := parseNumber(s, "a TTL", 0, 255)
+	return uint8(n), err
+}
+
+// ParseFrameSize reads the size of a frame in bytes.
+func ParseFrameSize(s string) (int, error) {
+	return parseNumber(s, "the size of a frame", 14, maxFrame)
+}

@@ -1,0 +1,48 @@
+package model
+
+import (
+	"bytes"
+	"encoding/hex"
+	"strings"
+	"testing"
+)
+
+func TestParseFrame(t *testing.T) {
+	want := []byte{0xff, 0x02, 0xab}
+	for _, s := range []string{"ff02ab", "FF02AB", "ff 02 ab", "ff:02:ab", "ff-02-ab\n", "ff02\r\n\tab"} {
+		if got, err := ParseFrame(s); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q: % x, %v", s, got, err)
+		}
+	}
+	for s, word := range map[string]string{
+		"":                                   "empty",
+		" :-":                                "empty",
+		"f":                                  "1 hexadecimal digits",
+		"ffx2":                               `'x'`,
+		"0x0000: ff":                         `'x'`,
+		strings.Repeat("00", maxFrame+1):     "more than 65543 bytes",
+		strings.Repeat("00", maxFrame) + "0": "more than 65543 bytes",
+	} {
+		if got, err := ParseFrame(s); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%.20q: % x, %v; want an error with %q", s, got, err, word)
+		}
+	}
+	if got, err := ParseFrame(strings.Repeat("00", maxFrame)); err != nil || len(got) != maxFrame {
+		t.Errorf("the longest: %d bytes, %v", len(got), err)
+	}
+}
+
+func FuzzParseFrame(f *testing.F) {
+	for _, s := range []string{"ff02ab", "ff 02:ab-", "f", "0x00", "é"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		b, err := ParseFrame(s)
+		if (err == nil) != (b != nil) {
+			t.Fatalf("%q: % x, %v", s, b, err)
+		}
+		if again, err := ParseFrame(hex.EncodeToString(b)); b != nil && (err != nil || !bytes.Equal(again, b)) {
+			t.Fatalf("%q: % x, and again % x, %v", s, b, again, err)
+		}
+	})
+}
