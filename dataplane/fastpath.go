@@ -151,7 +151,7 @@ func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 			}
 		case <-poll.C:
 			if f.mirror != nil {
-				f.mirror.look()
+				f.mirror.poll()
 				f.round()
 			}
 			if f.mirror != nil {

@@ -36,6 +36,9 @@ type mirror struct {
 
 	// recheck has the next round look at every port, peer or interface of the underlay again, retryPorts at every port that is off.
 	recheckPorts, recheckPeers, recheckUnderlays, retryPorts bool
+	// askPeers has the kernel asked about all peers that are looked at again, pollPeers about those from nextPeer on whose turn it is, by their order.
+	askPeers, pollPeers bool
+	nextPeer            int
 	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well, unless unguarded says why not.
 	// left says of which families datagrams are left to the host, whoever sent them.
 	foreign   []uint16
@@ -104,6 +107,7 @@ type mirroredPort struct {
 type mirroredPeer struct {
 	p      *peer
 	put    xdp.Peer
+	kernel kernelRoute
 	route  route
 	ways   []int // ifindexes of all next hops, where they were asked for
 	on     bool
@@ -315,13 +319,21 @@ func (m *mirror) placeDomain(md *mirroredDomain) {
 // routesChanged has the ways to all peers looked up again.
 func (m *mirror) routesChanged() {
 	m.routes.forget()
-	m.recheckPeers = true
+	m.recheckPeers, m.askPeers = true, true
 }
 
 // look has everything looked at again that the kernel may have changed without a word.
 func (m *mirror) look() {
 	m.retryPorts, m.recheckUnderlays = true, true
 	m.routesChanged()
+}
+
+// poll is look without an announcement: the routes of most peers are what they were.
+func (m *mirror) poll() {
+	asked := m.askPeers
+	if m.look(); !m.routes.deaf.Load() {
+		m.askPeers, m.pollPeers = asked, true
+	}
 }
 
 // stop takes every port off the fast path, so that user space gets every frame, and keeps what the programs counted and saw.

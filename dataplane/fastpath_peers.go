@@ -50,14 +50,20 @@ func (m *mirror) forgetPeer(mp *mirroredPeer) {
 	mp.last = xdp.Counters{}
 }
 
-// peersCome looks up the way to peers that are new, or all when routes have changed.
+// peersCome looks up the way to peers that are new. When routes have changed it looks up all, and at a poll those whose turn it is, and judges the others anew.
 func (m *mirror) peersCome(peers []*peer) {
-	all := m.recheckPeers
+	all, fresh, turn := m.recheckPeers, m.askPeers, 0
 	if all {
-		m.recheckPeers, m.waysLeft = false, waysAsked
 		peers = m.s.peers.all()
+		if m.pollPeers {
+			turn = routesATurn
+		}
+		if fresh {
+			m.waysLeft = waysAsked
+		}
+		m.recheckPeers, m.askPeers, m.pollPeers = false, false, false
 	}
-	for _, p := range peers {
+	for i, p := range peers {
 		if p.group {
 			continue // floods, and is the place of no MAC
 		}
@@ -70,22 +76,33 @@ func (m *mirror) peersCome(peers []*peer) {
 		} else if mp.p != p || !all {
 			continue // a newer one than those of this round, which comes with the next, or one that is known
 		}
-		m.placePeer(mp)
+		first := !mp.kernel.asked
+		if first || fresh || (i-m.nextPeer+len(peers))%len(peers) < turn {
+			mp.kernel = m.routes.ask(p.addr.Addr(), m.s.config.localOf(p.family))
+		}
+		m.placePeer(mp, first || fresh)
+	}
+	if turn > 0 && len(peers) > 0 {
+		m.nextPeer = (m.nextPeer + turn) % len(peers)
 	}
 }
 
-// placePeer puts a peer on the fast path by the route that leads to it now.
-func (m *mirror) placePeer(mp *mirroredPeer) {
+// placePeer puts a peer on the fast path by the route that leads to it, of which hops has all next hops asked for as well, while so many may be.
+func (m *mirror) placePeer(mp *mirroredPeer, hops bool) {
 	to := mp.p.addr.Addr()
 	local := m.s.config.localOf(familyOf(to))
-	mp.route, mp.ways = m.routes.find(to, local), nil
+	was := mp.route.ifindex
+	mp.route = m.routes.judge(to, local, &mp.kernel)
 	m.underlaysStale = true
 	if name, own := m.s.portLinks.Load(mp.route.ifindex); own && mp.route.reason == "" {
 		mp.route.reason = fmt.Sprintf("its route leads into port %s, inside the overlay", name)
 	}
-	if mp.route.ifindex != 0 && m.waysLeft > 0 {
-		m.waysLeft--
-		mp.ways = waysTo(m.routes.h, m.routes.vrf, local, to)
+	if hops || mp.route.ifindex != was {
+		mp.ways = nil
+		if mp.route.ifindex != 0 && m.waysLeft > 0 {
+			m.waysLeft--
+			mp.ways = waysTo(m.routes.h, m.routes.vrf, local, to)
+		}
 	}
 	if mp.route.reason != "" {
 		m.withdrawPeer(mp)

@@ -39,6 +39,9 @@ const (
 	routeSettle = 50 * time.Millisecond
 	// routeRest is the least rest after a look, in multiples of what the look took: an underlay whose routes never stand still must not take the processor.
 	routeRest = 10
+	// routesATurn is how many peers are asked about at a poll, about 20 microseconds each, in turn: routes that change are announced, and of the rest the kernel's last
+	// answer is judged anew.
+	routesATurn = 256
 )
 
 // routes asks the kernel for the way to peers, in the namespace of the thread that made it.
@@ -57,6 +60,7 @@ type routes struct {
 	silent  map[int]map[neighbour]time.Time // by address family: neighbours that have no address, and since when that is known
 	before  map[int]map[neighbour]time.Time // silent as it was before forget
 	closed  atomic.Bool
+	deaf    atomic.Bool               // nothing is announced
 	rested  atomic.Pointer[time.Time] // when the rest after the last look at all peers ends; nil: there was none
 }
 
@@ -79,6 +83,7 @@ func newRoutes(log *slog.Logger, in vrf) (*routes, error) {
 	r.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	if r.sub, err = nl.Subscribe(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 		r.log.Warn("no announcements of routes, polling instead", "every", fastPathPoll, "reason", err)
+		r.deaf.Store(true)
 		return r, nil
 	}
 	go r.listen(r.sub)
@@ -95,6 +100,7 @@ func (r *routes) listen(sub *nl.NetlinkSocket) {
 		// ENOBUFS: there was more to tell than room; something has changed for sure.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
 			r.log.Debug("announcements of routes end, polling instead", "error", err)
+			r.deaf.Store(true)
 			return
 		}
 		time.Sleep(r.patience(time.Now()))
@@ -141,8 +147,50 @@ func (r *routes) forget() {
 	clear(r.silent)
 }
 
+// kernelRoute is the kernel's answer to who asks for the way to a peer.
+type kernelRoute struct {
+	asked   bool
+	ifindex int
+	nextHop netip.Addr
+	mtu     int    // of the route itself, bytes; 0: it has none
+	reason  string // why it is no way for the programs; empty: it may be one
+}
+
 // find looks up the way to a peer for datagrams from local.
 func (r *routes) find(peer, local netip.Addr) route {
+	a := r.ask(peer, local)
+	return r.judge(peer, local, &a)
+}
+
+// ask asks the kernel for the way to a peer.
+func (r *routes) ask(peer, local netip.Addr) kernelRoute {
+	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: r.vrf.index})
+	if err != nil || len(list) == 0 {
+		return kernelRoute{asked: true, reason: noRoute(err)}
+	}
+	k := &list[0]
+	a := kernelRoute{asked: true, ifindex: k.LinkIndex, nextHop: peer, mtu: k.MTU}
+	switch {
+	case k.Type == unix.RTN_BROADCAST:
+		a.reason = broadcastRoute
+	case k.Type != unix.RTN_UNICAST:
+		a.reason = "its route leads to this host itself, or nowhere"
+	case k.Encap != nil:
+		a.reason = "its route adds a tunnel header"
+	}
+	if gw, ok := netip.AddrFromSlice(k.Gw); ok {
+		a.nextHop = gw.Unmap()
+	}
+	if via, ok := k.Via.(*netlink.Via); ok && via != nil {
+		if gw, ok := netip.AddrFromSlice(via.Addr); ok {
+			a.nextHop = gw.Unmap()
+		}
+	}
+	return a
+}
+
+// judge says what the way is for the programs, by the kernel's answer and by what else of the host decides, as known since forget.
+func (r *routes) judge(peer, local netip.Addr, a *kernelRoute) route {
 	if why := r.policies(peer); why != "" {
 		return route{reason: why}
 	}
@@ -154,39 +202,21 @@ func (r *routes) find(peer, local netip.Addr) route {
 			return route{reason: awayText(r.vrf.name, local, at.flaw)}
 		}
 	}
-	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: r.vrf.index})
-	if err != nil || len(list) == 0 {
-		return route{reason: noRoute(err)}
+	if a.reason != "" {
+		return route{reason: a.reason}
 	}
-	k := &list[0]
-	switch {
-	case k.Type == unix.RTN_BROADCAST:
-		return route{reason: broadcastRoute}
-	case k.Type != unix.RTN_UNICAST:
-		return route{reason: "its route leads to this host itself, or nowhere"}
-	case k.Encap != nil:
-		return route{reason: "its route adds a tunnel header"}
-	}
-	l := r.link(k.LinkIndex)
+	l := r.link(a.ifindex)
 	switch {
 	case l.err != nil:
-		return route{reason: fmt.Sprintf("interface %d of its route: %v", k.LinkIndex, l.err)}
+		return route{reason: fmt.Sprintf("interface %d of its route: %v", a.ifindex, l.err)}
 	case l.loopback:
 		return route{reason: "its route leads over the loopback interface"}
 	case !l.ethernet:
 		return route{reason: fmt.Sprintf("%s, which leads to it, carries no Ethernet", l.name)}
 	}
-	out := route{ifindex: k.LinkIndex, nextHop: peer, mtu: l.mtu}
-	if gw, ok := netip.AddrFromSlice(k.Gw); ok {
-		out.nextHop = gw.Unmap()
-	}
-	if via, ok := k.Via.(*netlink.Via); ok && via != nil {
-		if gw, ok := netip.AddrFromSlice(via.Addr); ok {
-			out.nextHop = gw.Unmap()
-		}
-	}
-	if k.MTU > 0 && k.MTU < out.mtu {
-		out.mtu = k.MTU
+	out := route{ifindex: a.ifindex, nextHop: a.nextHop, mtu: l.mtu}
+	if a.mtu > 0 && a.mtu < out.mtu {
+		out.mtu = a.mtu
 	}
 	if n := (neighbour{out.ifindex, out.nextHop}); r.isSilent(n) {
 		// What the programs send to it is lost without a word. User space hears of it, and says so.

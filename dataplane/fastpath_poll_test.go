@@ -1,0 +1,78 @@
+package dataplane
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// Without an announcement the kernel is asked about some of many peers at a time, in turn, and its last answer about the others is judged by what has become of
+// the host. After an announcement, or where there are none, it is asked about all.
+func TestPollAsksInTurn(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	const peers = 2*routesATurn + 50
+	c := VNIConfig{VNI: 42}
+	for i := range peers {
+		net := [][3]byte{{192, 0, 2}, {198, 51, 100}, {203, 0, 113}}[i%3]
+		c.Peers = append(c.Peers, netip.AddrPortFrom(netip.AddrFrom4([4]byte{net[0], net[1], net[2], byte(10 + i/3)}), DefaultPort))
+	}
+	s.Must("ip", "route", "add", "default", "via", s.remotes[0].addr.String())
+	s.do(func() error { return s.SetVNI(c) })
+	f.equal(t, s.Switch, "before")
+
+	const stale = 900 // bytes, of no route here
+	left := func() (n int) {
+		s.fast.with(func(m *mirror) {
+			for _, mp := range m.peers {
+				if mp == nil {
+					continue
+				}
+				judged := mp.put.MaxFrame == stale-encapOverhead(mp.p.addr.Addr())
+				if kept := mp.kernel.mtu == stale; kept {
+					n++
+					if !judged {
+						t.Errorf("%s: the last answer is not gone by: %+v", mp.p.addr, mp.put)
+					}
+				} else if judged {
+					t.Errorf("%s: %+v, but the kernel was asked again", mp.p.addr, mp.put)
+				}
+			}
+		})
+		return n
+	}
+	forge := func() {
+		s.fast.with(func(m *mirror) {
+			for _, mp := range m.peers {
+				if mp != nil {
+					mp.kernel.mtu = stale
+				}
+			}
+		})
+	}
+	turn := func(do func(m *mirror)) {
+		s.fast.with(func(m *mirror) {
+			do(m)
+			m.round()
+		})
+	}
+	poll := func(m *mirror) { m.poll() }
+	forge()
+	turn(func(m *mirror) { m.look() })
+	if n := left(); n != 0 {
+		t.Errorf("%d of %d peers were not asked about after an announcement", n, peers)
+	}
+	// The switch polls by itself meanwhile, perhaps.
+	forge()
+	for want := peers - routesATurn; want > -routesATurn; want -= routesATurn {
+		turn(poll)
+		if n := left(); n > max(want, 0) || want == peers-routesATurn && n < peers-2*routesATurn {
+			t.Errorf("%d of %d peers are left to be asked about, want %d", n, peers, max(want, 0))
+		}
+	}
+	forge()
+	s.fast.with(func(m *mirror) { m.routes.deaf.Store(true) })
+	turn(poll)
+	if n := left(); n != 0 {
+		t.Errorf("%d of %d peers were not asked about where nothing is announced", n, peers)
+	}
+}
