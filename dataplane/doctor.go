@@ -141,7 +141,7 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 
 // probeTarget finds the peer of an address, and a VNI that it is on the flood list of. Needs mu.
 func (s *Switch) probeTarget(a netip.Addr) (found *peer, d *domain) {
-	for _, p := range s.peers.all() {
+	for _, p := range s.usedPeers() {
 		if !p.group && p.addr.Addr() == a && (found == nil || p.addr.Port() == s.config.DstPort) {
 			found = p
 		}

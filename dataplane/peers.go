@@ -165,6 +165,14 @@ func (r *registry) recycle(gone []*peer) {
 	r.mu.Unlock()
 }
 
+// used lists the peers that something holds, by index: those without wait for reap, and are gone to whoever asks.
+func (r *registry) used(inUse func(*peer) bool) []*peer {
+	list := r.all()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(list, func(p *peer) bool { return p.refs == 0 && !p.young && !inUse(p) })
+}
+
 // since lists the known peers unless none came or went since a version, and tells the version it is of.
 func (r *registry) since(version uint64) (uint64, []*peer) {
 	now := r.version.Load()

@@ -25,7 +25,7 @@ func (s *Switch) PortStats() []PortStats {
 func (s *Switch) PeerStats() []PeerStats {
 	s.fast.freshCounters()
 	var list []PeerStats
-	for _, p := range s.peers.all() {
+	for _, p := range s.usedPeers() {
 		list = append(list, PeerStats{Peer: p.addr, Counters: p.stats.sum()})
 	}
 	slices.SortFunc(list, func(a, b PeerStats) int { return a.Peer.Compare(b.Peer) })
@@ -130,7 +130,7 @@ func (s *Switch) Status() Status {
 		ReceiveBuffer:     caps.ReceiveBuffer,
 		Totals:            s.Totals(),
 		FDB:               s.fdb.Stats(),
-		Peers:             int(s.peers.count.Load()),
+		Peers:             len(s.usedPeers()),
 		FastPath:          s.fast.report(),
 		CPULatency:        *s.latency.Load(),
 	}

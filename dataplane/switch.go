@@ -386,11 +386,17 @@ func (s *Switch) keepHouse(ctx context.Context) {
 	}
 }
 
+// leadsTo says whether a forwarding entry points to a peer.
+func (s *Switch) leadsTo(p *peer) bool { return s.fdb.CountDest(p.place()) > 0 }
+
+// usedPeers lists the peers that configuration or an entry names, by index. reapPeers comes once a second, and whoever took one away looks for it at once.
+func (s *Switch) usedPeers() []*peer { return s.peers.used(s.leadsTo) }
+
 // reapPeers frees what learned sources left behind once their last MAC has aged out.
 func (s *Switch) reapPeers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	gone := s.peers.reap(func(p *peer) bool { return s.fdb.CountDest(p.place()) > 0 })
+	gone := s.peers.reap(s.leadsTo)
 	if len(gone) == 0 {
 		return
 	}

@@ -326,7 +326,7 @@ func (s *Switch) Peers() []PeerInfo {
 		away[family] = s.paths.away(family)
 	}
 	var list []PeerInfo
-	for _, p := range s.peers.all() {
+	for _, p := range s.usedPeers() {
 		if p.group {
 			continue
 		}
