@@ -207,7 +207,7 @@ func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
 		return malformed("", "%d requests are more than the %d of one batch: make several of it", len(requests), maxBatch)
 	}
 	inner := *s
-	each := routes(inner.changes(), func(r *http.Request) error { return noPart(r.Method, r.URL.Path) })
+	each := routes(inner.changes(), func(r *http.Request) error { return noPart(r.Method, r.URL.EscapedPath()) })
 	err := s.c.batch(len(requests), func(i int, ed editor) error {
 		inner.edit = ed
 		return inside(&requests[i], each)

@@ -46,7 +46,7 @@ func newQuery(r *http.Request, known ...string) *query {
 	values, err := parameters(r, known...)
 	// What stands in a body would be left out of a DELETE that is to be about less.
 	if n, _ := io.ReadFull(r.Body, make([]byte, 1)); n > 0 && err == nil {
-		err = malformed("", "%s %s takes no body: say it in the path and by parameters", r.Method, r.URL.Path)
+		err = malformed("", "%s %s takes no body: say it in the path and by parameters", r.Method, r.URL.EscapedPath())
 	}
 	return &query{values: values, err: err}
 }
@@ -60,7 +60,7 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		switch {
 		case len(known) == 0:
-			return values, malformed(k, "unknown parameter %q: %s %s takes none", k, r.Method, r.URL.Path)
+			return values, malformed(k, "unknown parameter %q: %s %s takes none", k, r.Method, r.URL.EscapedPath())
 		case !slices.Contains(known, k):
 			return values, malformed(k, "unknown parameter %.64q%s", k, model.Expected(k, known))
 		case len(values[k]) > 1:

@@ -63,7 +63,7 @@ func Handler(c *Controller) http.Handler {
 		maps.Copy(methods, resources[path])
 		resources[path] = methods
 	}
-	return routes(resources, func(r *http.Request) error { return malformedPath(r.URL.Path) })
+	return routes(resources, func(r *http.Request) error { return malformedPath(r.URL.EscapedPath()) })
 }
 
 // routes serves resources by their paths and methods; other is what is wrong with a request for any other path.
@@ -76,10 +76,10 @@ func routes(resources map[string]map[string]handler, other func(r *http.Request)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p := r.URL.EscapedPath(); {
 		case !strings.HasPrefix(p, "/"): // such as that of CONNECT, for which ServeMux has answers of its own as well
-			fail(w, malformedPath(r.URL.Path))
+			fail(w, malformedPath(r.URL.EscapedPath()))
 		case p != path.Clean(p):
 			// ServeMux would redirect it to a path that the client has not named, be it that of another object.
-			fail(w, uncleanPath(r.URL.Path))
+			fail(w, uncleanPath(r.URL.EscapedPath()))
 		default:
 			mux.ServeHTTP(w, r)
 		}
@@ -122,7 +122,7 @@ func resource(methods map[string]handler) http.Handler {
 		h := methods[r.Method]
 		if h == nil {
 			w.Header().Set("Allow", allow)
-			fail(w, &failure{http.StatusMethodNotAllowed, "", fmt.Errorf("%s does not take %s: expected %s", r.URL.Path, r.Method, allow)})
+			fail(w, &failure{http.StatusMethodNotAllowed, "", fmt.Errorf("%s does not take %s: expected %s", r.URL.EscapedPath(), r.Method, allow)})
 			return
 		}
 		mustTake(w) // for 100 Continue

@@ -48,7 +48,10 @@ func (s *server) getPort(w http.ResponseWriter, r *http.Request) error {
 	if q.err != nil {
 		return q.err
 	}
-	name := r.PathValue("port")
+	name, err := pathPort(r)
+	if err != nil {
+		return err
+	}
 	m := s.c.Model()
 	for _, i := range s.c.sw.Ports() {
 		if i.Config.Name == name {
@@ -58,6 +61,12 @@ func (s *server) getPort(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return noPort(m, name)
+}
+
+// pathPort reads the name of a port in a path. One that no interface can have, such as a/b escaped as a%2fb, is not looked for: the parts of an error's path
+// would be mistaken.
+func pathPort(r *http.Request) (string, error) {
+	return needed("port", r.PathValue("port"), model.ParsePortName)
 }
 
 func (s *server) addPort(w http.ResponseWriter, r *http.Request) error {
@@ -87,11 +96,14 @@ func (s *server) setPort(w http.ResponseWriter, r *http.Request) error {
 	if err := body(w, r, &spec); err != nil {
 		return err
 	}
-	name := r.PathValue("port")
+	name, err := pathPort(r)
+	if err != nil {
+		return err
+	}
 	if spec.Port != "" && spec.Port != name {
 		return malformed("port", "a port cannot be renamed: the path says %.20s, the body %.20s", name, spec.Port)
 	}
-	err := s.edit.Change(func(m *model.Model) error {
+	err = s.edit.Change(func(m *model.Model) error {
 		return setPort(m, name, func(p *model.Port) error { return editPort(p, &spec) })
 	})
 	if err != nil {
@@ -104,7 +116,11 @@ func (s *server) deletePort(w http.ResponseWriter, r *http.Request) error {
 	if q := newQuery(r); q.err != nil {
 		return q.err
 	}
-	if err := s.edit.Change(func(m *model.Model) error { return delPort(m, r.PathValue("port")) }); err != nil {
+	name, err := pathPort(r)
+	if err != nil {
+		return err
+	}
+	if err := s.edit.Change(func(m *model.Model) error { return delPort(m, name) }); err != nil {
 		return err
 	}
 	return noContent(w)
