@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"vtepd/ctl/api"
 	"vtepd/ctl/model"
 	"vtepd/dataplane"
 )
@@ -17,10 +18,13 @@ import (
 // maxBody bounds the body of a request, in bytes: the longest that makes sense is the peer list of a VNI, at 40 bytes a peer.
 const maxBody = 1 << 22
 
+// listKeys are the keys with an api.Value that may be a list.
+var listKeys = []string{"trunk", "flood", "gbp_drop"}
+
 // body decodes the JSON object of a request into a struct. Package encoding/json takes what reads like a mistake: a key twice, of which the last counts, a key
 // in capitals, null for an object. All that is refused here, as are unknown keys: a misspelt one must not be taken for an absent one.
 func body(w http.ResponseWriter, r *http.Request, into any) error {
-	return decodeBody(w, r, maxBody, func(d *json.Decoder) error { return decodeObject(d, reflect.ValueOf(into).Elem()) })
+	return decodeBody(w, r, maxBody, func(d *json.Decoder) error { return decodeObject(d, "body", reflect.ValueOf(into).Elem()) })
 }
 
 // decodeBody reads a body of limit bytes at most, which is one JSON value and all that the request says.
@@ -42,14 +46,14 @@ func decodeBody(w http.ResponseWriter, r *http.Request, limit int64, decode func
 	return nil
 }
 
-// decodeList decodes a list of objects.
+// decodeList decodes the list of requests of a batch.
 func decodeList[T any](d *json.Decoder, into *[]T) error {
-	if err := open(d, '[', "a list"); err != nil {
+	if err := open(d, "body", '[', "a list"); err != nil {
 		return err
 	}
 	for d.More() {
 		var one T
-		if err := decodeObject(d, reflect.ValueOf(&one).Elem()); err != nil {
+		if err := decodeObject(d, "request", reflect.ValueOf(&one).Elem()); err != nil {
 			var known *failure
 			if errors.As(err, &known) { // others are about the body as a whole
 				err = &batchError{len(*into) + 1, err}
@@ -62,9 +66,9 @@ func decodeList[T any](d *json.Decoder, into *[]T) error {
 	return unended(err)
 }
 
-// decodeObject decodes one object into a flat struct.
-func decodeObject(d *json.Decoder, into reflect.Value) error {
-	if err := open(d, '{', "an object"); err != nil {
+// decodeObject decodes one object, which errors call what, into a flat struct.
+func decodeObject(d *json.Decoder, what string, into reflect.Value) error {
+	if err := open(d, what, '{', "an object"); err != nil {
 		return err
 	}
 	keys := keysOf(into.Type())
@@ -89,7 +93,10 @@ func decodeObject(d *json.Decoder, into reflect.Value) error {
 			return unended(err)
 		}
 		if string(raw) == "null" && !field.Addr().Type().Implements(reflect.TypeFor[json.Unmarshaler]()) {
-			return malformed(key, "%s: null is no value of it: leave the key away", key)
+			return malformed(key, "%s: null is no value of it: give it one, or leave the key away", key)
+		}
+		if raw[0] == '[' && field.Type() == reflect.TypeFor[api.Value]() && !slices.Contains(listKeys, key) {
+			return malformed(key, "%s: a JSON list does not fit: write one value", key)
 		}
 		if err := json.Unmarshal(raw, field.Addr().Interface()); err != nil {
 			return valueError(key, err)
@@ -104,10 +111,10 @@ func decodeObject(d *json.Decoder, into reflect.Value) error {
 }
 
 // open reads the beginning of a list or an object.
-func open(d *json.Decoder, want json.Delim, kind string) error {
+func open(d *json.Decoder, what string, want json.Delim, kind string) error {
 	t, err := d.Token()
 	if err == nil && t != want {
-		err = malformed("", "the body is a JSON %s: send %s", kindOf(t), kind)
+		err = malformed("", "the %s is a JSON %s: send %s", what, kindOf(t), kind)
 	}
 	return err
 }
@@ -133,7 +140,9 @@ func keysOf(t reflect.Type) []string {
 func valueError(key string, err error) error {
 	var typed *json.UnmarshalTypeError
 	if errors.As(err, &typed) {
-		return malformed(key, "%s: a JSON %s does not fit: expected %s", key, typed.Value, jsonKind(key, typed.Type))
+		// The value's kind stands in front of a number's digits.
+		is := strings.NewReplacer("array", "list", "bool", "boolean").Replace(typed.Value)
+		return malformed(key, "%s: a JSON %s does not fit: expected %s", key, is, jsonKind(key, typed.Type))
 	}
 	return malformed(key, "%s: %w", key, err)
 }

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -135,6 +136,9 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 		}
 		p.Type = t
 	}
+	if err := belongs(spec); err != nil {
+		return err
+	}
 	vni, err := given("vni", string(spec.VNI), model.ParseVNI)
 	if err != nil {
 		return err
@@ -190,6 +194,19 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 			list = append(list, a)
 		}
 		p.Addresses = list
+	}
+	return nil
+}
+
+// belongs refuses values that would leave a port in no VNI: it is moved by saying where to.
+func belongs(spec *api.PortSpec) error {
+	for _, v := range []api.NamedValue{{Name: "vni", Value: &spec.VNI}, {Name: "access", Value: &spec.Access}, {Name: "trunk", Value: &spec.Trunk}} {
+		if *v.Value == api.Default {
+			return bad(v.Name, errors.New("it has no default: write vni, access or trunk, each of which takes the place of another"))
+		}
+	}
+	if spec.Trunk == "none" { // what an empty list is read as
+		return bad("trunk", errors.New("an empty list: name its VLANs, or write vni or access, which takes the place of trunk"))
 	}
 	return nil
 }

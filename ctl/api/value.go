@@ -51,7 +51,7 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 			if raw[0] >= '0' && raw[0] <= '9' {
 				words[i] = string(raw)
 			} else if err := json.Unmarshal(raw, &words[i]); err != nil || words[i] == "" {
-				return fmt.Errorf("%s in a list: expected strings and numbers", raw)
+				return elementError(i, raw, "a number or a string")
 			}
 		}
 		*v = "none"
@@ -59,7 +59,7 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 			*v = Value(strings.Join(words, ","))
 		}
 	default:
-		return fmt.Errorf("expected a number, a string, true, false or null")
+		return fmt.Errorf("a JSON object does not fit: expected a number, a string, true, false or null")
 	}
 	return nil
 }
@@ -73,5 +73,37 @@ func (l *List) UnmarshalJSON(b []byte) error {
 		*l = List{}
 		return nil
 	}
-	return json.Unmarshal(b, (*[]string)(l))
+	var raws []json.RawMessage
+	if err := json.Unmarshal(b, &raws); err != nil {
+		return err
+	}
+	list := make(List, len(raws))
+	for i, raw := range raws {
+		// null would leave an empty string behind, and no error.
+		if err := json.Unmarshal(raw, &list[i]); err != nil || list[i] == "" {
+			return elementError(i, raw, "a string")
+		}
+	}
+	*l = list
+	return nil
+}
+
+// elementError is about the i-th element of a list, from 0.
+func elementError(i int, raw json.RawMessage, want string) error {
+	is := "a number"
+	switch raw[0] {
+	case 'n':
+		is = "null"
+	case 't', 'f':
+		is = "a boolean"
+	case '"':
+		is = "an empty string"
+	case '[':
+		is = "a list"
+	case '{':
+		is = "an object"
+	case '-':
+		is = "a negative number"
+	}
+	return fmt.Errorf("element %d of the list is %s: write %s, or leave it away", i+1, is, want)
 }
