@@ -147,6 +147,7 @@ func TestRefusals(t *testing.T) {
 		{"PATCH", "/v1/vnis/42", `{"peers":[null]}`, 400, "peers", "peers: element 1 of the list is null: write a string, or leave it away"},
 		{"PATCH", "/v1/vnis/42", `{"peers":["192.0.2.9",5]}`, 400, "peers", "peers: element 2 of the list is a number: write a string"},
 		{"PATCH", "/v1/vnis/42", `{"allow":[{}]}`, 400, "allow", "allow: element 1 of the list is an object: write a string"},
+		{"PATCH", "/v1/vnis/42", `{"allow":["127.0.0.0/8"]}`, 422, "allow", `allow: "127.0.0.0/8" holds loopback addresses`},
 		{"PATCH", "/v1/vnis/42", `{"peers":{}}`, 400, "peers", "peers: a JSON object does not fit: expected a list"},
 		{"POST", "/v1/vnis", `{"vni":[50]}`, 400, "vni", "vni: a JSON list does not fit: expected a number from 1 to 16777215"},
 		{"POST", "/v1/vnis", `{"vni":true}`, 400, "vni", "vni: a JSON boolean does not fit"},

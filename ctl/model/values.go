@@ -265,55 +265,6 @@ func notJoined(a netip.Addr) string {
 	return ""
 }
 
-// ParsePrefix reads a prefix without host bits; a bare address is a prefix of one.
-func ParsePrefix(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%s is not a prefix: expected ADDRESS/BITS, such as 192.0.2.0/24", quote(s))
-	}
-	if p, err = plainPrefix(s, p); err != nil {
-		return netip.Prefix{}, err
-	}
-	if m := p.Masked(); m != p {
-		return netip.Prefix{}, fmt.Errorf("%s has host bits: write %s", quote(s), m)
-	}
-	return p, nil
-}
-
-// plainPrefix turns a prefix of IPv4-mapped addresses into one of IPv4: sources and interfaces have plain addresses.
-func plainPrefix(s string, p netip.Prefix) (netip.Prefix, error) {
-	if !p.Addr().Is4In6() {
-		return p, nil
-	}
-	const mapped = 96 // bits of ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)
-	if p.Bits() < mapped {
-		return p, fmt.Errorf("%s is neither an IPv4 nor an IPv6 prefix: write the IPv4 one, such as 192.0.2.0/24", quote(s))
-	}
-	return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped), nil
-}
-
-// ParseInterfaceAddr reads an address with its prefix length, as it is put on an interface.
-func ParseInterfaceAddr(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" { // a zone takes in whatever follows, a length too
-		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write %s/%d, or the length of its subnet", quote(s), s, a.BitLen())
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%s is not an address with prefix length, such as 198.51.100.1/24", quote(s))
-	}
-	if p, err = plainPrefix(s, p); err != nil {
-		return netip.Prefix{}, err
-	}
-	if a := p.Addr(); a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return netip.Prefix{}, fmt.Errorf("%s is not the address of a host: write one, such as 198.51.100.1/24", quote(s))
-	}
-	return p, nil
-}
-
 // ParseMAC reads a MAC address in any of the usual forms.
 func ParseMAC(s string) (fdb.MAC, error) {
 	hw, err := net.ParseMAC(s)
