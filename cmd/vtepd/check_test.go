@@ -22,6 +22,7 @@ func TestCheck(t *testing.T) {
 		{"VNI out of range", "local: 192.0.2.1\nvnis:\n- {vni: 16777216}\n", 1, ":3:9: vni: 16777216 is out of range"},
 		{"undeclared VNI", head + "ports:\n- {name: tap0, type: tap, vni: 43}\n", 1, ":7:32: port tap0 names undeclared VNI 43"},
 		{"undeclared VLAN", head + "ports:\n- {name: tap0, type: tap, access: 11}\n", 1, ":7:35: port tap0 names undeclared VLAN 11"},
+		{"socket that is a directory", head + "socket: /tmp\n", 1, `:6:9: socket: "/tmp" names a directory: write the path of the socket itself, such as /tmp/vtepd.sock`},
 		{"no YAML", "local: [192.0.2.1\n", 1, ":1:8: syntax"},
 		{"empty", "", 1, ": neither local nor interface is set"},
 	} {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -444,21 +443,6 @@ func parseStaticState(s string) (fdb.State, error) {
 		return fdb.Sticky, err
 	}
 	return fdb.Static, err
-}
-
-// ParseSocket reads the path of the control socket.
-func ParseSocket(s string) (string, error) {
-	if !filepath.IsAbs(s) {
-		return "", fmt.Errorf("%q is not an absolute path, such as %s", shorten(s), model.DefaultSocket)
-	}
-	if strings.ContainsRune(s, 0) {
-		return "", fmt.Errorf("%q has a zero byte in it, where the kernel takes a path to end", shorten(s))
-	}
-	// sun_path has 108 bytes with its terminating zero (linux/un.h).
-	if len(s) > 107 {
-		return "", fmt.Errorf("%q has %d bytes: the path of a unix socket has at most 107", shorten(s), len(s))
-	}
-	return filepath.Clean(s), nil
 }
 
 // offload is no bool to the file: it is written off or auto.

@@ -123,6 +123,11 @@ func (p *Process) run(args []string) error {
 		if file, err = config.Load(d.life, s.config); err != nil {
 			return d.unread(err)
 		}
+		if s.socket == "" {
+			if err := config.CheckSocket(file.Model.Global.Socket); err != nil {
+				return located(file, err)
+			}
+		}
 		if s.check {
 			fmt.Fprintf(p.Stdout, "%s: ok\n", s.config)
 			return nil
