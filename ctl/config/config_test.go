@@ -288,6 +288,21 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestNamesElsewhere: what a port is called in another namespace is nothing to the interfaces that the underlay needs.
+func TestNamesElsewhere(t *testing.T) {
+	const head = "interface: eth0\nvrf: red\ngroup-interface: eth1\nvnis: [{vni: 1}]\nports:\n"
+	for _, port := range []string{
+		"- {name: a, type: veth, vni: 1, netns: blue, ifname: eth0}\n",
+		"- {name: a, type: veth, vni: 1, netns: blue}\n",
+		"- {name: a, type: veth, vni: 1, netns: blue, ifname: red}\n",
+		"- {name: eth1, type: tap, vni: 1, netns: blue}\n",
+	} {
+		if _, err := Parse("f", []byte(head+port)); err != nil {
+			t.Errorf("%s: %v", port, err)
+		}
+	}
+}
+
 // TestErrors holds every mistake against its exact line, column and words.
 func TestErrors(t *testing.T) {
 	const local = "local: 192.0.2.1\n"
@@ -385,6 +400,18 @@ func TestErrors(t *testing.T) {
 			"4:10: port eth0 is the interface that the underlay address comes from (interface: eth0): the host would not hear its peers any more"},
 		{"netdev of the underlay", "interface: eth0\nvnis: [{vni: 42}]\nports:\n- {name: eth0, type: netdev, vni: 42}\n",
 			"4:10: port eth0 is the interface that the underlay address comes from (interface: eth0): the host would not hear its peers any more"},
+		{"workload's end called as the interface", "interface: eth0\nvnis: [{vni: 1}]\nports: [{name: a, type: veth, vni: 1, ifname: eth0}]\n",
+			"3:47: port a: its end in the namespace of vtepd is to be called eth0, as the interface that the underlay address comes from (interface: eth0): choose another ifname"},
+		{"group-interface is a port", local + "group-interface: a\nvnis: [{vni: 1}]\nports: [{name: b, vni: 1}, {name: a, vni: 1}]\n",
+			"4:35: port a is the interface that multicast groups are joined on (group-interface: a): the host would not hear them there: name another interface, or rename the port"},
+		{"group-interface is a netdev port", local + "group-interface: a\nvnis: [{vni: 1}]\nports: [{name: a, type: netdev, vni: 1}]\n",
+			"4:16: port a is the interface that multicast groups are joined on (group-interface: a): the host would not hear them there: name another interface, or rename the port"},
+		{"group-interface is a workload's end", local + "group-interface: w\nvnis: [{vni: 1}]\nports: [{name: a, type: veth, vni: 1, ifname: w}]\n",
+			"4:47: port a: its end in the namespace of vtepd is to be called w, as the interface that multicast groups are joined on (group-interface: w): choose another ifname"},
+		{"vrf is a port", local + "vrf: a\nvnis: [{vni: 1}]\nports: [{name: a, vni: 1}]\n",
+			"4:16: port a has the name of the VRF that the underlay is in (vrf: a): rename the port, or write the VRF's name"},
+		{"vrf is a workload's end", local + "vrf: w\nvnis: [{vni: 1}]\nports: [{name: a, type: veth, vni: 1, ifname: w}]\n",
+			"4:47: port a: its end in the namespace of vtepd is to be called w, as the VRF that the underlay is in (vrf: w): choose another ifname"},
 		{"both", local + "interface: eth0\n", "2:12: both local and interface are set: keep the one that says it better"},
 		{"port 0", local + "dstport: 0\n", "2:10: dstport: 0 is out of range: a UDP port is a number from 1 to 65535"},
 		{"port too big", local + "dstport: 65536\n", "2:10: dstport: 65536 is out of range: a UDP port is a number from 1 to 65535"},

@@ -4,9 +4,7 @@ import "vtepd/dataplane"
 
 // portKind checks what a port's type is, and what goes with it.
 func (v *validation) portKind(path, name string, p *Port) {
-	if name == v.m.Global.Interface {
-		v.add(Invalid(path, "port %s is the interface that the underlay address comes from (interface: %s): the host would not hear its peers any more", name, name))
-	}
+	v.underlayNames(path, name, p)
 	switch p.Type {
 	case dataplane.PortTAP:
 		if p.IfName != "" {
