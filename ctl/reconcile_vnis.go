@@ -2,10 +2,12 @@ package ctl
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
 
+	"vtepd/ctl/model"
 	"vtepd/dataplane"
 )
 
@@ -76,11 +78,11 @@ func (p *planner) vnisWiden() {
 		switch {
 		case c.comes:
 			p.vniOp("add", c.vni,
-				func() error { return p.sw.SetVNI(c.next) },
+				func() error { return atVNI(c.vni, p.sw.SetVNI(c.next)) },
 				func() error { return p.sw.DelVNI(c.vni) })
 		case !reflect.DeepEqual(c.before, c.wide):
 			p.vniOp("set", c.vni,
-				func() error { return p.sw.SetVNI(c.wide) },
+				func() error { return atVNI(c.vni, p.sw.SetVNI(c.wide)) },
 				func() error { return p.sw.SetVNI(c.before) })
 		}
 	}
@@ -98,10 +100,18 @@ func (p *planner) vnisNarrow() {
 	for _, c := range p.vnis {
 		if !reflect.DeepEqual(c.wide, c.next) {
 			p.vniOp("set", c.vni,
-				func() error { return p.sw.SetVNI(c.next) },
+				func() error { return atVNI(c.vni, p.sw.SetVNI(c.next)) },
 				func() error { return p.sw.SetVNI(c.wide) })
 		}
 	}
+}
+
+// atVNI says which VNI an error of the switch is about, so that the file's line can be named.
+func atVNI(vni uint32, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &model.Error{Path: fmt.Sprintf("vnis/%d", vni), Msg: err.Error(), Kind: err}
 }
 
 func (p *planner) vnisLeave() {

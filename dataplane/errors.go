@@ -42,6 +42,15 @@ var (
 	ErrClosed = errors.New("switch is closed")
 )
 
+// ConfigError is an error about one field of a Config; its text says by itself what is wrong.
+type ConfigError struct {
+	// Field is the name of the field, and Value which element of it where it is one of several.
+	Field, Value string
+	error
+}
+
+func (e *ConfigError) Unwrap() error { return e.error }
+
 // invalidError is an ErrInvalid whose text says by itself what is wrong.
 type invalidError struct{ error }
 

@@ -157,7 +157,11 @@ func (s *Switch) findGroupLink(family int) error {
 	}
 	index := s.sockets[family].InterfaceIndex(name)
 	if index == 0 {
-		return fmt.Errorf("%w: interface %s is not there: see `ip link`", ErrHost, name)
+		err := fmt.Errorf("%w: interface %s is not there: see `ip link`", ErrHost, name)
+		if s.config.GroupInterface != "" {
+			err = &ConfigError{Field: "GroupInterface", error: err}
+		}
+		return err
 	}
 	s.groupLinks[family] = groupLink{name: name, index: index}
 	return nil

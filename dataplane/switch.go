@@ -229,7 +229,7 @@ func (s *Switch) launch(told *announcements) error {
 		return err
 	}
 	if err := s.fast.set(s.config.FastPath); err != nil {
-		return err
+		return &ConfigError{Field: "FastPath", error: err}
 	}
 	s.running.Go(func() { s.watchLatency(ctx) })
 	return nil

@@ -41,11 +41,25 @@ func openUnderlays(c *Config) (underlays, error) {
 		})
 		if err != nil {
 			all.Close()
-			return underlays{}, err
+			return underlays{}, c.blame(err, local)
 		}
 		all[familyOf(local)] = u
 	}
 	return all, nil
+}
+
+// blame says which field an error of the sockets of a local address is about.
+func (c *Config) blame(err error, local netip.Addr) error {
+	var bind *underlay.BindError
+	switch {
+	case !errors.As(err, &bind):
+		return err
+	case errors.Is(err, underlay.ErrNoAddress):
+		return &ConfigError{"Local", local.String(), err}
+	case bind.At.Port() != c.DstPort:
+		return &ConfigError{"Listen", fmt.Sprint(bind.At.Port()), err}
+	}
+	return &ConfigError{Field: "DstPort", error: err}
 }
 
 // open lists the sockets that there are.

@@ -22,15 +22,23 @@ func findVRF(name string) (vrf, error) {
 	if name == "" {
 		return vrf{}, nil
 	}
+	v, err := lookUpVRF(name)
+	if err != nil {
+		return vrf{}, &ConfigError{Field: "VRF", error: fmt.Errorf("vrf %s: %w", name, err)}
+	}
+	return v, nil
+}
+
+func lookUpVRF(name string) (vrf, error) {
 	l, err := netlink.LinkByName(name)
 	var missing netlink.LinkNotFoundError
 	switch {
 	case errors.As(err, &missing):
-		return vrf{}, fmt.Errorf("vrf %s: %w: there is no such interface: `ip vrf show` lists those that are", name, ErrHost)
+		return vrf{}, fmt.Errorf("%w: there is no such interface: `ip vrf show` lists those that are", ErrHost)
 	case err != nil:
-		return vrf{}, fmt.Errorf("vrf %s: %w", name, err)
+		return vrf{}, err
 	case l.Type() != vrfKind:
-		return vrf{}, fmt.Errorf("vrf %s: %w: that interface is no VRF (%s): `ip vrf show` lists those that are", name, ErrHost, l.Type())
+		return vrf{}, fmt.Errorf("%w: that interface is no VRF (%s): `ip vrf show` lists those that are", ErrHost, l.Type())
 	}
 	return vrf{l.Attrs().Name, l.Attrs().Index}, nil
 }

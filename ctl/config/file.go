@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vtepd/ctl/model"
+	"vtepd/dataplane"
 )
 
 // MaxSize bounds a configuration file: 1 MiB is some 20,000 VNIs or ports.
@@ -78,8 +79,31 @@ func (f *File) Check() error {
 	return first
 }
 
-// Locate puts file, line and column before a model.Error, and the file's name alone before any other error.
+// keys are those of the fields of a dataplane.Config that the switch may find fault with.
+var keys = map[string][]string{
+	"VRF": {"vrf"}, "GroupInterface": {"group-interface"}, "Local": {"local", "interface"}, "DstPort": {"dstport"}, "Listen": {"listen"}, "FastPath": {"fastpath"},
+}
+
+// option is the key, or the element of its list, that a field of the switch's configuration comes from; "": none.
+func (f *File) option(e *dataplane.ConfigError) string {
+	for _, key := range keys[e.Field] {
+		for _, path := range []string{key + "/" + e.Value, key} {
+			if _, ok := f.places[path]; ok {
+				return path
+			}
+		}
+	}
+	return ""
+}
+
+// Locate puts file, line and column before a model.Error, or one about a key of the file, and the file's name alone before any other error.
 func (f *File) Locate(err error) error {
+	var c *dataplane.ConfigError
+	if errors.As(err, &c) {
+		if path := f.option(c); path != "" {
+			return f.locate(&model.Error{Path: path, Msg: err.Error()})
+		}
+	}
 	var e *model.Error
 	if errors.As(err, &e) {
 		return f.locate(e)

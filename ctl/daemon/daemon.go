@@ -147,10 +147,19 @@ func (p *Process) run(args []string) error {
 // located says where in the file, if there is one, stands what an error is about.
 func located(file *config.File, err error) error {
 	var e *model.Error
-	if file == nil || !errors.As(err, &e) {
+	var c *dataplane.ConfigError
+	if file == nil || !errors.As(err, &e) && !errors.As(err, &c) {
 		return err
 	}
-	return file.Locate(e)
+	return file.Locate(err)
+}
+
+// atSocket says that an error is about the control socket, where the file has a say in that.
+func (d *running) atSocket(err error) error {
+	if d.settings.socket != "" {
+		return err
+	}
+	return &model.Error{Path: "socket", Msg: err.Error(), Kind: err}
 }
 
 // resolve fills in the underlay address where an interface names it, and checks what could not be checked without it.
@@ -196,7 +205,7 @@ type running struct {
 func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	socket, err := claim(socketPath)
 	if err != nil {
-		return err
+		return d.atSocket(err)
 	}
 	defer socket.Close()
 
@@ -231,7 +240,7 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		return internalError{fmt.Errorf("fast path: %w", err)}
 	}
 	if err := socket.bind(); err != nil {
-		return err
+		return d.atSocket(err)
 	}
 	d.served.Store(&socketPath)
 	server := ctl.NewServer(d.control, d.log)

@@ -16,6 +16,15 @@ var (
 	ErrConfig    = errors.New("bad underlay configuration")
 )
 
+// BindError says which address and port cannot be had.
+type BindError struct {
+	At  netip.AddrPort
+	Err error
+}
+
+func (e *BindError) Error() string { return fmt.Sprintf("underlay: bind %v: %v", e.At, e.Err) }
+func (e *BindError) Unwrap() error { return e.Err }
+
 // Defaults and bounds of [Config].
 const (
 	// DefaultPort is the VXLAN port that IANA assigned (RFC 7348 section 8).

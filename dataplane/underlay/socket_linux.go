@@ -94,7 +94,7 @@ func openReceiveSocket(c *Config, how sharing) (fd int, err error) {
 		return fd, err
 	}
 	if e := bind(fd, c.Local, c.Port); e != nil {
-		err = fmt.Errorf("underlay: bind %v: %w", netip.AddrPortFrom(c.Local, c.Port), explainBind(e, c, c.Port))
+		err = &BindError{netip.AddrPortFrom(c.Local, c.Port), explainBind(e, c, c.Port)}
 		return fd, err
 	}
 	if how == firstOfPort {
