@@ -86,6 +86,7 @@ func TestBatchRefused(t *testing.T) {
 		{good + "batch b\n", "stderr: vtepctl: b:3: batch b is no part of a batch: it takes commands that add, set, replace and delete VNIs, VLANs, peers, ports and entries\nexit: 2"},
 		{good + "help vni add\n", "stderr: vtepctl: b:3: help vni is no part of a batch: it takes commands that add, set, replace and delete VNIs, VLANs, peers, ports and entries\nexit: 2"},
 		{good + "-j vni show\n", `stderr: vtepctl: b:3: "-j" is not an object`},
+		{good + "port set tap0 vni 050\n", `stderr: vtepctl: b:3: port set: vni: "050" begins with a zero, which some programs read as octal: write 50, or 40 where that is meant`},
 		{good + "vni add fifty\n", `stderr: vtepctl: b:3: vni add: "fifty" is not`},
 		{good + strings.Repeat("x", maxBatchLine+1), "stderr: vtepctl: b: a line has more than 1048576 bytes: it is no command\nexit: 1"},
 	} {

@@ -417,6 +417,8 @@ func TestErrors(t *testing.T) {
 		{"port too big", local + "dstport: 65536\n", "2:10: dstport: 65536 is out of range: a UDP port is a number from 1 to 65535"},
 		{"port huge", local + "dstport: 99999999999999999999999\n", `2:10: dstport: "99999999999999999999999" is out of range: a UDP port is a number from 1 to 65535`},
 		{"port in hex", local + "dstport: 0x12b5\n", `2:10: dstport: "0x12b5" is not a UDP port: expected a number from 1 to 65535`},
+		{"number with a zero in front", local + "vnis: [{vni: 010}]\n", `2:14: vni: "010" begins with a zero, which some programs read as octal: write 10, or 8 where that is meant`},
+		{"peer's port with a zero in front", local + "vnis: [{vni: 1, peers: ['192.0.2.2:04790']}]\n", `2:25: peers: "192.0.2.2:04790": the UDP port behind 192.0.2.2: "04790" begins with a zero, which some programs read as octal: write 4790`},
 		{"loopback prefix", local + "allow: [192.0.2.0/24, 127.0.0.0/8]\n",
 			`2:23: allow: "127.0.0.0/8" holds loopback addresses, which no datagram from another host has: write the underlay addresses of VTEPs`},
 		{"loopback prefix of a VNI", local + "vnis: [{vni: 1, allow: ['::1/128']}]\n",

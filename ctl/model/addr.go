@@ -47,7 +47,7 @@ func bracketed(s string) (netip.Addr, bool) {
 
 // ParsePeer reads the underlay address of a peer, with or without a UDP port (192.0.2.2, 192.0.2.2:4790, [2001:db8::2]:4790). Port 0 stands for none.
 func ParsePeer(s string) (netip.AddrPort, error) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
+	if ap, err := netip.ParseAddrPort(s); err == nil && (ap.Port() == 0 || !paddedPort(s)) {
 		if ap.Port() == 0 {
 			return netip.AddrPort{}, fmt.Errorf("%s: 0 is not a UDP port: leave it away, or write 1 to 65535", quote(s))
 		}
@@ -62,6 +62,9 @@ func ParsePeer(s string) (netip.AddrPort, error) {
 	a, err := ParseAddr(s)
 	return netip.AddrPortFrom(a, 0), err
 }
+
+// paddedPort says whether a UDP port that package netip has read begins with a zero.
+func paddedPort(s string) bool { return s[strings.LastIndexByte(s, ':')+1] == '0' }
 
 // cutPort parts an address from what stands where a UDP port would.
 func cutPort(s string) (host netip.Addr, port string, ok bool) {

@@ -86,20 +86,6 @@ func ParseWorkers(s string) (int, error) {
 	return parseNumber(s, "a number of workers", 0, dataplane.MaxWorkers)
 }
 
-func parseNumber(s, what string, lo, hi int) (int, error) {
-	n, err := strconv.ParseUint(s, 10, 63)
-	if err != nil {
-		if e, ok := err.(*strconv.NumError); ok && e.Err == strconv.ErrRange {
-			return 0, fmt.Errorf("%s is out of range: %s is a number from %d to %d", quote(s), what, lo, hi)
-		}
-		return 0, fmt.Errorf("%s is not %s: expected a number from %d to %d", quote(s), what, lo, hi)
-	}
-	if n < uint64(lo) || n > uint64(hi) {
-		return 0, fmt.Errorf("%d is out of range: %s is a number from %d to %d", n, what, lo, hi)
-	}
-	return int(n), nil
-}
-
 // ParseDuration reads a Go duration, or a bare 0.
 func ParseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
