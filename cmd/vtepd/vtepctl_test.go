@@ -3,6 +3,7 @@ package main_test
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -39,5 +40,26 @@ func TestVtepctlExitCodes(t *testing.T) {
 				t.Errorf("exit code %d, stdout %q, stderr %q; want %d and %q", got.code, got.stdout, got.stderr, c.code, c.says)
 			}
 		})
+	}
+}
+
+// TestVtepctlTimeout: with --timeout a command ends in time beside a vtepd that does not answer, and what it said of the change is so.
+func TestVtepctlTimeout(t *testing.T) {
+	l, h, _, _ := pair(t)
+	d := start(t, l, h, overlay(h.Underlay4(), h.Overlay4(), h.OverlayPrefixes()))
+	d.tell(t, "--timeout", "1m", "vni", "show")
+	if err := d.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	got := d.ask(t, "--timeout", "200ms", "vni", "add", "43")
+	if err := d.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if want := "vtepctl: 200ms are over (--timeout) before vtepd answered: it goes on, and does or refuses what was asked: show says which\n"; got.code != 1 || got.stderr != want {
+		t.Errorf("exit code %d, %q, want 1 and %q", got.code, got.stderr, want)
+	}
+	soon(t, "the change is made", func() bool { return d.ask(t, "vni", "show", "43").code == 0 })
+	if got := d.ask(t, "--timeout", "5", "status"); got.code != 2 || !strings.Contains(got.stderr, `--timeout: "5" has no unit: write 5s for seconds`) {
+		t.Errorf("without a unit: exit code %d, %q", got.code, got.stderr)
 	}
 }

@@ -38,7 +38,7 @@ type App struct {
 
 // options are the global options.
 type options struct {
-	socket                       string
+	socket, timeout              string
 	json, pretty, details, stats bool
 	help, version                bool
 	flagSet                      *pflag.FlagSet
@@ -137,6 +137,11 @@ func (a *App) run(ctx context.Context, args []string) error {
 	}
 	a.client = client.New(a.socket)
 	defer a.client.Close()
+	ctx, cancel, err := a.bound(ctx, rest)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	root.SetArgs(rest)
 	return root.ExecuteContext(ctx)
 }
@@ -154,6 +159,7 @@ func (a *App) globalFlags() *pflag.FlagSet {
 	f.SetOutput(io.Discard)
 	a.options = options{flagSet: f}
 	f.StringVar(&a.socket, "socket", a.defaultSocket(), "the `PATH` where vtepd listens; VTEPD_SOCKET sets the default")
+	f.StringVar(&a.timeout, "timeout", "", "end in the time `D`, such as 5s, done or not; 0 waits for ever; monitor is not bounded")
 	f.BoolVarP(&a.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&a.pretty, "pretty", "p", false, "indent the JSON")
 	f.BoolVarP(&a.details, "details", "d", false, "show details")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"vtepd/ctl/api"
@@ -78,6 +79,9 @@ func (a *App) diagnoseAll(ctx context.Context, peers []string, named bool) ([]ap
 		})
 	}
 	group.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 && ctx.Err() != nil {
+		return nil, errs[i] // the others say the same
+	}
 	var there []api.PathDiagnosis
 	for i := range found {
 		var refused *api.Error

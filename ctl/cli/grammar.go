@@ -33,7 +33,9 @@ type verb struct {
 	words   []word
 	// check refuses combinations; its error is a usage error.
 	check func(a *args) error
-	run   func(ctx context.Context, app *App, a *args) error
+	// endless: the command goes on until it is interrupted.
+	endless bool
+	run     func(ctx context.Context, app *App, a *args) error
 }
 
 // subject is what a command is about.

@@ -15,6 +15,7 @@ var monitorObject = &object{
 	name:  "monitor",
 	short: "changes as they happen",
 	self: &verb{
+		endless:  true,
 		synopsis: "[all] [fdb] [port] [peer] [vni] [underlay]",
 		short:    "print one line for each change, until interrupted",
 		long: "Without words, changes of every kind are shown. With -j each line is one JSON object.\n" +

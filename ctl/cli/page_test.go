@@ -57,8 +57,8 @@ func TestPageIsComplete(t *testing.T) {
 			}
 		}
 	}
-	for _, f := range []string{"--socket", "-j", "--json", "-p", "--pretty", "-d", "--details", "-s", "--statistics", "-h", "--help", "-V", "--version"} {
-		if !strings.Contains(intro, "`"+f+"`") && !strings.Contains(intro, "`"+f+" PATH`") {
+	for _, f := range []string{"--socket", "--timeout", "-j", "--json", "-p", "--pretty", "-d", "--details", "-s", "--statistics", "-h", "--help", "-V", "--version"} {
+		if !strings.Contains(intro, "`"+f+"`") && !strings.Contains(intro, "`"+f+" PATH`") && !strings.Contains(intro, "`"+f+" D`") {
 			t.Errorf("the option %s is missing", f)
 		}
 	}

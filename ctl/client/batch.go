@@ -48,8 +48,10 @@ func (c *Client) Commit(ctx context.Context) error {
 
 // patient is a client that waits for many changes at a time.
 func (c *Client) patient() *Client {
-	t := c.http.Transport.(*http.Transport).Clone()
-	t.ResponseHeaderTimeout = batchTimeout
+	t := c.transport().Clone()
+	if t.ResponseHeaderTimeout != 0 {
+		t.ResponseHeaderTimeout = batchTimeout
+	}
 	return &Client{socket: c.socket, http: &http.Client{Transport: t}}
 }
 

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"syscall"
@@ -27,7 +28,7 @@ const DefaultSocket = "/run/vtepd/vtepd.sock"
 // ErrUnavailable: nothing answers at the socket.
 var ErrUnavailable = errors.New("no vtepd")
 
-// Bounds of the wait for an answer to begin.
+// Bounds of the wait for an answer to begin; see BoundByContext.
 const (
 	answerTimeout = time.Minute
 	// batchTimeout is for many changes at a time: a port takes milliseconds.
@@ -59,6 +60,11 @@ func New(socket string) *Client {
 		}},
 	}
 }
+
+// BoundByContext takes away the bounds that calls have beside their contexts. It is called before the first.
+func (c *Client) BoundByContext() { c.transport().ResponseHeaderTimeout = 0 }
+
+func (c *Client) transport() *http.Transport { return c.http.Transport.(*http.Transport) }
 
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -330,10 +336,14 @@ func (c *Client) send(ctx context.Context, method, path string, q params, in, ou
 	} else {
 		err = json.NewDecoder(resp.Body).Decode(out)
 	}
-	switch {
+	switch done := changes(method, path, in); {
 	case err == nil:
 		return nil
-	case changes(method, path, in):
+	case ctx.Err() != nil && done:
+		return fmt.Errorf("%s %s is done, but %w before all of the answer had come", method, path, context.Cause(ctx))
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w before all of the answer to %s %s had come", context.Cause(ctx), method, path)
+	case done:
 		return fmt.Errorf("%s %s is done, but the answer cannot be understood: %w", method, path, err)
 	}
 	return fmt.Errorf("%s %s: the answer cannot be understood: %w", method, path, err)
@@ -361,7 +371,9 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 	if len(q) > 0 {
 		target += "?" + url.Values(q).Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	taken := false
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { taken = true }})
+	req, err := http.NewRequestWithContext(traced, method, target, body)
 	if err != nil {
 		return nil, err
 	}
@@ -369,10 +381,15 @@ func (c *Client) do(ctx context.Context, method, path string, q params, in any) 
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
-	if err != nil && ctx.Err() != nil && changes(method, path, in) {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && !taken:
+		return nil, fmt.Errorf("%w before vtepd at %s took the connection: nothing has been asked of it", context.Cause(ctx), c.socket)
+	case ctx.Err() != nil && changes(method, path, in):
 		return nil, fmt.Errorf("%w before vtepd answered: it goes on, and does or refuses what was asked: show says which", context.Cause(ctx))
-	}
-	if err != nil {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%w before vtepd at %s answered", context.Cause(ctx), c.socket)
+	default:
 		reached, err := c.connectError(err)
 		if reached && changes(method, path, in) {
 			err = fmt.Errorf("%w: it may have done what was asked, or still do it: show says whether it did", err)
@@ -399,15 +416,15 @@ func changes(method, path string, in any) bool {
 // connectError says in one line why nobody answers, and whether the request may have reached somebody.
 func (c *Client) connectError(err error) (reached bool, why error) {
 	var ue *url.Error
-	if errors.As(err, &ue) {
-		if ue.Timeout() {
-			return true, fmt.Errorf("vtepd at %s does not answer: see its log", c.socket)
-		}
-		err = ue.Err
+	if !errors.As(err, &ue) {
+		return true, fmt.Errorf("vtepd at %s gave no answer: %w", c.socket, err)
 	}
 	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "dial" {
-		return true, fmt.Errorf("vtepd at %s gave no answer: %w", c.socket, err)
+	switch dialed := errors.As(ue.Err, &op) && op.Op == "dial"; {
+	case !dialed && ue.Timeout():
+		return true, fmt.Errorf("vtepd at %s does not answer: see its log", c.socket)
+	case !dialed:
+		return true, fmt.Errorf("vtepd at %s gave no answer: %w", c.socket, ue.Err)
 	}
 	cause := op.Err
 	var errno syscall.Errno
@@ -415,6 +432,8 @@ func (c *Client) connectError(err error) (reached bool, why error) {
 		cause = errno
 	}
 	switch errno {
+	case syscall.EAGAIN: // its backlog is full
+		return false, fmt.Errorf("vtepd at %s takes no connection (%w): see its log", c.socket, cause)
 	case syscall.EACCES, syscall.EPERM:
 		return false, fmt.Errorf("vtepd at %s: %w: use an account that may read and write its socket, such as root", c.socket, cause)
 	}
