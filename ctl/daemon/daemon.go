@@ -201,7 +201,7 @@ type running struct {
 	served atomic.Pointer[string]
 }
 
-// serve runs the switch until a signal or a failure, and leaves nothing behind but what a former process left where the ports cannot be had.
+// serve runs the switch until a signal or a failure, and leaves nothing behind but what a former process left where the ports or the control socket cannot be had.
 func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 	socket, err := claim(socketPath)
 	if err != nil {
@@ -234,15 +234,17 @@ func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
 		end = sw.Abandon // whoever mends the file starts again, and traffic goes on until then
 		return err
 	}
+	// What may still be refused comes before the takeover, of which there is no way back: whoever connects from here on waits for the answer until that is done.
+	if err := socket.bind(); err != nil {
+		end = sw.Abandon
+		return d.atSocket(err)
+	}
+	d.served.Store(&socketPath)
 	sw.RemoveLeftPairs(ports)
 	d.control.SocketByOption = d.settings.socket != ""
 	if err := sw.TakeOver(); err != nil {
 		return internalError{fmt.Errorf("fast path: %w", err)}
 	}
-	if err := socket.bind(); err != nil {
-		return d.atSocket(err)
-	}
-	d.served.Store(&socketPath)
 	server := ctl.NewServer(d.control, d.log)
 	failed := make(chan error, 1)
 	go func() {

@@ -52,7 +52,7 @@ func claim(path string) (*controlSocket, error) {
 	return s, nil
 }
 
-// bind makes the socket. It is there only when the switch is, so that who waits for the file finds everything done.
+// bind makes the socket. It is there only when the ports are, and nobody is answered before the rest is, so that who waits for the file finds everything done.
 func (s *controlSocket) bind() error {
 	// Between bind and chmod nobody else may connect: the mask is taken off the bits that the socket is born with.
 	old := unix.Umask(0o777 &^ socketMode)

@@ -172,7 +172,7 @@ func TestPlaceHeldUntilTheEnd(t *testing.T) {
 	}
 }
 
-// TestStartFailsAtPorts: a start that fails before the takeover abandons the switch, which then keeps what a former process left; one that is stopped closes it.
+// TestStartFailsAtPorts: a start that fails before the takeover, at its ports or at the control socket, abandons the switch, which then keeps what a former process left; one that is stopped closes it.
 func TestStartFailsAtPorts(t *testing.T) {
 	dir := shortDir(t)
 	conf := filepath.Join(dir, "c.yaml")
@@ -190,6 +190,12 @@ func TestStartFailsAtPorts(t *testing.T) {
 	}, "--config", conf, "--socket", filepath.Join(dir, "s"))
 	if code := r.wait(t); code != ExitBad || !strings.Contains(r.err.String(), "the host refuses") || !r.sw.Abandoned() || r.sw.TakenOver() {
 		t.Errorf("exit %d, abandoned %v, taken over %v: %s", code, r.sw.Abandoned(), r.sw.TakenOver(), r.err)
+	}
+	// The place of the socket is free when the start begins, and taken at its end.
+	place := filepath.Join(dir, "taken")
+	r = launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) { return sw, os.Mkdir(place, 0o700) }, "--config", conf, "--socket", place)
+	if code := r.wait(t); code != ExitBad || !strings.Contains(r.err.String(), "control socket "+place+": address already in use") || !r.sw.Abandoned() || r.sw.TakenOver() {
+		t.Errorf("no socket: exit %d, abandoned %v, taken over %v: %s", code, r.sw.Abandoned(), r.sw.TakenOver(), r.err)
 	}
 	r, asked, may, _ := startLong(t)
 	<-asked
