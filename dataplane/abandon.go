@@ -8,8 +8,6 @@ import (
 
 // Abandon is Close for a start that fails before TakeOver. What a former process left is left as it was found: its known traffic goes on, and the next start
 // takes it over. What this one made itself goes.
-//
-// A fast path whose state could not be read is none to go on from: our programs have taken its place port by port, and it goes with them.
 func (s *Switch) Abandon() error {
 	s.fast.abandoned.Store(true)
 	if err := s.halt(); err != nil {

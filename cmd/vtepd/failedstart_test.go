@@ -200,6 +200,24 @@ func TestFailedBindAfterKill(t *testing.T) {
 	w.ends("fast path taken over from a former process")
 }
 
+// TestFailedStartAfterAnotherLayout: so does one that cannot read what a vtepd of another version knew.
+func TestFailedStartAfterAnotherLayout(t *testing.T) {
+	w := newWreck(t, "")
+	for _, dir := range w.a.pins(t) {
+		maps, _ := filepath.Glob(filepath.Join(dir, "maps-*")) // the pattern is right
+		for _, m := range maps {
+			if err := os.Rename(m, filepath.Join(dir, "maps-99")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.fails("the loopback interface", 1, w.kept, w.gone, "- {name: lo, type: netdev, vni: 42}\n")
+	if out := w.a.Output(); !strings.Contains(out, "former state is not readable") {
+		t.Errorf("the state is readable: %s", out)
+	}
+	w.ends("former state is not readable")
+}
+
 func mtuOf(t *testing.T, h *lab.Host, name string) int {
 	t.Helper()
 	link, err := h.Netlink().LinkByName(name)

@@ -12,7 +12,8 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Former is what a former process knew, nil when there is nothing of one. Entries of places that it had dropped already are left out.
+// Former is what a former process knew, nil when there is nothing of one; empty when that cannot be read, and its programs are there all the same. Entries of places
+// that it had dropped already are left out.
 func (f *FastPath) Former() *State {
 	if f.pins == nil {
 		return nil
@@ -33,17 +34,20 @@ func (f *FastPath) Former() *State {
 				}
 				err = fmt.Errorf("%s: no map %s of layout %d, but %s: it was removed, or another version left this", f.pins.dir, name, mapLayout, left)
 			}
-			f.log.Warn("former state is not readable", "error", err)
-			return nil
+			return f.unreadable(err)
 		}
 		maps[name] = m
 	}
 	s, err := readState(maps)
 	if err != nil {
-		f.log.Warn("former state is not readable", "error", err)
-		return nil
+		return f.unreadable(err)
 	}
 	return s
+}
+
+func (f *FastPath) unreadable(err error) *State {
+	f.log.Warn("former state is not readable", "error", err)
+	return new(State)
 }
 
 // left names something of a former process that is not what Former reads; empty when there is nothing.
