@@ -179,13 +179,19 @@ func (w *worker) writeParts(off encap.Offload, tci uint16, account post) error {
 		off = off.Shift(encap.VLANTagLen)
 	}
 	w.work += writeWork
-	if l.packets != nil {
-		if l.down.Load() {
-			return unix.EIO
-		}
-		return w.post(l.packets[w.id], off, account)
+	var err error
+	switch {
+	case l.packets == nil:
+		err = l.queues[w.id].Write(off, w.parts)
+	case l.down.Load():
+		err = unix.EIO
+	default:
+		err = w.post(l.packets[w.id], off, account)
 	}
-	return l.queues[w.id].Write(off, w.parts)
+	if w.tape != nil && err == nil {
+		w.tape.toPort(w.parts, &account)
+	}
+	return err
 }
 
 // toPlainPort serves a device that does not take the frame's offload state: the work is done here instead.
@@ -329,6 +335,9 @@ func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 			continue
 		}
 		w.queue(f, p, class, hash, datagram, nil)
+		if w.tape != nil {
+			w.tape.toPeer(p, d.vni, f.fate, 1, f.bytes())
+		}
 		w.fates[f.fate].copies++
 		reason = ReasonNone
 	}
@@ -352,6 +361,9 @@ func (w *worker) fits(f *frame, p *peer, size int) bool {
 func (w *worker) superframeToPeers(f *frame, peers []*peer, class underlay.Class, hash uint32) Reason {
 	if err := w.cutter.Init(f.bytes(), &f.layout, f.off); err != nil {
 		return w.refusePeers(f, peers, BadOffload)
+	}
+	if w.tape != nil {
+		w.tapeSuperframe(f, peers)
 	}
 	if len(peers) == 1 && w.fitsWhole(peers[0]) {
 		w.superframeToPeer(f, peers[0], class, hash)
@@ -498,6 +510,9 @@ func (w *worker) notSent(tag uint32, err error) {
 	fate := &w.fates[d.fate]
 	p := w.s.peers.at(uint32(d.peer))
 	fate.fail(1, underlayReason(err, p))
+	if w.tape != nil {
+		w.tape.unsent(d.fate, nil, p, 1)
+	}
 	bytes := uint64(d.size - encap.VXLANLen)
 	if p != nil {
 		uncount(&p.stats[w.id], 1, bytes)

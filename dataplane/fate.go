@@ -72,6 +72,9 @@ func (w *worker) settle() {
 			w.totals.dropped.Add(dropped)
 		}
 	}
+	if w.tape != nil {
+		w.settleTape()
+	}
 	w.fates = w.fates[:0]
 }
 

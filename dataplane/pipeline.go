@@ -65,6 +65,9 @@ func (w *worker) fromPort(p *port, buf []byte, start int, off encap.Offload) {
 	f.port = p
 	packets, bytes := f.extent()
 	w.open(uint16(p.index), noIndex, packets, bytes)
+	if w.tape != nil {
+		w.tapeFromPort(f)
+	}
 	w.portRx.add(&p.stats[w.id], uint64(packets), uint64(bytes))
 
 	if reason := w.portStages(f); reason != ReasonNone {
@@ -166,6 +169,9 @@ func (w *worker) fromDatagram(d []byte, m *underlay.Message) {
 	f.wire = true
 	size := uint32(len(d) - f.start)
 	w.open(noIndex, noIndex, 1, size)
+	if w.tape != nil {
+		w.tapeFromWire(f, m.Source.Addr())
+	}
 	w.train.datagram = nil
 	if reason := w.wireStages(f, m.Source, m.TOS); reason != ReasonNone {
 		w.fates[f.fate].blame(reason)

@@ -85,6 +85,9 @@ func (w *worker) notPosted(tag uint32, err error) {
 	if d := w.snap.vnis.get(p.vni); d != nil {
 		uncount(&d.stats[w.id], uint64(p.packets), uint64(p.bytes))
 	}
+	if w.tape != nil {
+		w.tape.unsent(p.account(), p.port, nil, p.packets)
+	}
 	if p.fates == nil {
 		w.fates[p.fate].fail(p.packets, reason)
 	}

@@ -32,6 +32,9 @@ func (w *worker) takeProbe(f *frame) {
 		f.domain.header.Put(b)
 		encap.Probe(b[encap.VXLANLen:]).Encode(encap.ProbeAnswer, w.s.probeSource, p.ID(), uint32(len(f.bytes())))
 		w.queue(f, f.peer, f.domain.class, 0, b, nil)
+		if w.tape != nil {
+			w.tape.toPeer(f.peer, f.domain.vni, noFate, 1, b[encap.VXLANLen:])
+		}
 	}
 }
 

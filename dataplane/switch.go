@@ -40,9 +40,11 @@ type Switch struct {
 	peers   *registry
 	workers []*worker
 	hub     hub
-	started time.Time
-	home    int    // descriptor of the network namespace that the switch was made in
-	seed    uint64 // of the inner flow hash
+	// captures are those that go on.
+	captures captures
+	started  time.Time
+	home     int    // descriptor of the network namespace that the switch was made in
+	seed     uint64 // of the inner flow hash
 
 	// tick is the table's clock: seconds since bornAt before started.
 	tick atomic.Uint32
@@ -315,6 +317,7 @@ func (s *Switch) release() {
 	s.paths.close()
 	unix.Close(s.home)
 	s.hub.close()
+	s.captures.close()
 }
 
 // now is the table's clock.

@@ -81,6 +81,9 @@ func (w *worker) answerTooBig(f *frame) {
 		w.headerUsed += answerRoom
 		f.domain.header.Put(room)
 		w.queue(f, f.peer, f.domain.class, 0, room[:encap.VXLANLen+n], nil)
+		if w.tape != nil {
+			w.tape.toPeer(f.peer, f.domain.vni, noFate, 1, room[encap.VXLANLen:][:n])
+		}
 		return
 	}
 	vid, ok := f.port.tagFor(f.domain.vni)

@@ -25,6 +25,9 @@ func (w *worker) lead(f *frame, m *underlay.Message) {
 	if f.start != encap.VXLANLen {
 		return // a tag was taken off, whose priority those without one do not have
 	}
+	if w.tape != nil {
+		return // what follows would not be seen
+	}
 	w.train = train{datagram: f.buf, source: m.Source, tos: m.TOS, fate: f.fate, peer: f.peer, domain: f.domain}
 }
 

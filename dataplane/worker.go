@@ -62,6 +62,7 @@ type worker struct {
 	snap    *snapshot // of the present batch
 	now     fdb.Tick  // of the present batch
 	hearing *hearing  // of the present batch; nil without a fast path
+	tape    *tape     // nil while nobody captures
 
 	ready  []source
 	queued [maxSources]bool // indices in ready
@@ -270,6 +271,9 @@ func (w *worker) serve(src source) (more bool) {
 	w.inside.Store(w.snap.generation)
 	w.hearing = w.s.fast.hearing.Load()
 	w.now = w.s.now()
+	if set := w.s.captures.active.Load(); set != nil || w.tape != nil {
+		w.beginTape(set)
+	}
 	w.work = 0
 	if src.index >= firstSocket {
 		if r := w.receiver(src); r != nil {
