@@ -50,6 +50,12 @@ type portCase struct {
 
 var portRules = []rule[*portCase]{
 	func(c *portCase) string {
+		if c.m.captures.ofPort(c.p.config.Name) {
+			return captured
+		}
+		return ""
+	},
+	func(c *portCase) string {
 		switch {
 		case c.p.config.Type != PortTAP || !c.attr.Away:
 			return ""
@@ -172,6 +178,12 @@ type domainCase struct {
 
 // domainRules take all traffic of a VNI off the fast path.
 var domainRules = []rule[*domainCase]{
+	func(c *domainCase) string {
+		if c.s.captures.active.Load().ofVNI(c.d.vni) {
+			return captured
+		}
+		return ""
+	},
 	func(c *domainCase) string {
 		if c.d.gbp {
 			return "gbp: groups are carried and judged in user space"

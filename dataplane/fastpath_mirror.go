@@ -29,6 +29,7 @@ type mirror struct {
 
 	snap        *snapshot // of the last round
 	peerVersion uint64
+	captures    *captureSet // of the last round; nil: none goes on
 
 	ports   []*mirroredPort // by index; nil where there is none
 	peers   []*mirroredPeer
@@ -177,6 +178,7 @@ func (m *mirror) round() {
 	m.entriesFollow(changed)
 	m.agesFollow()
 
+	m.capturesFollow()
 	m.peersCome(peers)
 	m.domainsCome(snap)
 	m.portsCome(snap)

@@ -114,6 +114,18 @@ func TestMirrorUnderChurn(t *testing.T) {
 				s.learnPeer(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(150 + r.IntN(30))}), DefaultPort))
 			}
 		})
+		loop(13, func(r *rand.Rand) {
+			f := CaptureFilter{Port: fmt.Sprintf("p%d", r.IntN(4))}
+			if r.IntN(2) == 0 {
+				f = CaptureFilter{Peer: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(100 + r.IntN(80))}), 0)}
+			}
+			c := newCapture(f, len(s.workers))
+			if s.captures.add(c) == nil {
+				s.fast.catchUp()
+				s.captures.remove(c)
+				s.fast.poke()
+			}
+		})
 		// The programs tell of sources, and are heard when the port or the peer may have gone and its index have another.
 		loop(12, func(r *rand.Rand) {
 			vni := vnis[r.IntN(len(vnis))]

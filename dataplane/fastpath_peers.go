@@ -97,6 +97,9 @@ func (m *mirror) placePeer(mp *mirroredPeer, hops bool) {
 	if name, own := m.s.portLinks.Load(mp.route.ifindex); own && mp.route.reason == "" {
 		mp.route.reason = fmt.Sprintf("its route leads into port %s, inside the overlay", name)
 	}
+	if m.captures.ofPeer(mp.p.addr) && mp.route.reason == "" {
+		mp.route.reason = captured
+	}
 	if hops || mp.route.ifindex != was {
 		mp.ways = nil
 		if mp.route.ifindex != 0 && m.waysLeft > 0 {

@@ -12,7 +12,7 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 		if md.d.members[a] != nil {
 			continue
 		}
-		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.left[familyOf(a)] {
+		if p := m.s.peers.at(index); p == nil || p.addr.Port() != m.s.config.DstPort || !md.d.admits(a) || m.left[familyOf(a)] || m.captures.ofSource(a) {
 			m.dropSource(md, md.d.vni, a)
 		}
 	}
@@ -72,9 +72,9 @@ func (m *mirror) noteSource(e fdb.Entry) {
 	}
 }
 
-// putSource has datagrams from an address taken, unless those of its family are left to the host.
+// putSource has datagrams from an address taken, unless those of its family are left to the host, or they are captured.
 func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
-	if m.left[familyOf(a)] {
+	if m.left[familyOf(a)] || m.captures.ofSource(a) {
 		m.dropSource(md, md.d.vni, a)
 		return
 	}

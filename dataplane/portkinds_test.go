@@ -43,6 +43,9 @@ func TestEveryKindOfPort(t *testing.T) {
 				{"VNIsAreApart", TestVNIsAreApart},
 				{"EveryFrameIsAccountedFor", TestEveryFrameIsAccountedFor},
 				{"BatchesDoNotAllocate", TestBatchesDoNotAllocate},
+				{"CaptureWhatAndWhere", TestCaptureWhatAndWhere},
+				{"CaptureIsWhatThereIs", TestCaptureIsWhatThereIs},
+				{"CaptureSuperframes", TestCaptureSuperframes},
 			} {
 				t.Run(test.name, test.run)
 			}
