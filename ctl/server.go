@@ -57,6 +57,7 @@ func Handler(c *Controller) http.Handler {
 		"/v1/doctor/mtu":      {"POST": s.doctorMTU},
 		"/v1/trace":           {"POST": s.trace},
 		"/v1/events":          {"GET": s.events},
+		"/v1/capture":         {"GET": s.capture},
 		"/v1/batch":           {"POST": s.postBatch},
 		"/v1/apply":           {"POST": s.postApply},
 	} {
@@ -133,7 +134,7 @@ func resource(methods map[string]handler) http.Handler {
 }
 
 func malformedPath(path string) error {
-	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, doctor, trace, batch, apply", path)}
+	return &failure{http.StatusNotFound, "", fmt.Errorf("%.100q is no path of this API: expected /v1/ and one of fdb, vnis, ports, peers, vlans, stats, drops, status, settings, events, capture, doctor, trace, batch, apply", path)}
 }
 
 // uncleanPath is a path in which a name is missing or stands for a directory.

@@ -47,4 +47,6 @@ type Switch interface {
 	Trace(q dataplane.TraceQuery) (dataplane.Trace, error)
 
 	Subscribe(buffer int) (events <-chan dataplane.Event, cancel func())
+	// Capture returns when the capture ends.
+	Capture(ctx context.Context, f dataplane.CaptureFilter, w dataplane.CaptureWriter) error
 }

@@ -564,6 +564,27 @@ type Request struct {
 // EventObjects are the objects that events are about.
 var EventObjects = []string{"fdb", "port", "peer", "vni", "underlay"}
 
+// CaptureType is the content type of a capture.
+const CaptureType = "application/x-pcapng"
+
+// CaptureSpec says which frames to capture: those of which everything holds that is not zero.
+type CaptureSpec struct {
+	Port string
+	Peer string // an address, or address and UDP port
+	VNI  uint32
+	// Dir is in (what entered the switch), out (what left it), or both, which empty is too.
+	Dir string
+	// Drops: only what was dropped.
+	Drops bool
+	// Snaplen is how many bytes of a frame are kept, Count after how many frames the capture ends; 0 is all of both.
+	Snaplen, Count uint32
+}
+
+// Captured is what a capture came to, in frames.
+type Captured struct {
+	Frames, Lost uint64
+}
+
 // ApplySpec asks for the running state to become equal to a configuration file.
 type ApplySpec struct {
 	// File is what errors call it.
