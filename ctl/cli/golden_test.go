@@ -258,6 +258,23 @@ fdb flush vni 42 static
 -j fdb flush
 fdb flush vni 77
 fdb show`,
+	"capture": `
+help capture
+capture port tap11
+capture vni 77
+capture peer 192.0.2.99
+capture port tap10 port tap1
+capture dir up
+capture snaplen 5
+capture count 0
+capture drops dir out
+capture drops port tap10 peer 192.0.2.2
+capture port tap10 peer 192.0.2.2 dir in
+capture write
+capture tap10
+capture -w x
+cap port nope
+c`,
 	"set": `
 set
 set fastpath

@@ -16,7 +16,7 @@ const completionTimeout = 500 * time.Millisecond
 
 // allObjects lists the objects in the order of help.
 func allObjects() []*object {
-	return []*object{statusObject, fdbObject, vniObject, peerObject, portObject, vlanObject, statsObject, dropsObject, doctorObject, traceObject, monitorObject, setObject, batchObject(), applyObject, completionObject()}
+	return []*object{statusObject, fdbObject, vniObject, peerObject, portObject, vlanObject, statsObject, dropsObject, doctorObject, traceObject, monitorObject, captureObject, setObject, batchObject(), applyObject, completionObject()}
 }
 
 func objectNames() []string {

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"vtepd/dataplane"
-	"vtepd/encap"
 	"vtepd/dataplane/pcapng"
+	"vtepd/encap"
 	"vtepd/fdb"
 )
 
