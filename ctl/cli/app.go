@@ -159,7 +159,7 @@ func (a *App) globalFlags() *pflag.FlagSet {
 	f.SetOutput(io.Discard)
 	a.options = options{flagSet: f}
 	f.StringVar(&a.socket, "socket", a.defaultSocket(), "the `PATH` where vtepd listens; VTEPD_SOCKET sets the default")
-	f.StringVar(&a.timeout, "timeout", "", "end in the time `D`, such as 5s, done or not; 0 waits for ever; monitor is not bounded")
+	f.StringVar(&a.timeout, "timeout", "", "end in the time `D`, such as 5s, done or not; 0 waits for ever; monitor and capture are not bounded")
 	f.BoolVarP(&a.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&a.pretty, "pretty", "p", false, "indent the JSON")
 	f.BoolVarP(&a.details, "details", "d", false, "show details")
