@@ -122,6 +122,8 @@ type tracer struct {
 	out  Trace
 	// learned: from now on the source would be known at its place.
 	learned bool
+	// gone are the entries that would have made room for it.
+	gone []fdb.Entry
 	// left: a copy did, or would. failed is what kept the first datagram that did not, although no stage was against it.
 	left   bool
 	failed Reason
@@ -270,7 +272,7 @@ func (t *tracer) group() Reason {
 // learn is worker.learn, foreseen.
 func (t *tracer) learn(place fdb.Dest, where string) Reason {
 	mac := fdb.MAC(encap.Ethernet(t.f.bytes()).Src())
-	verdict, evicts := t.s.fdb.Foresee(t.f.domain.vni, mac, place, t.w.now)
+	verdict, leave := t.s.fdb.Foresee(t.f.domain.vni, mac, place, t.w.now)
 	r, text := ReasonNone, ""
 	switch verdict {
 	case fdb.Elsewhere:
@@ -292,9 +294,10 @@ func (t *tracer) learn(place fdb.Dest, where string) Reason {
 	default:
 		text = t.whereText(mac)
 	}
-	if evicts {
-		text += "; a limit is reached, and another entry would go"
+	for _, e := range leave {
+		text += fmt.Sprintf("; a limit is reached, and %s of VNI %d would go", e.MAC, e.VNI)
 	}
+	t.gone = leave
 	t.stage("learning", r, text)
 	return r
 }

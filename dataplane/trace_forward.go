@@ -3,6 +3,7 @@ package dataplane
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"vtepd/encap"
 	"vtepd/fdb"
@@ -19,6 +20,9 @@ func (t *tracer) forward() Reason {
 	text := t.whereText(fdb.MAC(dst))
 	if t.learned && dst == encap.Ethernet(f.bytes()).Src() {
 		place, found, text = t.ownPlace(), true, "the destination is the source"
+	}
+	if slices.ContainsFunc(t.gone, func(e fdb.Entry) bool { return e.VNI == f.domain.vni && e.MAC == fdb.MAC(dst) }) {
+		found, text = false, fmt.Sprintf("%s would just have gone", fdb.MAC(dst))
 	}
 	if !found {
 		return t.flood(text)

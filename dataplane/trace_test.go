@@ -94,38 +94,8 @@ func TestTraceTellsTheTruth(t *testing.T) {
 			}
 			send = func() { r.tos(q.TOS); r.sendRaw(d) }
 		}
-		kept := bytes.Clone(frame)
-		before := s.effects()
-		told := s.trace(q)
-		if now := s.effects(); !maps.Equal(now, before) {
-			t.Fatalf("frame %d: a trace had effects: %v, before %v", i, now, before)
-		}
-		if !bytes.Equal(frame, kept) {
-			t.Fatalf("frame %d: a trace changed the frame", i)
-		}
-		want := maps.Clone(before)
-		add := func(word string) { want[word]++ }
-		if told.Reason != ReasonNone {
-			add("dropped " + told.Reason.String())
-		}
+		told := s.heldAgainst(fmt.Sprintf("frame %d", i), q, send)
 		reasons[told.Reason]++
-		for _, c := range told.Copies {
-			if c.Reason == ReasonNone {
-				add("to " + c.Port + addrText(c.Peer))
-			}
-		}
-		if told.Answer != 0 {
-			add("to " + q.Port + addrText(netip.AddrPortFrom(q.Peer, DefaultPort)))
-		}
-		received := s.Totals().Received
-		send()
-		eventually(t, "the frame came in", func() bool { return s.Totals().Received > received })
-		calm(1, s.node)
-		did, foretold := difference(s.effects(), before), difference(want, before)
-		if !slices.Equal(did, foretold) {
-			t.Fatalf("frame %d, % x..., from %s%v: VNI %d\nstages %+v\ncopies %+v\nreason %v\ntold %v\ndid  %v", i, frame[:min(len(frame), 64)], q.Port, q.Peer, q.VNI, told.Stages, told.Copies,
-				told.Reason, foretold, did)
-		}
 	}
 	for _, r := range []Reason{ReasonNone, UnknownVNI, UnknownPeer, ShortFrame, LinkLocalMulticast, VLANNotAllowed, InnerVLANTag, ECNNotECT, InvalidSourceMAC,
 		StaticMACElsewhere, SamePlace, SplitHorizon, FloodDisabled, NoDestination, GBPDenied, NoRoute} {
@@ -134,6 +104,55 @@ func TestTraceTellsTheTruth(t *testing.T) {
 		}
 	}
 	t.Log(reasons)
+}
+
+// heldAgainst asks for a trace and has the frame sent: what then happens is what was told, and asking had no effect.
+func (s *scene) heldAgainst(what string, q TraceQuery, send func()) Trace {
+	s.t.Helper()
+	frame, kept := q.Frame, bytes.Clone(q.Frame)
+	before := s.effects()
+	told := s.trace(q)
+	if now := s.effects(); !maps.Equal(now, before) {
+		s.t.Fatalf("%s: a trace had effects: %v, before %v", what, now, before)
+	}
+	if !bytes.Equal(frame, kept) {
+		s.t.Fatalf("%s: a trace changed the frame", what)
+	}
+	want := maps.Clone(before)
+	add := func(word string) { want[word]++ }
+	if told.Reason != ReasonNone {
+		add("dropped " + told.Reason.String())
+	}
+	for _, c := range told.Copies {
+		if c.Reason == ReasonNone {
+			add("to " + c.Port + addrText(c.Peer))
+		}
+	}
+	if told.Answer != 0 {
+		add("to " + q.Port + addrText(netip.AddrPortFrom(q.Peer, DefaultPort)))
+	}
+	received := s.Totals().Received
+	send()
+	eventually(s.t, "the frame came in", func() bool { return s.Totals().Received > received })
+	calm(1, s.node)
+	did, foretold := difference(s.effects(), before), difference(want, before)
+	if !slices.Equal(did, foretold) {
+		s.t.Fatalf("%s, % x..., from %s%v: VNI %d\nstages %+v\ncopies %+v\nreason %v\ntold %v\ndid  %v", what, frame[:min(len(frame), 64)], q.Port, q.Peer, q.VNI, told.Stages, told.Copies,
+			told.Reason, foretold, did)
+	}
+	return told
+}
+
+// fromPort holds a trace against what becomes of a frame from a port.
+func (s *scene) fromPort(what, port string, frame []byte) Trace {
+	s.t.Helper()
+	return s.heldAgainst(what, TraceQuery{Port: port, Frame: frame}, func() { s.Inject(port, frame) })
+}
+
+// fromRemote is fromPort for a frame from a remote.
+func (s *scene) fromRemote(what string, r *remote, vni uint32, frame []byte) Trace {
+	s.t.Helper()
+	return s.heldAgainst(what, TraceQuery{Peer: r.addr, VNI: vni, Frame: frame}, func() { r.send(vni, frame) })
 }
 
 func (s *scene) trace(q TraceQuery) Trace {

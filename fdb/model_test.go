@@ -30,6 +30,7 @@ type model struct {
 
 	events map[EventKind]int
 	want   map[EventKind]int
+	gone   []Entry // expired or evicted since learn began
 }
 
 type mkey struct {
@@ -104,6 +105,7 @@ func (m *model) notify(ev Event) {
 			m.fatalf("expired %+v, model has %+v at %d", ev.Entry, e, m.now)
 		}
 		delete(m.entries, k)
+		m.gone = append(m.gone, ev.Entry)
 	case Evicted:
 		e := m.entries[k]
 		if e == nil || e.State != Dynamic || e.Entry != ev.Entry {
@@ -113,6 +115,7 @@ func (m *model) notify(ev Event) {
 			m.fatalf("evicted %+v, which is not of the right group, for vni %d %v", ev.Entry, m.forVNI, m.forDest)
 		}
 		delete(m.entries, k)
+		m.gone = append(m.gone, ev.Entry)
 	}
 }
 
@@ -182,16 +185,18 @@ func (m *model) learn(vni uint32, mac MAC, d Dest) {
 	default:
 		want = Moved
 	}
-	foreseen, evicts := m.table.Foresee(vni, mac, d, m.now)
+	foreseen, leave := m.table.Foresee(vni, mac, d, m.now)
 	if foreseen != want {
 		m.fatalf("%v foreseen, want %v", foreseen, want)
 	}
-	evicted := m.events[Evicted]
+	m.gone = nil
 	if got := m.table.Learn(vni, mac, d, m.now); got != want {
 		m.fatalf("%v, want %v", got, want)
 	}
-	if m.events[Evicted] > evicted && !evicts {
-		m.fatalf("%v: an eviction that was not foreseen", want)
+	// What had expired at the same place before is nobody's room.
+	m.gone = slices.DeleteFunc(m.gone, func(e Entry) bool { return e.VNI == vni && e.MAC == mac })
+	if !slices.Equal(m.gone, leave) {
+		m.fatalf("%v: %+v made room, and %+v were foreseen", want, m.gone, leave)
 	}
 	switch want {
 	case Learned:
