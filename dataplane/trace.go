@@ -1,8 +1,10 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"vtepd/encap"
@@ -13,12 +15,13 @@ import (
 type TraceQuery struct {
 	// Port that it comes from; empty: it comes from Peer.
 	Port string
-	// Peer is the source address of the datagram, VNI what its header says, TOS the outer TOS or traffic class, and GBP its group policy ID and flags
-	// where the VNI speaks that.
-	Peer netip.Addr
-	VNI  uint32
-	TOS  uint8
-	GBP  encap.GBP
+	// Peer is the source address of the datagram, Arrival the UDP port of ours that it is sent to (0: the first one), VNI what its header says, TOS the outer
+	// TOS or traffic class, and GBP its group policy ID and flags (0: none, but where the VNI speaks that).
+	Peer    netip.Addr
+	Arrival uint16
+	VNI     uint32
+	TOS     uint8
+	GBP     encap.GBP
 	// Frame from the destination address on, without FCS. It is not changed.
 	Frame []byte
 }
@@ -90,8 +93,8 @@ func (s *Switch) Trace(q TraceQuery) (Trace, error) {
 	}
 	t := s.newTracer(q)
 	if q.Port == "" {
-		if !q.Peer.IsValid() || q.VNI == 0 || q.VNI > MaxVNI {
-			return Trace{}, fmt.Errorf("a frame comes from a port, or from a peer in a VNI: %w", ErrInvalid)
+		if err := s.checkTraced(&q); err != nil {
+			return Trace{}, err
 		}
 		t.out.Reason = t.fromPeer(q)
 	} else {
@@ -109,6 +112,27 @@ func (s *Switch) Trace(q TraceQuery) (Trace, error) {
 	return t.out, nil
 }
 
+// checkTraced refuses datagrams that no socket of ours would hear, and fills in what was left away.
+func (s *Switch) checkTraced(q *TraceQuery) error {
+	q.Peer = q.Peer.Unmap().WithZone("")
+	q.Arrival = cmp.Or(q.Arrival, s.config.DstPort)
+	heard := slices.Contains(s.config.Ports(), q.Arrival)
+	for group := range s.groups {
+		heard = heard || group.Port() == q.Arrival
+	}
+	switch a := q.Peer; {
+	case !a.IsValid() || q.VNI == 0 || q.VNI > MaxVNI:
+		return fmt.Errorf("a frame comes from a port, or from a peer in a VNI: %w", ErrInvalid)
+	case a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Errorf("peer %s: is no address of another host: %w", a, ErrInvalid)
+	case s.sockets[familyOf(a)] == nil:
+		return fmt.Errorf("peer %s: is not of the same address family as local %s: %w", a, s.config.Local, ErrInvalid)
+	case !heard:
+		return fmt.Errorf("peer %s: nobody listens on UDP port %d here: %w", a, q.Arrival, ErrInvalid)
+	}
+	return nil
+}
+
 // maxTraced bounds a frame, in bytes: what a TAP takes, with two tags.
 const maxTraced = maxMTU + encap.EthernetLen + 2*encap.VLANTagLen
 
@@ -122,11 +146,16 @@ type tracer struct {
 	out  Trace
 	// learned: from now on the source would be known at its place.
 	learned bool
+	// lowered: the MSS is lowered from now on, for later copies too, since they are of the same bytes.
+	lowered bool
+	// away are what is wrong with our own addresses, by family, once asked for.
+	away [families]*string
 	// gone are the entries that would have made room for it.
 	gone []fdb.Entry
-	// left: a copy did, or would. failed is what kept the first datagram that did not, although no stage was against it.
-	left   bool
-	failed Reason
+	// left: a copy did, or would. handed: one would be given to the kernel at least, whether it leaves the host or not; failed is what would keep the first one
+	// that does not.
+	left, handed bool
+	failed       Reason
 }
 
 func (s *Switch) newTracer(q TraceQuery) *tracer {
@@ -146,6 +175,9 @@ func (t *tracer) stage(name string, r Reason, text string) (dropped bool) {
 // fromPort is worker.portStages.
 func (t *tracer) fromPort() Reason {
 	f := t.f
+	if r := t.stateReason(f.port); r != ReasonNone {
+		t.stage("port", ReasonNone, portText(r)+": no frame comes from there now")
+	}
 	if r := guardLength(f); t.stage("length", r, t.lengthText()) {
 		return r
 	}
@@ -178,21 +210,25 @@ func (t *tracer) fromPeer(q TraceQuery) Reason {
 	f := t.f
 	f.wire = true
 	header := encap.NewVXLANHeader(q.VNI)
-	if d := t.w.snap.vnis.get(q.VNI); d != nil && d.gbp {
-		header = header.WithGBP(q.GBP)
-	} else if d != nil && d.gpe {
+	d := t.w.snap.vnis.get(q.VNI)
+	if d != nil && d.gpe {
 		header = header.WithNext(encap.GPEEthernet)
+	}
+	if q.GBP != 0 || d != nil && d.gbp {
+		header = header.WithGBP(q.GBP)
 	}
 	header.Put(f.buf)
 	r := t.w.decapsulate(f)
 	text := fmt.Sprintf("VNI %d", q.VNI)
 	if r == UnknownVNI {
 		text += " is not declared here"
+	} else if r == BadVXLANHeader {
+		text += " takes no header with a group policy ID: reserved-bits is strict"
 	}
 	if t.stage("vni", r, text) {
 		return r
 	}
-	if r := t.admit(q.Peer); r != ReasonNone {
+	if r := t.admit(netip.AddrPortFrom(q.Peer, q.Arrival)); r != ReasonNone {
 		return r
 	}
 	if r := t.group(); r != ReasonNone {
@@ -224,8 +260,10 @@ func (t *tracer) fromPeer(q TraceQuery) Reason {
 		switch {
 		case r != ReasonNone:
 			text = t.whereText(fdb.MAC(encap.Ethernet(f.bytes()).Src()))
+		case f.domain.learning && f.peer == nil:
+			text = "too many peers are known to learn from one more"
 		case f.domain.learning:
-			text = "not learned from this one"
+			text = "its header says not to learn"
 		}
 		if t.stage("learning", r, text) {
 			return r
@@ -234,8 +272,9 @@ func (t *tracer) fromPeer(q TraceQuery) Reason {
 	return t.forward()
 }
 
-// admit is worker.admit. A source that would become a peer now gets a place that no other has.
-func (t *tracer) admit(source netip.Addr) Reason {
+// admit is worker.admit; the port is the one that it arrived at. A source that would become a peer now gets a place that no other has.
+func (t *tracer) admit(arrived netip.AddrPort) Reason {
+	source := arrived.Addr()
 	p, r := t.s.judge(t.f.domain, source)
 	text := "a peer of the VNI"
 	switch {
@@ -245,9 +284,8 @@ func (t *tracer) admit(source netip.Addr) Reason {
 		text = source.String() + " is no peer of the VNI, and peer-policy is strict"
 	case p == nil:
 		text = "no peer of the VNI, but its policy admits it"
-		a := netip.AddrPortFrom(source, t.s.config.DstPort)
-		if p = t.s.peers.find(a); p == nil && t.s.peers.count.Load() < maxLearnedPeers {
-			p = &peer{index: fdb.MaxIndex, addr: a, family: familyOf(source)}
+		if p = t.s.peers.find(arrived); p == nil && t.s.peers.count.Load() < maxLearnedPeers {
+			p = &peer{index: fdb.MaxIndex, addr: arrived, family: familyOf(source)}
 		}
 	}
 	t.f.peer = p
@@ -322,7 +360,7 @@ func (t *tracer) whereText(mac fdb.MAC) string {
 // answer is worker.answerTooBig, without the answer.
 func (t *tracer) answer() {
 	f := t.f
-	if f.tight == 0 || !f.tightPeer && t.out.Reason == ReasonNone || f.wire && f.peer == nil {
+	if f.tight == 0 || !f.tightPeer && t.handed || !t.answerLeaves() {
 		return
 	}
 	l := f.parse()
@@ -330,7 +368,24 @@ func (t *tracer) answer() {
 	if !ok {
 		return
 	}
-	if encap.TooBig(make([]byte, encap.MaxTooBigLen), head, rest, l, f.tight-int(l.L3)) != 0 {
+	limit := encap.MaxTooBigLen
+	if most := f.returnLimit(); most > 0 {
+		limit = min(limit, most)
+	}
+	if encap.TooBig(make([]byte, limit), head, rest, l, f.tight-int(l.L3)) != 0 {
 		t.out.Answer = f.tight - int(l.L3)
 	}
+}
+
+// answerLeaves says whether anything gets back to where the frame came from.
+func (t *tracer) answerLeaves() bool {
+	f := t.f
+	switch {
+	case !f.wire:
+		return t.stateReason(f.port) == ReasonNone
+	case f.peer == nil:
+		return false
+	}
+	r, _ := t.routeReason(f.peer)
+	return r == ReasonNone
 }

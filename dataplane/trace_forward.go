@@ -33,7 +33,7 @@ func (t *tracer) forward() Reason {
 			return t.flood(text)
 		}
 		if p == f.port {
-			t.stage("lookup", SamePlace, text)
+			t.stage("lookup", SamePlace, text+": where the frame comes from")
 			return SamePlace
 		}
 		vid, ok := p.tagFor(f.domain.vni)
@@ -44,7 +44,7 @@ func (t *tracer) forward() Reason {
 		return t.toPort(p, vid, true)
 	}
 	if f.wire {
-		t.stage("lookup", SplitHorizon, text)
+		t.stage("lookup", SplitHorizon, text+": what comes from a peer goes to none")
 		return SplitHorizon
 	}
 	p := t.s.peers.at(place.Index())
@@ -137,14 +137,12 @@ func (t *tracer) toPort(p *port, vid uint16, known bool) Reason {
 		c.Reason = guardPortSize(f, p)
 	}
 	if c.Reason == ReasonNone {
-		switch r := t.s.ports[p.config.Name]; {
-		case r == nil || r.state == PortMissing:
-			c.Reason = PortGone
-		case r.state == PortIsDown:
-			c.Reason = PortDown
-		}
+		c.Reason = t.stateReason(p)
 	}
 	c.Bytes = f.largest()
+	if isTag(encap.Ethernet(f.bytes()).EtherType()) {
+		c.Most += encap.VLANTagLen // see guardPortSize
+	}
 	if vid != 0 {
 		c.Bytes += encap.VLANTagLen
 	}
@@ -154,8 +152,34 @@ func (t *tracer) toPort(p *port, vid uint16, known bool) Reason {
 	return c.Reason
 }
 
+// stateReason is why a port's device takes nothing.
+func (t *tracer) stateReason(p *port) Reason {
+	switch r := t.s.ports[p.config.Name]; {
+	case r == nil || r.state == PortMissing:
+		return PortGone
+	case r.state == PortIsDown:
+		return PortDown
+	}
+	return ReasonNone
+}
+
+// routeReason is why the kernel takes no datagram for a peer; text may say more although it takes it.
+func (t *tracer) routeReason(p *peer) (r Reason, text string) {
+	if t.away[p.family] == nil { // the kernel is asked once, not for each of thousands of peers
+		away := t.s.paths.away(p.family)
+		t.away[p.family] = &away
+	}
+	away := *t.away[p.family]
+	if text = t.s.noWay(p, away); away != "" || text != "" && t.s.leadsInside(p) == "" { // what leads into a port leaves by it
+		r = NoRoute
+	}
+	return r, text
+}
+
 func (t *tracer) note(c TraceCopy) {
-	t.left = t.left || c.Reason == ReasonNone
+	if c.Reason == ReasonNone {
+		t.left, t.handed = true, true
+	}
 	t.out.Copies = append(t.out.Copies, c)
 }
 
@@ -183,11 +207,8 @@ func (t *tracer) toPeers(peers []*peer, known bool) Reason {
 			c.Reason = TooBig
 			c.Text = fmt.Sprintf("the path to it carries %d bytes", limit+encapOverhead(p.addr.Addr()))
 		default:
-			reason = ReasonNone
-			away := t.s.paths.away(p.family)
-			if c.Text = t.s.noWay(p, away); away != "" || c.Text != "" && t.s.leadsInside(p) == "" { // what leads into a port leaves by it
-				c.Reason = NoRoute
-			}
+			reason, t.handed = ReasonNone, true
+			c.Reason, c.Text = t.routeReason(p)
 			if t.failed == ReasonNone {
 				t.failed = c.Reason
 			}
@@ -201,14 +222,14 @@ func (t *tracer) toPeers(peers []*peer, known bool) Reason {
 	return reason
 }
 
-// clamped says whether a stage lowered the MSS of the frame.
+// clamped has a stage lower the MSS of the frame, and says whether one did.
 func (t *tracer) clamped(clamp func()) bool {
-	if !t.f.domain.clamp {
-		return false
+	if t.f.domain.clamp {
+		before := t.w.answers.clamped.Load()
+		clamp()
+		t.lowered = t.lowered || t.w.answers.clamped.Load() > before
 	}
-	before := t.w.answers.clamped.Load()
-	clamp()
-	return t.w.answers.clamped.Load() > before
+	return t.lowered
 }
 
 // carrier says who would carry a copy: the programs know where known unicast goes.
