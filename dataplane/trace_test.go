@@ -178,7 +178,7 @@ func (s *scene) effects() map[string]uint64 {
 		e["to "+p.Port] = p.TxPackets
 	}
 	for _, p := range s.PeerStats() {
-		e["to "+p.Peer.Addr().String()] = p.TxPackets
+		e["to "+p.Peer.Addr().String()] += p.TxPackets
 	}
 	for _, d := range s.Drops() {
 		e["dropped "+d.Reason.String()] += d.Count
