@@ -181,8 +181,10 @@ func kindOf(t json.Token) string {
 	return "string"
 }
 
-// largest are the values that the keys with numbers take at most; all begin at 1.
+// largest are the values that the keys with numbers take at most. Those of fromZero begin there, and the others at 1.
 var largest = map[string]int{"vni": dataplane.MaxVNI, "vid": model.MaxVID, "dport": 1<<16 - 1, "outer_tos": 1<<8 - 1, "gbp_id": 1<<16 - 1}
+
+var fromZero = map[string]bool{"outer_tos": true, "gbp_id": true}
 
 // jsonKind is what the Go type of a key, or of the elements of its list, is in JSON.
 func jsonKind(key string, t reflect.Type) string {
@@ -191,8 +193,12 @@ func jsonKind(key string, t reflect.Type) string {
 		return "an object"
 	case reflect.Slice:
 		return "a list"
-	case reflect.Uint16, reflect.Uint32:
-		return fmt.Sprintf("a number from 1 to %d", largest[key])
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		if fromZero[key] {
+			return fmt.Sprintf("a number from 0 to %d", largest[key])
+		} else if t.Kind() != reflect.Uint8 { // bytes are what is passed on as it is
+			return fmt.Sprintf("a number from 1 to %d", largest[key])
+		}
 	case reflect.Bool:
 		return "true or false"
 	case reflect.String:
