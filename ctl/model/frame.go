@@ -11,8 +11,10 @@ import (
 // maxFrame bounds a frame, in bytes: what a TAP takes, with an Ethernet header and two tags.
 const maxFrame = maxMTU + 22
 
-// ParseFrame reads an Ethernet frame in hexadecimal, as tcpdump and Wireshark give it: bytes may be apart by spaces, colons, dashes and ends of lines.
+// ParseFrame reads an Ethernet frame in hexadecimal, as tcpdump -xx and Wireshark give it: bytes may be apart by spaces, colons, dashes and ends of lines, and a
+// line may begin with its offset.
 func ParseFrame(s string) ([]byte, error) {
+	s = withoutOffsets(s)
 	digits := strings.NewReplacer(" ", "", ":", "", "-", "", "\n", "", "\r", "", "\t", "").Replace(s)
 	switch {
 	case digits == "":
@@ -24,11 +26,26 @@ func ParseFrame(s string) ([]byte, error) {
 	var odd hex.InvalidByteError
 	switch {
 	case errors.As(err, &odd):
-		return nil, fmt.Errorf("%q in a frame: expected its bytes in hexadecimal, such as ffffffffffff 020000000001 0806 ... (tcpdump -xx without offsets)", rune(odd))
+		return nil, fmt.Errorf("%q in a frame: expected its bytes in hexadecimal, such as ffffffffffff 020000000001 0806 ... (tcpdump -xx)", rune(odd))
 	case err != nil:
 		return nil, fmt.Errorf("a frame of %d hexadecimal digits: a byte has two", len(digits))
 	}
 	return b, nil
+}
+
+// withoutOffsets takes away what tcpdump begins a line with: 0x0010:
+func withoutOffsets(s string) string {
+	if !strings.Contains(s, "0x") {
+		return s
+	}
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		before, after, ok := strings.Cut(strings.TrimLeft(line, " \t"), ":")
+		if _, err := strconv.ParseUint(before, 0, 32); ok && err == nil && strings.HasPrefix(before, "0x") {
+			lines[i] = after
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // ParseTOS reads a TOS or traffic class, 0..255 or 0x0..0xff: six bits of DSCP and two of ECN.

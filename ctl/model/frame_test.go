@@ -9,7 +9,7 @@ import (
 
 func TestParseFrame(t *testing.T) {
 	want := []byte{0xff, 0x02, 0xab}
-	for _, s := range []string{"ff02ab", "FF02AB", "ff 02 ab", "ff:02:ab", "ff-02-ab\n", "ff02\r\n\tab"} {
+	for _, s := range []string{"ff02ab", "FF02AB", "ff 02 ab", "ff:02:ab", "ff-02-ab\n", "ff02\r\n\tab", "\t0x0000:  ff02\n\t0x0010:  ab", "0x0000: ff02ab\n"} {
 		if got, err := ParseFrame(s); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%q: % x, %v", s, got, err)
 		}
@@ -19,7 +19,8 @@ func TestParseFrame(t *testing.T) {
 		" :-":                                "empty",
 		"f":                                  "1 hexadecimal digits",
 		"ffx2":                               `'x'`,
-		"0x0000: ff":                         `'x'`,
+		"ff 0x0000: ff":                      `'x'`,
+		"0x0000:":                            "empty",
 		strings.Repeat("00", maxFrame+1):     "more than 65543 bytes",
 		strings.Repeat("00", maxFrame) + "0": "more than 65543 bytes",
 	} {
@@ -33,7 +34,7 @@ func TestParseFrame(t *testing.T) {
 }
 
 func FuzzParseFrame(f *testing.F) {
-	for _, s := range []string{"ff02ab", "ff 02:ab-", "f", "0x00", "é"} {
+	for _, s := range []string{"ff02ab", "ff 02:ab-", "f", "0x00", "0x0000: ff\n0x0010: 02", "é"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
