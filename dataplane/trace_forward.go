@@ -21,7 +21,8 @@ func (t *tracer) forward() Reason {
 	if t.learned && dst == encap.Ethernet(f.bytes()).Src() {
 		place, found, text = t.ownPlace(), true, "the destination is the source"
 	}
-	if slices.ContainsFunc(t.gone, func(e fdb.Entry) bool { return e.VNI == f.domain.vni && e.MAC == fdb.MAC(dst) }) {
+	going := func(e fdb.Entry) bool { return e.VNI == f.domain.vni && e.MAC == fdb.MAC(dst) }
+	if slices.ContainsFunc(t.gone, going) && !t.onPrograms(place) {
 		found, text = false, fmt.Sprintf("%s would just have gone", fdb.MAC(dst))
 	}
 	if !found {
@@ -53,6 +54,23 @@ func (t *tracer) forward() Reason {
 	}
 	t.stage("lookup", ReasonNone, text)
 	return t.verdict(t.toPeers([]*peer{p}, true))
+}
+
+// onPrograms says whether the fast path carries what goes to a place. Its programs tell of a new source, and forward before it is learned.
+func (t *tracer) onPrograms(place fdb.Dest) bool {
+	var c TraceCopy
+	to := func() (bool, string) { return t.fast.peer(place.Index()) }
+	if place.IsPort() {
+		to = func() (bool, string) {
+			p := t.w.snap.port(place.Index())
+			if p == nil {
+				return false, ""
+			}
+			return t.fast.port(p)
+		}
+	}
+	t.carrier(&c, true, to, "")
+	return c.FastPath
 }
 
 // verdict is what the frame is dropped for, the last stage having said r: a copy may have failed to leave behind that.
