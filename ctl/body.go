@@ -182,7 +182,7 @@ func kindOf(t json.Token) string {
 }
 
 // largest are the values that the keys with numbers take at most. Those of fromZero begin there, and the others at 1.
-var largest = map[string]int{"vni": dataplane.MaxVNI, "vid": model.MaxVID, "dport": 1<<16 - 1, "outer_tos": 1<<8 - 1, "gbp_id": 1<<16 - 1}
+var largest = map[string]int{"vni": dataplane.MaxVNI, "vid": model.MaxVID, "dport": 1<<16 - 1, "outer_dport": 1<<16 - 1, "outer_tos": 1<<8 - 1, "gbp_id": 1<<16 - 1}
 
 var fromZero = map[string]bool{"outer_tos": true, "gbp_id": true}
 

@@ -36,8 +36,8 @@ func traceQuery(m *model.Model, spec *api.TraceSpec) (q dataplane.TraceQuery, er
 		return q, malformed("peer", "port and peer exclude each other: a frame comes in at one place")
 	case spec.Port == "" && spec.Peer == "":
 		return q, malformed("port", "where the frame comes in is missing: port, or peer and vni")
-	case spec.Port != "" && (spec.VNI != 0 || spec.OuterTOS != 0 || spec.GBPID != 0):
-		return q, malformed("port", "vni, outer_tos and gbp_id are for a frame from a peer: a port gives its frames a VNI and a group")
+	case spec.Port != "" && (spec.VNI != 0 || spec.OuterTOS != 0 || spec.GBPID != 0 || spec.OuterDPort != 0):
+		return q, malformed("port", "vni, outer_dport, outer_tos and gbp_id are for a frame from a peer: a port gives its frames a VNI and a group")
 	case spec.Port != "":
 		q.Port = spec.Port
 		if m.Ports.At(spec.Port) == nil {
@@ -50,11 +50,11 @@ func traceQuery(m *model.Model, spec *api.TraceSpec) (q dataplane.TraceQuery, er
 		_, err := model.ParseVNI(fmt.Sprint(spec.VNI))
 		return q, model.Invalid("vni", "vni: %v", err)
 	}
-	peer, err := needed("peer", spec.Peer, model.ParsePeer)
+	peer, err := needed("peer", spec.Peer, model.ParseAddr)
 	if err != nil {
 		return q, err
 	}
-	q.Peer, q.VNI, q.TOS, q.GBP = peer.Addr(), spec.VNI, spec.OuterTOS, encap.NewGBP(spec.GBPID)
+	q.Peer, q.Arrival, q.VNI, q.TOS, q.GBP = peer, spec.OuterDPort, spec.VNI, spec.OuterTOS, encap.NewGBP(spec.GBPID)
 	return q, nil
 }
 
@@ -77,7 +77,7 @@ func traceAnswer(t *dataplane.Trace) api.Trace {
 				o.SrcPort = 0
 			}
 			one.Peer = c.Peer.Addr().String()
-			one.Out = &api.TraceOuter{Source: o.Source.String(), SrcPort: o.SrcPort, DPort: c.Peer.Port(), TTL: o.TTL, TOS: o.TOS, UDPChecksum: o.Checksum}
+			one.Out = &api.TraceOuter{Source: o.Source.String(), SPort: o.SrcPort, DPort: c.Peer.Port(), TTL: o.TTL, TOS: o.TOS, UDPChecksum: o.Checksum}
 		}
 		out.Copies = append(out.Copies, one)
 	}

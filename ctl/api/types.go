@@ -252,9 +252,11 @@ type TraceSpec struct {
 	Port string `json:"port,omitempty"`
 	Peer string `json:"peer,omitempty"`
 	VNI  uint32 `json:"vni,omitempty"`
-	// OuterTOS is the TOS or traffic class of the datagram from Peer, GBPID the group policy ID in its header.
-	OuterTOS uint8  `json:"outer_tos,omitempty"`
-	GBPID    uint16 `json:"gbp_id,omitempty"`
+	// OuterDPort is the UDP port of ours that the datagram from Peer is sent to (0: dstport), OuterTOS its TOS or traffic class, GBPID the group policy ID in its
+	// header.
+	OuterDPort uint16 `json:"outer_dport,omitempty"`
+	OuterTOS   uint8  `json:"outer_tos,omitempty"`
+	GBPID      uint16 `json:"gbp_id,omitempty"`
 	// Frame in hexadecimal, from the destination address on, without FCS.
 	Frame string `json:"frame"`
 }
@@ -300,11 +302,11 @@ type TraceCopy struct {
 
 // TraceOuter are the outer headers of a datagram.
 type TraceOuter struct {
-	Source  string `json:"src"`
-	SrcPort uint16 `json:"src_port,omitempty"` // 0: not known; the fast path has a choice of its own
-	DPort   uint16 `json:"dport"`
-	TTL     uint8  `json:"ttl"`
-	TOS     uint8  `json:"tos"`
+	Source string `json:"src"`
+	SPort  uint16 `json:"sport,omitempty"` // 0: not known; the fast path has a choice of its own
+	DPort  uint16 `json:"dport"`
+	TTL    uint8  `json:"ttl"`
+	TOS    uint8  `json:"tos"`
 	// UDPChecksum: the datagram has one.
 	UDPChecksum bool `json:"udp_checksum"`
 }

@@ -47,7 +47,7 @@ var traceObject = &object{
 	name:  "trace",
 	short: "what would become of a frame, stage by stage",
 	self: &verb{
-		synopsis: "(port NAME | peer IP vni N [outer-tos N] [gbp-id N]) (dst-mac MAC [FRAME WORDS] | frame HEX)",
+		synopsis: "(port NAME | peer IP vni N [outer-dport P] [outer-tos N] [gbp-id N]) (dst-mac MAC [FRAME WORDS] | frame HEX)",
 		long: "The frame passes the stages that a real one would pass, on the present state: filters, learning, lookup, flooding, MTUs and routes, and the\n" +
 			"outer headers. Nothing is sent, learned or counted. What is not said of the frame is made up.",
 		examples: []string{
@@ -57,8 +57,9 @@ var traceObject = &object{
 		},
 		words: append([]word{
 			portWord("it comes from this port, or"),
-			{name: "peer", values: "IP", help: "in a datagram from this address", parse: valid(model.ParsePeer), complete: knownPeers},
+			{name: "peer", values: "IP", help: "in a datagram from this address", parse: valid(model.ParseAddr), complete: knownPeers},
 			vniWord("with this VNI in its header"),
+			{name: "outer-dport", values: "P", help: "sent to this UDP port of ours, as listen has it; dstport otherwise", parse: valid(model.ParsePort)},
 			{name: "outer-tos", values: "N", help: "DSCP and ECN of the datagram, 0 to 0xff", parse: valid(model.ParseTOS)},
 			{name: "gbp-id", values: "N", help: "group policy ID in its header", parse: valid(model.ParseGBPID)},
 		}, frameWords...),
@@ -70,7 +71,7 @@ var traceObject = &object{
 			}
 			tos, _ := model.ParseTOS(a.get("outer-tos"))
 			t, err := app.client.Trace(ctx, api.TraceSpec{
-				Port: a.get("port"), Peer: a.get("peer"), VNI: a.number("vni"), OuterTOS: tos, GBPID: uint16(a.number("gbp-id")), Frame: hex.EncodeToString(frame),
+				Port: a.get("port"), Peer: a.get("peer"), OuterDPort: uint16(a.number("outer-dport")), VNI: a.number("vni"), OuterTOS: tos, GBPID: uint16(a.number("gbp-id")), Frame: hex.EncodeToString(frame),
 			})
 			if err != nil {
 				return err
@@ -104,7 +105,7 @@ func checkTrace(a *args) error {
 	case a.has("peer") && !a.has("vni"):
 		return errors.New("vni is missing: the one that the datagram of the peer names, vni N")
 	}
-	for _, name := range []string{"vni", "outer-tos", "gbp-id"} {
+	for _, name := range []string{"vni", "outer-dport", "outer-tos", "gbp-id"} {
 		if a.has("port") && a.has(name) {
 			return fmt.Errorf("%s is for a frame from a peer: a port gives its frames a VNI and a group", name)
 		}
@@ -244,8 +245,8 @@ func copyText(c *api.TraceCopy) (label, text string) {
 		o := c.Out
 		label = "to peer"
 		text = fmt.Sprintf("%s port %d, from %s", c.Peer, o.DPort, o.Source)
-		if o.SrcPort != 0 {
-			text += fmt.Sprintf(" port %d", o.SrcPort)
+		if o.SPort != 0 {
+			text += fmt.Sprintf(" port %d", o.SPort)
 		}
 		text += fmt.Sprintf(", TTL %d, TOS 0x%02x", o.TTL, o.TOS)
 		if !o.UDPChecksum {
