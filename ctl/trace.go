@@ -54,6 +54,9 @@ func traceQuery(m *model.Model, spec *api.TraceSpec) (q dataplane.TraceQuery, er
 	if err != nil {
 		return q, err
 	}
+	if err := m.Unheard("peer", peer, "outer_dport", spec.OuterDPort); err != nil {
+		return q, err
+	}
 	q.Peer, q.Arrival, q.VNI, q.TOS, q.GBP = peer, spec.OuterDPort, spec.VNI, spec.OuterTOS, encap.NewGBP(spec.GBPID)
 	return q, nil
 }

@@ -460,6 +460,10 @@ trace port tap10 dst-mac 01:00:5e:00:00:01
 trace peer 192.0.2.2 vni 42 outer-tos 0xb8 gbp-id 7 dst-mac 02:00:00:00:00:02 src-ip 198.51.100.7 ip-proto tcp dst-port 443 ip-tos 3 ip-ttl 7 size 1514
 -jp trace port tap10 dst-mac 02:00:00:00:00:02
 trace peer 192.0.2.2 vni 42 outer-dport 4790 dst-mac 02:00:00:00:00:02
+trace peer 192.0.2.2 vni 42 outer-dport 4789 dst-mac 02:00:00:00:00:02
+trace peer 239.1.1.1 vni 42 dst-mac 02:00:00:00:00:02
+trace peer 2001:db8::2 vni 42 dst-mac 02:00:00:00:00:02
+trace peer 192.0.2.1 vni 42 dst-mac 02:00:00:00:00:02
 trace peer 192.0.2.2:4790 vni 42 dst-mac 02:00:00:00:00:02
 trace port tap10 outer-dport 4790 dst-mac 02:00:00:00:00:02
 trace port tap10 frame ffff:ffff

@@ -599,9 +599,6 @@ func (s *Switch) Trace(q dataplane.TraceQuery) (dataplane.Trace, error) {
 	if len(q.Frame) < encap.EthernetLen {
 		return dataplane.Trace{Reason: dataplane.ShortFrame, Stages: []dataplane.TraceStage{{Name: "length", Text: fmt.Sprintf("%d bytes", len(q.Frame)), Reason: dataplane.ShortFrame}}}, nil
 	}
-	if q.Arrival == 4790 {
-		return dataplane.Trace{}, fmt.Errorf("peer %s: nobody listens on UDP port %d here: %w", q.Peer, q.Arrival, dataplane.ErrInvalid)
-	}
 	out := dataplane.Trace{VNI: 42, Stages: []dataplane.TraceStage{{Name: "length", Text: fmt.Sprintf("%d bytes", len(q.Frame))}}}
 	eth := encap.Ethernet(q.Frame)
 	out.Stages = append(out.Stages, dataplane.TraceStage{Name: "source", Text: fdb.MAC(eth.Src()).String() + " is a station's"})

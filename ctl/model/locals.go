@@ -85,6 +85,25 @@ func (m *Model) listens(port uint16) bool {
 	return port == m.Global.DstPort || slices.Contains(m.Global.Listen, port)
 }
 
+// Unheard says at which of two paths it lies that no datagram from an address gets to a UDP port of this host; port 0 is DstPort.
+func (m *Model) Unheard(addrPath string, a netip.Addr, portPath string, port uint16) error {
+	flaw := (&validation{m: m}).flawOf(a)
+	if a == m.Global.Local || a == m.Global.OtherLocal || a.Is6() && a.IsLinkLocalUnicast() {
+		flaw = "" // who forges one may send by it
+	}
+	if flaw != "" {
+		return Invalid(addrPath, "peer %s %s", a, flaw)
+	}
+	heard := port == 0 || m.listens(port)
+	for _, c := range m.VNIs.All() {
+		heard = heard || c.Group.IsValid() && c.Group.Port() == port
+	}
+	if !heard {
+		return Invalid(portPath, "UDP port %d is not listened on: expected dstport (%d) or one of listen", port, m.Global.DstPort)
+	}
+	return nil
+}
+
 // reaches says whether there is an underlay address of the family of a, or may be.
 func (g *Global) reaches(a netip.Addr) bool {
 	known := false
