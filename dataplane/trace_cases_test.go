@@ -1,9 +1,11 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"vtepd/encap"
@@ -151,4 +153,40 @@ func TestTraceOfHeaders(t *testing.T) {
 			s.heldAgainst(fmt.Sprintf("%+v, group %d", h, gbp.ID()), TraceQuery{Peer: s.remotes[0].addr, VNI: 42, GBP: gbp, Frame: frame}, func() { s.remotes[0].sendRaw(d) })
 		}
 	}
+}
+
+// Traces go on while frames are carried and everything that they look at changes, up to the end of the switch.
+//
+//	p0, and p1 that comes and goes (VNI 42, whose peers do, too) ── switch ════ r0
+func TestTraceWhileAllChanges(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn, MaxMACs: 5}, s.addrs()...)
+	s.port("p0", 42)
+	var asking sync.WaitGroup
+	for i := range 3 {
+		asking.Go(func() {
+			for n := 0; ; n++ {
+				q := TraceQuery{Port: []string{"p0", "p1", ""}[(i+n)%3], Frame: frameOf(station(n%9), []uint64{broadcast, station(n % 7)}[n%2])}
+				if q.Port == "" {
+					q.Peer, q.VNI = s.remotes[0].addr, 42
+				}
+				if _, err := s.Trace(q); errors.Is(err, ErrClosed) {
+					return
+				}
+			}
+		})
+	}
+	for i := range 30 {
+		s.Inject("p0", frameOf(station(i%9), broadcast), frameOf(station(i%9), station(i%7)))
+		s.remotes[0].send(42, frameOf(station(20+i%9), station(i%9)))
+		c := VNIConfig{VNI: 42, Learning: i%3 != 0, Policy: Learn, MaxMACs: 5, Header: HeaderPolicy{GBP: i%5 == 0, UDPChecksum: []UDPChecksum{ChecksumAuto, ChecksumOff}[i%2]}}
+		s.set(c, s.addrs()[:i%2]...)
+		s.do(func() error { return s.AddPort(s.ofKind(PortConfig{Name: "p1", Untagged: 42})) })
+		s.do(func() error { return s.DelPort("p1") })
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	asking.Wait()
 }
