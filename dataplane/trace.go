@@ -146,6 +146,7 @@ type tracer struct {
 	out  Trace
 	// learned: from now on the source would be known at its place.
 	learned bool
+	where   string // that place, in words
 	// lowered: the MSS is lowered from now on, for later copies too, since they are of the same bytes.
 	lowered bool
 	// away are what is wrong with our own addresses, by family, once asked for.
@@ -335,7 +336,7 @@ func (t *tracer) learn(place fdb.Dest, where string) Reason {
 	for _, e := range leave {
 		text += fmt.Sprintf("; a limit is reached, and %s of VNI %d would go", e.MAC, e.VNI)
 	}
-	t.gone = leave
+	t.gone, t.where = leave, where
 	t.stage("learning", r, text)
 	return r
 }

@@ -19,7 +19,7 @@ func (t *tracer) forward() Reason {
 	place, found := t.s.fdb.Lookup(f.domain.vni, fdb.MAC(dst), t.w.now)
 	text := t.whereText(fdb.MAC(dst))
 	if t.learned && dst == encap.Ethernet(f.bytes()).Src() {
-		place, found, text = t.ownPlace(), true, "the destination is the source"
+		place, found, text = t.ownPlace(), true, fmt.Sprintf("%s would be at %s", fdb.MAC(dst), t.where)
 	}
 	going := func(e fdb.Entry) bool { return e.VNI == f.domain.vni && e.MAC == fdb.MAC(dst) }
 	if slices.ContainsFunc(t.gone, going) && !t.onPrograms(place) {
@@ -34,7 +34,7 @@ func (t *tracer) forward() Reason {
 			return t.flood(text)
 		}
 		if p == f.port {
-			t.stage("lookup", SamePlace, text+": where the frame comes from")
+			t.stage("lookup", SamePlace, text+", where the frame comes from")
 			return SamePlace
 		}
 		vid, ok := p.tagFor(f.domain.vni)
@@ -45,7 +45,7 @@ func (t *tracer) forward() Reason {
 		return t.toPort(p, vid, true)
 	}
 	if f.wire {
-		t.stage("lookup", SplitHorizon, text+": what comes from a peer goes to none")
+		t.stage("lookup", SplitHorizon, text+", and what comes from a peer goes to none")
 		return SplitHorizon
 	}
 	p := t.s.peers.at(place.Index())

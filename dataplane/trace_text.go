@@ -10,7 +10,7 @@ import (
 
 // What a trace says in words.
 
-func (t *tracer) lengthText() string { return fmt.Sprintf("%d bytes", len(t.f.bytes())) }
+func (t *tracer) lengthText() string { return counted(len(t.f.bytes()), "byte") }
 
 func macText(mac uint64) string {
 	switch {
