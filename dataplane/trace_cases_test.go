@@ -190,3 +190,33 @@ func TestTraceWhileAllChanges(t *testing.T) {
 	}
 	asking.Wait()
 }
+
+// Nothing gets to a peer by routes that lead nowhere, nor without our own address, nor into a port whose interface is deleted.
+//
+//	p0, p1 (VNI 42) ── switch ════ r0
+func TestTraceOfWhatIsLost(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.port("p0", 42)
+	to := s.remotes[0].addr.String()
+	flood := frameOf(station(1), broadcast)
+	lost := func(what string) {
+		t.Helper()
+		eventually(t, what, func() bool { return s.Peers()[0].NoRoute != "" })
+		calm(3, s.node)
+		if told := s.fromPort(what, "p0", flood); told.Reason != NoRoute || told.Copies[0].Text == "" {
+			t.Errorf("%s: %+v", what, told)
+		}
+	}
+	for _, kind := range []string{"blackhole", "unreachable", "prohibit"} {
+		s.Must("ip", "route", "add", kind, to)
+		lost("a route of type " + kind)
+		s.Must("ip", "route", "del", kind, to)
+		eventually(t, "the way is back", func() bool { return s.Peers()[0].NoRoute == "" })
+		calm(3, s.node)
+	}
+	s.fromPort("the way is back", "p0", flood)
+	s.Must("ip", "addr", "del", s.config.Local.String()+"/24", "dev", s.link.A.Name)
+	lost("the own address is away")
+}

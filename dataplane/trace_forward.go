@@ -129,7 +129,19 @@ func (t *tracer) floodsText() string {
 	case t.f.wire:
 		return fmt.Sprintf("flooded to %s, and to no peer, since it is from one", counted(ports, "port"))
 	}
-	return fmt.Sprintf("flooded to %s and %s", counted(ports, "port"), counted(len(d.floodPeers), "peer"))
+	peers, groups := 0, 0
+	for _, p := range d.floodPeers {
+		if p.group {
+			groups++
+		} else {
+			peers++
+		}
+	}
+	text := fmt.Sprintf("flooded to %s and %s", counted(ports, "port"), counted(peers, "peer"))
+	if groups > 0 {
+		text += " and " + counted(groups, "group")
+	}
+	return text
 }
 
 // toPort is worker.toPort.

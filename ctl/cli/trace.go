@@ -244,6 +244,9 @@ func copyText(c *api.TraceCopy) (label, text string) {
 	if c.Out != nil {
 		o := c.Out
 		label = "to peer"
+		if isGroup(c.Peer) {
+			label = "to group"
+		}
 		text = fmt.Sprintf("%s port %d, from %s", c.Peer, o.DPort, o.Source)
 		if o.SPort != 0 {
 			text += fmt.Sprintf(" port %d", o.SPort)
@@ -279,4 +282,10 @@ func copyNotes(c *api.TraceCopy) (lines []string) {
 		lines = append(lines, "in user space: "+c.FastPathReason)
 	}
 	return lines
+}
+
+// isGroup says whether a datagram is for all that have joined a multicast group.
+func isGroup(address string) bool {
+	a, err := netip.ParseAddr(address)
+	return err == nil && a.IsMulticast()
 }
