@@ -252,7 +252,7 @@ func (t *tracer) fromPeer(q TraceQuery) Reason {
 		return r
 	}
 	if f.domain.learning && f.peer != nil && !f.gbp.DontLearn() {
-		if r := t.learn(f.peer.place(), "peer "+q.Peer.String()); r != ReasonNone {
+		if r := t.learn(f.peer.place(), t.peerText(f.peer.addr)); r != ReasonNone {
 			return r
 		}
 	} else {
@@ -347,11 +347,13 @@ func (t *tracer) whereText(mac fdb.MAC) string {
 	if !ok {
 		return fmt.Sprintf("%s is not known", mac)
 	}
-	place := "peer"
+	place := "a place that is just going"
 	if e.Dest.IsPort() {
-		place = "port"
+		place = "port " + t.s.placeName(e.Dest)
+	} else if p := t.s.peers.at(e.Dest.Index()); p != nil {
+		place = t.peerText(p.addr)
 	}
-	text := fmt.Sprintf("%s is at %s %s, %s", mac, place, t.s.placeName(e.Dest), e.State)
+	text := fmt.Sprintf("%s is at %s, %s", mac, place, e.State)
 	if e.State == fdb.Dynamic {
 		text += fmt.Sprintf(", seen %s ago", time.Duration(max(t.w.now, e.Seen)-e.Seen)*time.Second)
 	}

@@ -105,11 +105,11 @@ func TestTraceOfLearnedPeers(t *testing.T) {
 		return ""
 	}
 	s.heldAgainst("the first", q, func() { r.send(42, frame) })
-	if got, want := learning(s.trace(q)), " is at peer "; !strings.Contains(got, want) {
+	if got, want := learning(s.trace(q)), " is at peer "+netip.AddrPortFrom(r.addr, 8472).String(); !strings.Contains(got, want) {
 		t.Errorf("by the same port: %q, want %q in it", got, want)
 	}
 	q.Arrival = 0
-	if got, want := learning(s.trace(q)), "would move to peer"; !strings.Contains(got, want) {
+	if got, want := learning(s.trace(q)), "would move to peer "+r.addr.String(); !strings.Contains(got, want) {
 		t.Errorf("by another port: %q, want %q in it", got, want)
 	}
 	for _, bad := range []TraceQuery{

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"vtepd/encap"
 	"vtepd/fdb"
@@ -27,6 +28,14 @@ func linkLocalText(f *frame) string {
 		return fmt.Sprintf("%s is for the neighbour on the wire alone", fdb.MAC(dst))
 	}
 	return "not for the neighbour on the wire alone"
+}
+
+// peerText tells apart peers of one address, which listen on several UDP ports.
+func (t *tracer) peerText(a netip.AddrPort) string {
+	if a.Port() == t.s.config.DstPort {
+		return "peer " + a.Addr().String()
+	}
+	return "peer " + a.String()
 }
 
 // tagText describes the outermost tag of a frame.
