@@ -456,6 +456,7 @@ doctor`,
 	"trace": `
 trace port tap10 dst-mac 02:00:00:00:00:02
 trace port tap10 dst-mac ff:ff:ff:ff:ff:ff vid 10 pcp 3
+-d trace port tap10 dst-mac ff:ff:ff:ff:ff:ff
 trace port tap10 dst-mac 01:00:5e:00:00:01
 trace peer 192.0.2.2 vni 42 outer-tos 0xb8 gbp-id 7 dst-mac 02:00:00:00:00:02 src-ip 198.51.100.7 ip-proto tcp dst-port 443 ip-tos 3 ip-ttl 7 size 1514
 -jp trace port tap10 dst-mac 02:00:00:00:00:02

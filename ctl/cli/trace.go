@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"vtepd/ctl/api"
 	"vtepd/ctl/model"
@@ -49,7 +48,7 @@ var traceObject = &object{
 	self: &verb{
 		synopsis: "(port NAME | peer IP vni N [outer-dport P] [outer-tos N] [gbp-id N]) (dst-mac MAC [FRAME WORDS] | frame HEX)",
 		long: "The frame passes the stages that a real one would pass, on the present state: filters, learning, lookup, flooding, MTUs and routes, and the\n" +
-			"outer headers. Nothing is sent, learned or counted. What is not said of the frame is made up.",
+			"outer headers. Nothing is sent, learned or counted. What is not said of the frame is made up. With -d, why a copy is not on the fast path.",
 		examples: []string{
 			"vtepctl trace port tap0 dst-mac 02:00:00:00:00:02",
 			"vtepctl trace port trunk0 dst-mac ff:ff:ff:ff:ff:ff vid 10 dst-ip 198.51.100.2 ip-proto arp",
@@ -218,7 +217,7 @@ func (a *App) traceText(t *api.Trace) {
 	}
 	for _, c := range t.Copies {
 		w.row(copyText(&c))
-		for _, line := range copyNotes(&c) {
+		for _, line := range a.copyNotes(&c) {
 			w.row("", "  "+line)
 		}
 	}
@@ -267,7 +266,7 @@ func copyText(c *api.TraceCopy) (label, text string) {
 }
 
 // copyNotes are further lines about a copy.
-func copyNotes(c *api.TraceCopy) (lines []string) {
+func (a *App) copyNotes(c *api.TraceCopy) (lines []string) {
 	if c.Note != "" {
 		lines = append(lines, c.Note)
 	}
@@ -278,7 +277,7 @@ func copyNotes(c *api.TraceCopy) (lines []string) {
 	case c.Dropped != "":
 	case c.FastPath:
 		lines = append(lines, "on the fast path")
-	case !strings.Contains(c.FastPathReason, "switched off"):
+	case a.details:
 		lines = append(lines, "in user space: "+c.FastPathReason)
 	}
 	return lines
