@@ -212,7 +212,6 @@ func (w *worker) handOver(c *capture) {
 	t := w.tape
 	slot := &c.buffers[w.id]
 	b := slot.take()
-	before := b.total()
 	b.lose(nil, nil, t.missed)
 	for i := range t.records {
 		r := &t.records[i]
@@ -229,9 +228,9 @@ func (w *worker) handOver(c *capture) {
 		}
 		b.add(r, t.bytes[r.at:][:min(int(r.size), c.snaplen)])
 	}
-	changed := b.total() != before
+	waits := b.total() > 0 // also what was there before: whoever was woken for it may have come while it was taken out
 	slot.put(b)
-	if changed {
+	if waits {
 		select {
 		case c.wake <- struct{}{}:
 		default:

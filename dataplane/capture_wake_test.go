@@ -1,0 +1,30 @@
+package dataplane
+
+import "testing"
+
+// The one that writes is woken while a worker has its records, and finds nothing. It is woken again when the worker is done, though that adds nothing more:
+// the frame before must not wait until there is another one.
+func TestCaptureWakesWhoFoundNothing(t *testing.T) {
+	t.Parallel()
+	c := newCapture(CaptureFilter{Port: "p0"}, 1)
+	w := &worker{tape: &tape{set: &captureSet{list: []*capture{c}}}}
+	frame := func(name string) {
+		w.tape.records = w.tape.records[:0]
+		w.tape.note(record{fate: noFate, packets: 1, out: true, port: &port{config: PortConfig{Name: name}}}, MaxSnaplen, []byte("a frame"))
+	}
+	frame("p0")
+	w.handOver(c)
+	<-c.wake
+	b := c.buffers[0].take() // the worker's next batch begins
+	if c.buffers[0].exchange(&captureRecords{}) != nil {
+		t.Fatal("the worker's records were taken from it")
+	}
+	c.buffers[0].put(b)
+	frame("p1")
+	w.handOver(c)
+	select {
+	case <-c.wake:
+	default:
+		t.Error("nobody is told of the frame that waits")
+	}
+}
