@@ -28,10 +28,13 @@ type captureStream struct {
 	out     []byte
 	failed  bool
 
-	index      map[string]uint32 // interfaces by name
+	index      map[shown]uint32
 	interfaces []captureInterface
 	frames     uint64
 }
+
+// shown is what a reader sees of an interface. Ports and peers may have the same name: an address is one for a port, too.
+type shown struct{ name, description string }
 
 type captureInterface struct {
 	frames, lost uint64
@@ -39,7 +42,7 @@ type captureInterface struct {
 }
 
 func newCaptureStream(c *capture, w CaptureWriter, dstPort uint16) *captureStream {
-	s := &captureStream{c: c, w: w, dstPort: dstPort, full: make([]*captureRecords, len(c.buffers)), index: make(map[string]uint32)}
+	s := &captureStream{c: c, w: w, dstPort: dstPort, full: make([]*captureRecords, len(c.buffers)), index: make(map[shown]uint32)}
 	for range c.buffers {
 		s.spares = append(s.spares, &captureRecords{most: c.most})
 	}
@@ -185,7 +188,7 @@ func (s *captureStream) interfaceOf(p *port, q *peer) uint32 {
 	default:
 		return otherInterface
 	}
-	if at, ok := s.index[name]; ok {
+	if at, ok := s.index[shown{name, description}]; ok {
 		return at
 	}
 	if len(s.interfaces) == maxCaptureInterfaces {
@@ -197,7 +200,7 @@ func (s *captureStream) interfaceOf(p *port, q *peer) uint32 {
 func (s *captureStream) describe(name, description string) uint32 {
 	at := uint32(len(s.interfaces))
 	s.interfaces = append(s.interfaces, captureInterface{told: true})
-	s.index[name] = at
+	s.index[shown{name, description}] = at
 	s.out = pcapng.AppendInterface(s.out, pcapng.Interface{Name: name, Description: description, SnapLen: uint32(s.c.snaplen)})
 	return at
 }
