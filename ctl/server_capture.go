@@ -11,16 +11,28 @@ import (
 	"vtepd/dataplane"
 )
 
-// captureWriter writes a capture to a client, each part as soon as it is whole.
+// captureWriter writes a capture to a client, each part as soon as it is whole, and fails when the client takes none of it for api.CaptureStall.
 type captureWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 }
 
-func (c captureWriter) Flush() error { return c.control.Flush() }
+func (c captureWriter) Write(p []byte) (int, error) {
+	c.mustTake()
+	return c.ResponseWriter.Write(p)
+}
+
+func (c captureWriter) Flush() error {
+	c.mustTake()
+	return c.control.Flush()
+}
+
+func (c captureWriter) mustTake() {
+	_ = c.control.SetWriteDeadline(time.Now().Add(api.CaptureStall)) // writers in tests have none
+}
 
 // capture streams the frames that are asked for as pcapng, until the client goes or has as many as it wanted. Of a client that is too slow frames are lost, and it is
-// told how many; the switch never waits for it.
+// told how many; the switch never waits for it. One that reads nothing for long is given up.
 func (s *server) capture(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r, "port", "peer", "vni", "dir", "drops", "snaplen", "count")
 	f := dataplane.CaptureFilter{
@@ -39,9 +51,8 @@ func (s *server) capture(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	control := http.NewResponseController(w)
-	// A stream lasts as long as its reader wants; the deadlines of single requests do not apply.
+	// A stream lasts as long as its reader wants; the deadline for a request does not apply.
 	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Time{})
 	w.Header().Set("Content-Type", api.CaptureType)
 	return s.c.sw.Capture(r.Context(), f, captureWriter{w, control})
 }

@@ -569,6 +569,9 @@ var EventObjects = []string{"fdb", "port", "peer", "vni", "underlay"}
 // CaptureType is the content type of a capture.
 const CaptureType = "application/x-pcapng"
 
+// CaptureStall is how long the reader of a capture may take nothing before the capture is ended: what it names is off the fast path for as long as it goes on.
+const CaptureStall = time.Minute
+
 // CaptureSpec says which frames to capture: those of which everything holds that is not zero.
 type CaptureSpec struct {
 	Port string

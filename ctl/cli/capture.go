@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,10 @@ var captureObject = &object{
 			if out.began {
 				fmt.Fprintf(app.Stderr, "%s captured, %d lost\n", plural(int(got.Frames), "frame"), got.Lost)
 			}
-			if errors.Is(err, io.ErrUnexpectedEOF) {
+			switch {
+			case errors.Is(err, io.ErrUnexpectedEOF) && out.slowest >= api.CaptureStall/2:
+				return fmt.Errorf("vtepd at %s has ended the capture: nothing was read of it for %v", app.socket, api.CaptureStall)
+			case errors.Is(err, io.ErrUnexpectedEOF):
 				return fmt.Errorf("vtepd at %s has stopped", app.socket)
 			}
 			return err
@@ -81,6 +85,8 @@ type captureFile struct {
 	name  string
 	began bool
 	file  *os.File
+	// slowest is how long a write took at most.
+	slowest time.Duration
 }
 
 // captureMode keeps what others send from the eyes of this host's other users.
@@ -93,6 +99,7 @@ func (c *captureFile) Write(p []byte) (n int, err error) {
 		}
 	}
 	c.began = true
+	defer func(began time.Time) { c.slowest = max(c.slowest, time.Since(began)) }(time.Now())
 	if c.file != nil {
 		return c.file.Write(p)
 	}
