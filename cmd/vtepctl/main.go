@@ -6,12 +6,21 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"vtepd/ctl/cli"
 )
 
+// oneStop is how long further signals count as the one that ends the command: `timeout` sends one to its child and another to the child's group.
+const oneStop = time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A command may wait for what no context ends, such as a FIFO that nobody reads: a second signal ends it as if nobody had asked for signals.
+	context.AfterFunc(ctx, func() {
+		time.Sleep(oneStop)
+		stop()
+	})
 	app := &cli.App{Stdout: os.Stdout, Stderr: os.Stderr}
 	code := app.Run(ctx, os.Args[1:])
 	stop()

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -278,4 +279,35 @@ func TestCaptureEnds(t *testing.T) {
 			t.Error("no ping in the capture")
 		}
 	}
+}
+
+// TestCaptureSecondSignal: a capture into what nobody reads ends with a second signal, and two at once, as those of timeout(1), are one.
+func TestCaptureSecondSignal(t *testing.T) {
+	t.Parallel()
+	a, _ := overlayPair(t)
+	r := a.record(t)
+	if err := errors.Join(r.Signal(syscall.SIGTERM), r.Signal(syscall.SIGTERM)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Wait(); err != nil || !strings.Contains(r.Output(), "captured, 0 lost") {
+		t.Errorf("after two signals at once: %v, %q", err, r.Output())
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := a.host.Start(vtepctlPath, "--socket", a.socket, "capture", "write", fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // until it waits for a reader
+	soon(t, "the second signal ends it", func() bool {
+		_ = p.Signal(syscall.SIGINT)
+		select {
+		case <-p.Done():
+			return true
+		case <-time.After(100 * time.Millisecond):
+			return false
+		}
+	})
 }
