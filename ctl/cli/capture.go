@@ -37,8 +37,9 @@ var captureObject = &object{
 			{name: "drops", help: "only what was dropped"},
 			{name: "snaplen", values: "N", help: "keep so many bytes of each frame", parse: valid(model.ParseSnaplen)},
 			{name: "count", values: "N", help: "end after so many frames", parse: valid(model.ParseCaptureCount)},
-			{name: "write", values: "FILE", help: "write there instead of to stdout; - is stdout, whatever that is"},
+			{name: "write", values: "FILE", file: true, help: "write there instead of to stdout; - is stdout, whatever that is"},
 		},
+		instead: map[string]string{"-w": "write FILE", "-i": "port NAME", "-c": "count N", "-s": "snaplen N", "-Q": "dir in|out|both"}, // tcpdump's
 		run: func(ctx context.Context, app *App, a *args) error {
 			out := &captureFile{app: app, name: a.get("write")}
 			if out.name == "" && app.toTerminal() {

@@ -273,6 +273,9 @@ capture port tap10 peer 192.0.2.2 dir in
 capture write
 capture tap10
 capture -w x
+capture -i tap10
+capture port tap10 -c10
+capture -n
 cap port nope
 c`,
 	"set": `

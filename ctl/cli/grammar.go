@@ -33,6 +33,8 @@ type verb struct {
 	words   []word
 	// check refuses combinations; its error is a usage error.
 	check func(a *args) error
+	// instead says what to write for an option that users of a like program try.
+	instead map[string]string
 	// endless: the command goes on until it is interrupted.
 	endless bool
 	run     func(ctx context.Context, app *App, a *args) error
@@ -55,6 +57,7 @@ type word struct {
 	values string
 	help   string
 	repeat bool
+	file   bool // the shell completes the value
 	parse  func(string) error
 	// complete proposes values; alternatives in values are proposed by themselves.
 	complete func(ctx context.Context, app *App) []string
@@ -101,6 +104,9 @@ func (v *verb) parse(path string, tokens []string) (*args, error) {
 		w := v.word(token)
 		if plain := strings.TrimLeft(token, "-"); w == nil && plain != token && v.word(plain) != nil {
 			return nil, fail("%q: write %s, without dashes", shorten(token), plain)
+		}
+		if words := v.instead[token[:min(len(token), len("-x"))]]; w == nil && words != "" {
+			return nil, fail("%q is not known here: say %s", shorten(token), words)
 		}
 		if w == nil && len(token) > 1 && token[0] == '-' {
 			return nil, fail("%q: options come before the object, as in vtepctl %s %s", shorten(token), shorten(token), path)
@@ -173,6 +179,15 @@ func (v *verb) unexpected(token string) string {
 		return fmt.Sprintf("%q is too much: nothing was expected here", shorten(token))
 	}
 	return fmt.Sprintf("%q is not a word of this command%s", shorten(token), model.Expected(token, names))
+}
+
+// file says whether the name of a file comes after tokens.
+func (v *verb) file(tokens []string) bool {
+	if len(tokens) == 0 {
+		return v.subject != nil && v.subject.file
+	}
+	w := v.word(tokens[len(tokens)-1])
+	return w != nil && w.file
 }
 
 // complete proposes what may come after tokens.

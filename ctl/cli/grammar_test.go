@@ -94,6 +94,8 @@ func TestComplete(t *testing.T) {
 		{"__complete apply ", []string{":0"}, []string{"dry-run"}}, // :0 leaves it to the shell, which knows files
 		{"__complete apply FILE ", []string{"dry-run", ":4"}, nil},
 		{"__complete batch ", []string{":0"}, nil},
+		{"__complete capture count 5 write ", []string{":0"}, []string{"port"}},
+		{"__complete capture write x ", []string{"port", ":4"}, []string{"write"}},
 	} {
 		out := l.run(strings.Split(c.line, " ")...)
 		var words []string

@@ -85,7 +85,7 @@ func (a *App) command(name string, v *verb, path string) *cobra.Command {
 		ValidArgsFunction: func(cmd *cobra.Command, tokens []string, _ string) ([]string, cobra.ShellCompDirective) {
 			ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 			defer cancel()
-			if v.subject != nil && v.subject.file && len(tokens) == 0 {
+			if v.file(tokens) {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
 			return v.complete(ctx, a, tokens), cobra.ShellCompDirectiveNoFileComp
