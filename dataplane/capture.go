@@ -102,6 +102,7 @@ func (s *Switch) Capture(ctx context.Context, f CaptureFilter, w CaptureWriter) 
 	}
 	defer func() {
 		s.captures.remove(c)
+		c.release()
 		s.fast.catchUp()
 	}()
 	s.fast.catchUp()
@@ -125,6 +126,13 @@ func newCapture(f CaptureFilter, workers int) *capture {
 		c.buffers[i].Store(&captureRecords{most: c.most})
 	}
 	return c
+}
+
+// release gives up the buffers: a worker without anything to serve remembers the captures of its last batch. What one has in hand goes with its next batch.
+func (c *capture) release() {
+	for i := range c.buffers {
+		c.buffers[i].take()
+	}
 }
 
 func (cs *captures) add(c *capture) error {

@@ -72,7 +72,7 @@ func (b *captureRecords) reset() {
 // finds for an empty one in one step, or finds nothing and is woken when the worker is done.
 type captureSlot struct{ atomic.Pointer[captureRecords] }
 
-// take takes the records out for the worker, which puts them back.
+// take takes the records out for the worker, which puts them back; nil: they were given up.
 func (s *captureSlot) take() *captureRecords { return s.Swap(nil) }
 
 func (s *captureSlot) put(b *captureRecords) { s.Store(b) }

@@ -212,6 +212,9 @@ func (w *worker) handOver(c *capture) {
 	t := w.tape
 	slot := &c.buffers[w.id]
 	b := slot.take()
+	if b == nil {
+		return // the capture has ended
+	}
 	b.lose(nil, nil, t.missed)
 	for i := range t.records {
 		r := &t.records[i]

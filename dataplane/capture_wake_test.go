@@ -28,3 +28,17 @@ func TestCaptureWakesWhoFoundNothing(t *testing.T) {
 		t.Error("nobody is told of the frame that waits")
 	}
 }
+
+// A worker that serves nothing any more keeps no memory of a capture that has ended, and one that still serves it has nowhere to put what it wants.
+func TestCaptureLeavesNoBuffers(t *testing.T) {
+	t.Parallel()
+	c := newCapture(CaptureFilter{}, 1)
+	w := &worker{tape: &tape{set: &captureSet{list: []*capture{c}}}}
+	w.tape.note(record{fate: noFate, packets: 1, out: true, port: &port{}}, MaxSnaplen, make([]byte, 1<<20))
+	w.handOver(c)
+	c.release()
+	w.handOver(c)
+	if c.buffers[0].Load() != nil {
+		t.Error("its buffer is kept")
+	}
+}
