@@ -104,6 +104,27 @@ func TestCaptureInterrupted(t *testing.T) {
 	}
 }
 
+// TestCaptureReaderGone: a capture ends with whoever reads it, though there is nothing more to write.
+func TestCaptureReaderGone(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	l := newLab(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	go func() {
+		_, _ = r.Read(make([]byte, 1<<12))
+		r.Close()
+	}()
+	var stderr bytes.Buffer
+	app := &App{Stdout: w, Stderr: &stderr, Getenv: func(string) string { return l.socket }}
+	if code := app.Run(ctx, []string{"capture"}); code != ExitDone || ctx.Err() != nil || stderr.String() != "1 frame captured, 3 lost\n" {
+		t.Errorf("exit code %d, said %q, %v", code, stderr.String(), ctx.Err())
+	}
+}
+
 // TestCaptureToTerminal: no terminal is filled with what it cannot show, unless that is asked for.
 func TestCaptureToTerminal(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
