@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -106,8 +107,29 @@ func (s *Switch) Capture(ctx context.Context, f CaptureFilter, w CaptureWriter) 
 		s.fast.catchUp()
 	}()
 	s.fast.catchUp()
-	newCaptureStream(c, w, s.config.DstPort).run(ctx)
+	log := f.log(s.log)
+	log.Info("capture begins")
+	stream := newCaptureStream(c, w, s.config.DstPort)
+	stream.run(ctx)
+	log.Info("capture ended", "frames", stream.frames, "lost", stream.lost())
 	return nil
+}
+
+// log names what is captured.
+func (f *CaptureFilter) log(log *slog.Logger) *slog.Logger {
+	if f.Port != "" {
+		log = log.With("port", f.Port)
+	}
+	if f.Peer.Addr().IsValid() {
+		log = log.With("peer", f.Peer.Addr())
+	}
+	if f.VNI != 0 {
+		log = log.With("vni", f.VNI)
+	}
+	if f.Drops {
+		log = log.With("drops", true)
+	}
+	return log
 }
 
 func newCapture(f CaptureFilter, workers int) *capture {

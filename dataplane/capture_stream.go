@@ -76,6 +76,14 @@ func (s *captureStream) run(ctx context.Context) {
 
 func (s *captureStream) done() bool { return s.c.filter.Count != 0 && s.frames >= s.c.filter.Count }
 
+// lost is how many frames were, as far as was told of them.
+func (s *captureStream) lost() (n uint64) {
+	for i := range s.interfaces {
+		n += s.interfaces[i].lost
+	}
+	return n
+}
+
 // conclude says of every interface what was captured and lost.
 func (s *captureStream) conclude() {
 	for i := range s.interfaces {
