@@ -247,70 +247,6 @@ type DoctorSpec struct {
 	Peer string `json:"peer"`
 }
 
-// TraceSpec is a frame of which is asked what would become of it: from Port, or in VNI from Peer.
-type TraceSpec struct {
-	Port string `json:"port,omitempty"`
-	Peer string `json:"peer,omitempty"`
-	VNI  uint32 `json:"vni,omitempty"`
-	// OuterDPort is the UDP port of ours that the datagram from Peer is sent to (0: dstport), OuterTOS its TOS or traffic class, GBPID the group policy ID in its
-	// header.
-	OuterDPort uint16 `json:"outer_dport,omitempty"`
-	OuterTOS   uint8  `json:"outer_tos,omitempty"`
-	GBPID      uint16 `json:"gbp_id,omitempty"`
-	// Frame in hexadecimal, from the destination address on, without FCS.
-	Frame string `json:"frame"`
-}
-
-// Trace is what would become of a frame.
-type Trace struct {
-	// Verdict is forwarded or dropped, and Reason what it is dropped for.
-	Verdict string `json:"verdict"`
-	Reason  string `json:"reason,omitempty"`
-	// VNI that it belongs to; 0: that was not found out.
-	VNI    uint32       `json:"vni"`
-	Stages []TraceStage `json:"stages"`
-	Copies []TraceCopy  `json:"copies"`
-	// ICMPMTU is what the sender is told by ICMP, in bytes, because the frame is too big; 0: nothing.
-	ICMPMTU int `json:"icmp_mtu,omitempty"`
-}
-
-// TraceStage is one step of a frame; Reason is what it was dropped for there.
-type TraceStage struct {
-	Stage  string `json:"stage"`
-	Found  string `json:"found"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// TraceCopy is a frame on its way out: to a port, with a tag where VID is not 0, or to a peer.
-type TraceCopy struct {
-	Port string      `json:"port,omitempty"`
-	VID  uint16      `json:"vid,omitempty"`
-	PCP  uint8       `json:"pcp,omitempty"`
-	Peer string      `json:"peer,omitempty"`
-	Out  *TraceOuter `json:"outer,omitempty"`
-	// Bytes of the frame with its tag, or of the packet to the peer; Most is what port or path carry, 0: not known.
-	Bytes int `json:"bytes"`
-	Most  int `json:"most,omitempty"`
-	// MSSClamped: the MSS that it announces is lowered.
-	MSSClamped bool `json:"mss_clamped,omitempty"`
-	// Dropped is the reason why the destination does not get it, Note more about it.
-	Dropped        string `json:"dropped,omitempty"`
-	Note           string `json:"note,omitempty"`
-	FastPath       bool   `json:"fastpath"`
-	FastPathReason string `json:"fastpath_reason,omitempty"`
-}
-
-// TraceOuter are the outer headers of a datagram.
-type TraceOuter struct {
-	Source string `json:"src"`
-	SPort  uint16 `json:"sport,omitempty"` // 0: not known; the fast path has a choice of its own
-	DPort  uint16 `json:"dport"`
-	TTL    uint8  `json:"ttl"`
-	TOS    uint8  `json:"tos"`
-	// UDPChecksum: the datagram has one.
-	UDPChecksum bool `json:"udp_checksum"`
-}
-
 // PathDiagnosis is what probing the path to a peer found. Sizes are bytes; those of the underlay have the outer IP header in them.
 type PathDiagnosis struct {
 	Peer string `json:"peer"`
@@ -565,30 +501,6 @@ type Request struct {
 
 // EventObjects are the objects that events are about.
 var EventObjects = []string{"fdb", "port", "peer", "vni", "underlay"}
-
-// CaptureType is the content type of a capture.
-const CaptureType = "application/x-pcapng"
-
-// CaptureStall is how long the reader of a capture may take nothing before the capture is ended: what it names is off the fast path for as long as it goes on.
-const CaptureStall = time.Minute
-
-// CaptureSpec says which frames to capture: those of which everything holds that is not zero.
-type CaptureSpec struct {
-	Port string
-	Peer string // an address, or address and UDP port
-	VNI  uint32
-	// Dir is in (what entered the switch), out (what left it), or both, which empty is too.
-	Dir string
-	// Drops: only what was dropped.
-	Drops bool
-	// Snaplen is how many bytes of a frame are kept, Count after how many frames the capture ends; 0 is all of both.
-	Snaplen, Count uint32
-}
-
-// Captured is what a capture came to, in frames.
-type Captured struct {
-	Frames, Lost uint64
-}
 
 // ApplySpec asks for the running state to become equal to a configuration file.
 type ApplySpec struct {

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"vtepd/dataplane"
-	"vtepd/dataplane/pcapng"
-	"vtepd/encap"
 	"vtepd/fdb"
 )
 
@@ -521,37 +519,6 @@ func (s *Switch) Subscribe(buffer int) (<-chan dataplane.Event, func()) {
 	}
 }
 
-// CaptureFrame is what Capture captures, again and again.
-var CaptureFrame = []byte("\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01\x88\xb5 a frame")
-
-// CaptureLost is how many frames Capture says it lost.
-const CaptureLost = 3
-
-// Capture writes CaptureFrame Count times, or once and then nothing until ctx ends.
-func (s *Switch) Capture(ctx context.Context, f dataplane.CaptureFilter, w dataplane.CaptureWriter) error {
-	if err := f.Check(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	err := s.done("capture %+v", f)
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	b := pcapng.AppendInterface(pcapng.AppendSection(nil, "vtepd"), pcapng.Interface{Name: "tap10"})
-	for range max(f.Count, 1) {
-		b = pcapng.AppendPacket(b, pcapng.Packet{Time: Time.UnixNano(), Length: uint32(len(CaptureFrame)), Data: CaptureFrame, Comment: "vni 42"})
-	}
-	b = pcapng.AppendStatistics(b, pcapng.Statistics{Received: max(f.Count, 1) + CaptureLost, Dropped: CaptureLost})
-	if _, err := w.Write(b); err != nil {
-		return nil
-	}
-	if w.Flush() == nil && f.Count == 0 {
-		<-ctx.Done()
-	}
-	return nil
-}
-
 // Close refuses everything from now on.
 func (s *Switch) Close() error {
 	s.mu.Lock()
@@ -591,47 +558,4 @@ func (s *Switch) ProbePath(_ context.Context, peer netip.Addr) (dataplane.PathPr
 		return out, nil
 	}
 	return dataplane.PathProbe{}, fmt.Errorf("peer %s: %w", peer, dataplane.ErrNotFound)
-}
-
-// Trace invents what becomes of a frame: broadcast goes everywhere and gets through to peers with an even last byte, group addresses are dropped, and the rest
-// goes to the first peer by the fast path.
-func (s *Switch) Trace(q dataplane.TraceQuery) (dataplane.Trace, error) {
-	if len(q.Frame) < encap.EthernetLen {
-		return dataplane.Trace{Reason: dataplane.ShortFrame, Stages: []dataplane.TraceStage{{Name: "length", Text: fmt.Sprintf("%d bytes", len(q.Frame)), Reason: dataplane.ShortFrame}}}, nil
-	}
-	out := dataplane.Trace{VNI: 42, Stages: []dataplane.TraceStage{{Name: "length", Text: fmt.Sprintf("%d bytes", len(q.Frame))}}}
-	eth := encap.Ethernet(q.Frame)
-	out.Stages = append(out.Stages, dataplane.TraceStage{Name: "source", Text: fdb.MAC(eth.Src()).String() + " is a station's"})
-	dst := fdb.MAC(eth.Dst())
-	switch {
-	case dst == 1<<48-1:
-		out.Answer = 1400
-		out.Stages = append(out.Stages, dataplane.TraceStage{Name: "lookup", Text: "broadcast"})
-		for _, p := range s.Ports() {
-			out.Copies = append(out.Copies, dataplane.TraceCopy{Port: p.Config.Name, VID: 20, Priority: 3 << 13, Bytes: len(q.Frame) + 4, Most: 1468, FastPathReason: "what is flooded passes user space"})
-		}
-	case dst.IsMulticast():
-		out.Reason = dataplane.FloodDisabled
-		out.Stages = append(out.Stages, dataplane.TraceStage{Name: "lookup", Text: dst.String() + " is a group", Reason: out.Reason})
-		return out, nil
-	default:
-		out.Stages = append(out.Stages, dataplane.TraceStage{Name: "lookup", Text: dst.String() + " is known"})
-	}
-	for i, p := range s.Peers() {
-		if i > 0 && len(out.Copies) == 1 {
-			break
-		}
-		c := dataplane.TraceCopy{
-			Peer: p.Addr, Bytes: len(q.Frame) + 36, Most: 1500, FastPath: out.Copies == nil, Clamped: out.Copies == nil,
-			Outer: dataplane.TraceOuter{Source: s.Config.Local, SrcPort: 50000, TTL: 64, TOS: 0xb8, Checksum: true},
-		}
-		if !c.FastPath {
-			c.FastPathReason = "what is flooded passes user space"
-		}
-		if b := p.Addr.Addr().AsSlice(); b[len(b)-1]%2 != 0 {
-			c.Reason, c.Text = dataplane.NoRoute, "there is no route to it"
-		}
-		out.Copies = append(out.Copies, c)
-	}
-	return out, nil
 }
