@@ -46,15 +46,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	}
 	l := p.link
 	if f.wire {
-		// The kernel of a peer on the same machine may have left checksum and segmentation to a network card that is not there. Its segments fit the way
-		// from there, and so what is behind a port whose MTU is more than that.
-		size := p.maxFrame
-		if f.peer != nil {
-			if n := f.peer.maxFrame(); n != 0 {
-				size = min(size, n)
-			}
-		}
-		f.off, _ = encap.Unfinished(f.bytes(), f.parse(), size)
+		f.findUnfinished(p)
 	}
 	if f.domain.clamp {
 		w.clampToPort(f, p)
@@ -80,6 +72,18 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	}
 	w.sentToPort(f, p)
 	return ReasonNone
+}
+
+// findUnfinished finds out what a frame from the wire still needs, on its way to a port. The kernel of a peer on the same machine may have left checksum and
+// segmentation to a network card that is not there. Its segments fit the way from there, and so what is behind a port whose MTU is more than that.
+func (f *frame) findUnfinished(p *port) {
+	size := p.maxFrame
+	if f.peer != nil {
+		if n := f.peer.maxFrame(); n != 0 {
+			size = min(size, n)
+		}
+	}
+	f.off, _ = encap.Unfinished(f.bytes(), f.parse(), size)
 }
 
 // guardPort keeps from a port what its wire would take for something else, and what its groups may not get.

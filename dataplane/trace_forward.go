@@ -155,13 +155,7 @@ func (t *tracer) toPort(p *port, vid uint16, known bool) Reason {
 	c.Reason = guardPort(f, p, vid)
 	if c.Reason == ReasonNone {
 		if f.wire {
-			size := p.maxFrame
-			if f.peer != nil {
-				if n := f.peer.maxFrame(); n != 0 {
-					size = min(size, n)
-				}
-			}
-			f.off, _ = encap.Unfinished(f.bytes(), f.parse(), size)
+			f.findUnfinished(p)
 		}
 		c.Clamped = t.clamped(func() { t.w.clampToPort(f, p) })
 		c.Reason = guardPortSize(f, p)
