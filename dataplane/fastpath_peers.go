@@ -57,6 +57,7 @@ func (m *mirror) peersCome(peers []*peer) {
 		peers = m.s.peers.all()
 		if m.pollPeers {
 			turn = routesATurn
+			m.nextPeer %= max(len(peers), 1) // there may be fewer than at the last poll
 		}
 		if fresh {
 			m.waysLeft = waysAsked
@@ -77,7 +78,7 @@ func (m *mirror) peersCome(peers []*peer) {
 			continue // a newer one than those of this round, which comes with the next, or one that is known
 		}
 		first := !mp.kernel.asked
-		if first || fresh || (i-m.nextPeer+len(peers))%len(peers) < turn {
+		if first || fresh || turn > 0 && (i-m.nextPeer+len(peers))%len(peers) < turn {
 			mp.kernel = m.routes.ask(p.addr.Addr(), m.s.config.localOf(p.family))
 		}
 		m.placePeer(mp, first || fresh)

@@ -156,13 +156,7 @@ type kernelRoute struct {
 	reason  string // why it is no way for the programs; empty: it may be one
 }
 
-// find looks up the way to a peer for datagrams from local.
-func (r *routes) find(peer, local netip.Addr) route {
-	a := r.ask(peer, local)
-	return r.judge(peer, local, &a)
-}
-
-// ask asks the kernel for the way to a peer.
+// ask asks the kernel for the way to a peer, for datagrams from local.
 func (r *routes) ask(peer, local netip.Addr) kernelRoute {
 	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: r.vrf.index})
 	if err != nil || len(list) == 0 {

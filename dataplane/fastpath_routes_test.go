@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -49,6 +50,12 @@ func TestDump(t *testing.T) {
 			}
 		})
 	}
+}
+
+// find asks for the way to a peer, and judges it.
+func (r *routes) find(peer, local netip.Addr) route {
+	a := r.ask(peer, local)
+	return r.judge(peer, local, &a)
 }
 
 // The rest after a look is over when the underlay has been quiet for that long: what is announced then is looked at as soon as the burst has settled, however long
