@@ -2,7 +2,6 @@ package ctl
 
 import (
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -69,7 +68,7 @@ func (s *server) captured(f *dataplane.CaptureFilter) error {
 		}
 	}
 	if f.Peer.Addr().IsValid() && !slices.ContainsFunc(s.c.sw.Peers(), func(i dataplane.PeerInfo) bool { return matchPeer(i.Addr, f.Peer) }) {
-		return noPeer(netip.AddrPort(f.Peer))
+		return noPeer(f.Peer)
 	}
 	return nil
 }

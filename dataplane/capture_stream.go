@@ -114,9 +114,9 @@ func (s *captureStream) collect() (some bool) {
 			continue
 		}
 		for _, l := range b.losses {
-			i := s.interfaceOf(l.port, l.peer) // which may make one
-			s.interfaces[i].lost += l.n
-			s.interfaces[i].told = false
+			at := s.interfaceOf(l.port, l.peer) // which may make one
+			s.interfaces[at].lost += l.n
+			s.interfaces[at].told = false
 		}
 		b.reset()
 		s.full[i] = nil

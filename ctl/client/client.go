@@ -1,7 +1,8 @@
 // Package client speaks the control API of vtepd over its unix socket.
 //
 // Calls take a context, and return an *api.Error when vtepd refused (its Message is for people, Field and Status for programs), or an error that wraps
-// ErrUnavailable when there is no vtepd at the socket. The package knows no types but those of package api.
+// ErrUnavailable when there is no vtepd at the socket. The package knows no types but those of package api, and the
+// blocks of a capture.
 package client
 
 import (

@@ -18,5 +18,6 @@
 // The first is a section header (AppendSection). An interface is described (AppendInterface) before the first packet of it (AppendPacket) and is known
 // by its place among the interfaces, from 0. The draft leaves the byte order to the writer: it is little endian here. Link type is Ethernet.
 //
-// The package knows nothing of switches, does no I/O of its own and keeps nothing: functions append to slices that belong to the caller.
+// The package knows nothing of switches, files and sockets: what is written is appended to slices that belong to the caller, and a Scanner reads from what it
+// is given.
 package pcapng
