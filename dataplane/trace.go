@@ -86,8 +86,8 @@ func (s *Switch) Trace(q TraceQuery) (Trace, error) {
 	if s.closed {
 		return Trace{}, ErrClosed
 	}
-	if len(q.Frame) > maxTraced {
-		return Trace{}, fmt.Errorf("frame: %d bytes: there are none of more than %d: %w", len(q.Frame), maxTraced, ErrInvalid)
+	if len(q.Frame) > MaxTraced {
+		return Trace{}, fmt.Errorf("frame: %d bytes: there are none of more than %d: %w", len(q.Frame), MaxTraced, ErrInvalid)
 	}
 	t := s.newTracer(q)
 	if q.Port == "" {
@@ -131,5 +131,5 @@ func (s *Switch) checkTraced(q *TraceQuery) error {
 	return nil
 }
 
-// maxTraced bounds a frame, in bytes: what a TAP takes, with two tags.
-const maxTraced = maxMTU + encap.EthernetLen + 2*encap.VLANTagLen
+// MaxTraced bounds a frame that is traced, in bytes: what a TAP takes, with two tags.
+const MaxTraced = maxMTU + encap.EthernetLen + 2*encap.VLANTagLen

@@ -258,7 +258,7 @@ func TestTraceRefuses(t *testing.T) {
 		{Frame: frameOf(station(1), station(2))},
 		{Peer: s.config.Local, Frame: frameOf(station(1), station(2))},
 		{Peer: s.config.Local, VNI: MaxVNI + 1, Frame: frameOf(station(1), station(2))},
-		{Peer: s.config.Local, VNI: 42, Frame: make([]byte, maxTraced+1)},
+		{Peer: s.config.Local, VNI: 42, Frame: make([]byte, MaxTraced+1)},
 	} {
 		if got, err := s.Trace(q); err == nil {
 			t.Errorf("%s%v VNI %d, %d bytes: %+v, want an error", q.Port, q.Peer, q.VNI, len(q.Frame), got)

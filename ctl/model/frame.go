@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-)
 
-// maxFrame bounds a frame, in bytes: what a TAP takes, with an Ethernet header and two tags.
-const maxFrame = maxMTU + 22
+	"vtepd/dataplane"
+	"vtepd/encap"
+)
 
 // ParseFrame reads an Ethernet frame in hexadecimal, as tcpdump -xx and Wireshark give it: bytes may be apart by spaces, colons, dashes and ends of lines, and a
 // line may begin with its offset.
@@ -19,8 +19,8 @@ func ParseFrame(s string) ([]byte, error) {
 	switch {
 	case digits == "":
 		return nil, errors.New("an empty frame: expected its bytes in hexadecimal, from the destination address on")
-	case len(digits) > 2*maxFrame:
-		return nil, fmt.Errorf("a frame of more than %d bytes: there are none", maxFrame)
+	case len(digits) > 2*dataplane.MaxTraced:
+		return nil, fmt.Errorf("a frame of more than %d bytes: there are none", dataplane.MaxTraced)
 	}
 	b, err := hex.DecodeString(digits)
 	var odd hex.InvalidByteError
@@ -71,5 +71,5 @@ func ParseFrameTTL(s string) (uint8, error) {
 
 // ParseFrameSize reads the size of a frame in bytes.
 func ParseFrameSize(s string) (int, error) {
-	return parseNumber(s, "the size of a frame", 14, maxFrame)
+	return parseNumber(s, "the size of a frame", encap.EthernetLen, dataplane.MaxTraced)
 }

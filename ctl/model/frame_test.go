@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"vtepd/dataplane"
 )
 
 func TestParseFrame(t *testing.T) {
@@ -15,20 +17,20 @@ func TestParseFrame(t *testing.T) {
 		}
 	}
 	for s, word := range map[string]string{
-		"":                                   "empty",
-		" :-":                                "empty",
-		"f":                                  "1 hexadecimal digits",
-		"ffx2":                               `'x'`,
-		"ff 0x0000: ff":                      `'x'`,
-		"0x0000:":                            "empty",
-		strings.Repeat("00", maxFrame+1):     "more than 65543 bytes",
-		strings.Repeat("00", maxFrame) + "0": "more than 65543 bytes",
+		"":              "empty",
+		" :-":           "empty",
+		"f":             "1 hexadecimal digits",
+		"ffx2":          `'x'`,
+		"ff 0x0000: ff": `'x'`,
+		"0x0000:":       "empty",
+		strings.Repeat("00", dataplane.MaxTraced+1):     "more than 65543 bytes",
+		strings.Repeat("00", dataplane.MaxTraced) + "0": "more than 65543 bytes",
 	} {
 		if got, err := ParseFrame(s); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%.20q: % x, %v; want an error with %q", s, got, err, word)
 		}
 	}
-	if got, err := ParseFrame(strings.Repeat("00", maxFrame)); err != nil || len(got) != maxFrame {
+	if got, err := ParseFrame(strings.Repeat("00", dataplane.MaxTraced)); err != nil || len(got) != dataplane.MaxTraced {
 		t.Errorf("the longest: %d bytes, %v", len(got), err)
 	}
 }
