@@ -50,9 +50,16 @@ func withoutOffsets(s string) string {
 
 // ParseTOS reads a TOS or traffic class, 0..255 or 0x0..0xff: six bits of DSCP and two of ECN.
 func ParseTOS(s string) (uint8, error) {
-	n, err := strconv.ParseUint(s, 0, 8)
+	if digits, isHex := strings.CutPrefix(strings.ToLower(s), "0x"); isHex {
+		n, err := strconv.ParseUint(digits, 16, 8)
+		if err != nil {
+			return 0, fmt.Errorf("%s is no TOS: expected a number from 0 to 255, or 0x0 to 0xff", quote(s))
+		}
+		return uint8(n), nil
+	}
+	n, err := parseNumber(s, "a TOS", 0, 0xff)
 	if err != nil {
-		return 0, fmt.Errorf("%s is no TOS: expected a number from 0 to 255, or 0x0 to 0xff", quote(s))
+		return 0, fmt.Errorf("%w, or 0x0 to 0xff", err)
 	}
 	return uint8(n), nil
 }

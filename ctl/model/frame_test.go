@@ -35,6 +35,20 @@ func TestParseFrame(t *testing.T) {
 	}
 }
 
+// A TOS is written in two ways, and octal is none of them.
+func TestParseTOS(t *testing.T) {
+	for s, want := range map[string]uint8{"0": 0, "184": 184, "255": 255, "0x0": 0, "0xb8": 184, "0XFF": 255, "0x0b": 11} {
+		if got, err := ParseTOS(s); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "256", "-1", "0x", "0x100", "017", "0o17", "0b11", "1_0", "0x1_0", "b8", "AF41"} {
+		if got, err := ParseTOS(s); err == nil {
+			t.Errorf("%q is taken for %d", s, got)
+		}
+	}
+}
+
 func FuzzParseFrame(f *testing.F) {
 	for _, s := range []string{"ff02ab", "ff 02:ab-", "f", "0x00", "0x0000: ff\n0x0010: 02", "é"} {
 		f.Add(s)
