@@ -69,6 +69,12 @@ func TestPollAsksInTurn(t *testing.T) {
 			t.Errorf("%d of %d peers are left to be asked about, want %d", n, peers, max(want, 0))
 		}
 	}
+	// What was learned of paths has all judged anew, and the kernel is asked about none, wherever a turn had ended when there were more peers.
+	forge()
+	turn(func(m *mirror) { m.nextPeer, m.recheckPeers = peers+1000, true })
+	if n := left(); n < peers-routesATurn {
+		t.Errorf("%d of %d peers were asked about without a poll", peers-n, peers)
+	}
 	forge()
 	s.fast.with(func(m *mirror) { m.routes.deaf.Store(true) })
 	turn(poll)
