@@ -77,6 +77,7 @@ const (
 	givenBack
 	learnRate
 	learnQueue
+	behindSuperframe
 	numVerdicts
 )
 
@@ -107,6 +108,7 @@ var puntWords = [numVerdicts]string{
 	givenBack:          "given_back",
 	learnRate:          "learn_rate",
 	learnQueue:         "learn_queue",
+	behindSuperframe:   "behind_superframe",
 }
 
 // Totals are frames; a superframe that was carried counts as its segments.

@@ -337,6 +337,22 @@ inline_always __u32 way_slot(const __u8 *dst, const __u8 *src)
 	return ((d[1] | (__u32)d[2] << 16) * 0x9e3779b1 ^ (s[1] | (__u32)s[2] << 16) * 0x85ebca77) >> 24 & (WAYS - 1);
 }
 
+/* Whether a TCP or UDP frame has to go to user space because a superframe between its stations went there just before, which it must not overtake. Of a
+ * superframe that goes there it takes note.
+ */
+inline_always bool behind_superframe(const struct front *f, __u8 proto, bool from_port, bool superframe)
+{
+	__u32 slot = way_slot(f->dst, f->src) + (proto == PROTO_UDP ? WAYS : 0) + (from_port ? 2 * WAYS : 0);
+	__u64 *last = bpf_map_lookup_elem(&superframes, &slot), ns = bpf_ktime_get_coarse_ns();
+
+	if (!last)
+		return false;
+	if (superframe)
+		*last = ns;
+	/* Another CPU may have noted a later time than ours. */
+	return (long long)(ns - *last) < BEHIND_OVER;
+}
+
 /* How a VNI looks on a port's wire: a VID, 0 for untagged, or -1 when the port does not carry it. */
 inline_always int tag_for(const struct port *p, __u32 vni)
 {

@@ -213,8 +213,8 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 		if (j->in.largest > w->peer.max_frame)
 			return TOO_LARGE;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
-		if (skb->gso_size && j->in.proto == PROTO_UDP)
-			return ODD_SUPERFRAME;
+		if (j->in.proto == PROTO_UDP && behind_superframe(&j->front, PROTO_UDP, true, skb->gso_size))
+			return skb->gso_size ? ODD_SUPERFRAME : BEHIND_SUPERFRAME;
 		v = TO_PEER;
 	} else if (j->in.largest > w->to.max_frame) {
 		return TOO_LARGE;

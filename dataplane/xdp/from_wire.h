@@ -422,35 +422,24 @@ inline_always struct cell *cell_of(const struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&cells, &slot);
 }
 
-/* Whether a TCP frame for a device that cannot be trusted with superframes is one, or may belong to a connection of which user space has some: what comes
- * between them must not overtake them. Devices whose numbers share a cell's place are taken for one.
- */
-inline_always bool among_superframes(const struct __sk_buff *skb, __u32 gso_size)
-{
-	struct cell *c = cell_of(skb);
-
-	if (!c)
-		return gso_size;
-	if (gso_size)
-		c->whole = now();
-	return c->whole && now() - c->whole <= WHOLE_SECONDS;
-}
-
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
 	struct letter l;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
-	__u32 gso_size = skb->gso_size;
-	__u32 v = judge_datagram(skb, false, ipv6, skb->len, gso_size, &l);
+	__u32 gso_size = skb->gso_size, v;
 
-	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly; and its UDP kind cannot be told to a
-	 * receiver that does not take superframes.
+	l.in.proto = 0;
+	v = judge_datagram(skb, false, ipv6, skb->len, gso_size, &l);
+
+	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly, as may any way to a device of the host; and
+	 * its UDP kind cannot be told to a receiver that does not take superframes.
 	 */
-	if (v == FROM_PEER && gso_size && (l.in.proto != PROTO_TCP || joined_datagrams(skb, &l, gso_size)))
+	if (v == FROM_PEER && gso_size && (l.in.proto != PROTO_TCP || l.way->to.kind == KIND_NETDEV || joined_datagrams(skb, &l, gso_size)))
 		v = ODD_SUPERFRAME;
-	if (v == FROM_PEER && l.in.proto == PROTO_TCP && l.way->to.kind == KIND_NETDEV && among_superframes(skb, gso_size))
-		v = ODD_SUPERFRAME;
+	if ((v == FROM_PEER || v == ODD_SUPERFRAME) && (l.in.proto == PROTO_TCP || l.in.proto == PROTO_UDP) &&
+	    behind_superframe(&l.front, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER)
+		v = BEHIND_SUPERFRAME;
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)
 			tally(v, 1);

@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* What the programs share with user space. Numbers are in host byte order unless they say otherwise; addresses and ports are as on the wire. User
- * space writes everything but fdb_value.seen, cell.whole, the counters, the budget, judged, the ways and events.
+ * space writes everything but fdb_value.seen, cell.whole, superframes, the counters, the budget, judged, the ways and events.
  */
 #ifndef VTEPD_MAPS_H
 #define VTEPD_MAPS_H
@@ -133,13 +133,16 @@ struct source {
 struct cell {
 	__u32 underlay; /* ifindex of the device, 0: none */
 	__u32 ifindex; /* of the way in */
-	__u32 whole; /* second in which the device last brought a superframe, 0: never; the programs write it, without a cell too */
+	__u32 whole; /* second in which the device last brought a superframe, 0: never; the programs write it */
 };
 
-/* For so many seconds after a superframe segments are neither joined nor, where user space has the superframes, carried: a connection that sends both has
- * to stay in order.
- */
+/* For so many seconds after a superframe segments are not joined: a connection that sends both has to stay in order. */
 enum { WHOLE_SECONDS = 10, MAX_CELLS = 64 };
+
+/* For so many nanoseconds after a superframe that was left to user space, so is what comes behind it between the same stations. It is long for a way through
+ * user space, and less than TCP waits until it sends again (200 ms, TCP_RTO_MIN): where nobody reads what is left to user space, the repetition gets through.
+ */
+enum { BEHIND_OVER = 100 * 1000 * 1000 };
 
 /* Frames of at most so many bytes gain nothing by being joined, and lose the time it takes, unless they have to stay behind larger ones between the same
  * stations that were: these are through after so many nanoseconds.
@@ -184,6 +187,7 @@ enum verdict {
 	GIVEN_BACK, /* the socket filter left it to a program that could not take it after all */
 	LEARN_RATE, /* its source is new, and enough such were told of in this second */
 	LEARN_QUEUE, /* its source is new, and nobody has read of the last ones yet */
+	BEHIND_SUPERFRAME, /* must not overtake one that user space has */
 	NUM_VERDICTS,
 };
 
@@ -333,6 +337,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct cell);
 } cells SEC(".maps"); /* by ifindex of the underlay device, modulo MAX_CELLS */
+
+/* When a superframe was last left to user space; coarse clock, ns. All CPUs share it: on virtual devices a flow moves with the thread that sends. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4 * WAYS);
+	__type(key, __u32);
+	__type(value, __u64);
+} superframes SEC(".maps"); /* by stations, protocol and direction */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

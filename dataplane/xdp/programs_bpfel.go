@@ -160,7 +160,7 @@ type programsSourceKey struct {
 
 type programsTotals struct {
 	_     structs.HostLayout
-	Count [29]uint64
+	Count [30]uint64
 }
 
 type programsUnderlay struct {
@@ -219,6 +219,7 @@ const (
 	programsMapPortWays       = "port_ways"
 	programsMapPorts          = "ports"
 	programsMapSources        = "sources"
+	programsMapSuperframes    = "superframes"
 	programsMapTotals         = "totals"
 	programsMapUnderlays      = "underlays"
 	programsMapVidToVni       = "vid_to_vni"
@@ -303,6 +304,7 @@ type programsMapSpecs struct {
 	PortWays     *ebpf.MapSpec `ebpf:"port_ways"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
+	Superframes  *ebpf.MapSpec `ebpf:"superframes"`
 	Totals       *ebpf.MapSpec `ebpf:"totals"`
 	Underlays    *ebpf.MapSpec `ebpf:"underlays"`
 	VidToVni     *ebpf.MapSpec `ebpf:"vid_to_vni"`
@@ -353,6 +355,7 @@ type programsMaps struct {
 	PortWays     *ebpf.Map `ebpf:"port_ways"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Sources      *ebpf.Map `ebpf:"sources"`
+	Superframes  *ebpf.Map `ebpf:"superframes"`
 	Totals       *ebpf.Map `ebpf:"totals"`
 	Underlays    *ebpf.Map `ebpf:"underlays"`
 	VidToVni     *ebpf.Map `ebpf:"vid_to_vni"`
@@ -378,6 +381,7 @@ func (m *programsMaps) Close() error {
 		m.PortWays,
 		m.Ports,
 		m.Sources,
+		m.Superframes,
 		m.Totals,
 		m.Underlays,
 		m.VidToVni,
