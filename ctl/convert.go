@@ -60,6 +60,7 @@ func vniInfo(m *model.Model, i dataplane.VNIInfo) api.VNI {
 		UDPChecksum:      h.UDPChecksum.String(),
 		UDP6ZeroChecksum: model.ZeroChecksum{Rx: m.Global.Settings.UDP6Zero.V.Rx, Tx: h.UDP6ZeroChecksumTx}.String(),
 		Flood:            model.FloodKindWords(dataplane.FloodAll &^ c.NoFlood),
+		StormControl:     c.StormControl.String(),
 		ReservedBits:     word(h.StrictReserved, "strict", "ignore"),
 		InnerVLAN:        word(h.KeepInnerVLAN, "keep", "drop"),
 		MSSClamp:         api.Value(c.MSSClamp.String()),
@@ -127,6 +128,9 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 	}
 	if i.Config.MSSClamp != dataplane.MSSDefault {
 		out.MSSClamp = api.Value(i.Config.MSSClamp.String())
+	}
+	if i.Config.StormControl != nil {
+		out.StormControl = i.Config.StormControl.String()
 	}
 	switch {
 	case i.Peer != "":

@@ -178,6 +178,9 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("mss_clamp", spec.MSSClamp, model.ParseMSSClamp, &p.MSSClamp); err != nil {
 		return err
 	}
+	if err := optional("storm_control", spec.StormControl, model.ParsePortStormControl, &p.StormControl); err != nil {
+		return err
+	}
 	if err := optional("gbp_id", spec.GBPID, model.ParseGBPID, &p.GBPID); err != nil {
 		return err
 	}

@@ -161,6 +161,8 @@ type VNIConfig struct {
 	GroupTTL uint8
 	// NoFlood are the kinds of frames that are not flooded in the VNI, neither to ports nor to peers or the group.
 	NoFlood FloodKinds
+	// StormControl bounds what each port and each peer may have flooded in it. The zero value bounds nothing.
+	StormControl StormControl
 	// Learning learns inner source MAC to peer from the overlay. Local ports always learn.
 	Learning bool
 	// Ageing is how long a dynamic entry lives without being seen, rounded up to seconds; 0 is for ever.
@@ -228,6 +230,8 @@ type PortConfig struct {
 	GBPID uint16
 	// MSSClamp replaces the VNI's for the frames from the port and to it.
 	MSSClamp MSSClamp
+	// StormControl replaces the VNIs' for the frames from the port; nil leaves them. Shared, and not to be changed.
+	StormControl *StormControl
 	// GBPDrop are the group policy IDs whose frames are not delivered to the port, in VNIs with HeaderPolicy.GBP.
 	GBPDrop []GBPRange
 }

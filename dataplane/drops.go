@@ -62,6 +62,8 @@ const (
 	SplitHorizon
 	// FloodDisabled: it would have to be flooded, and the VNI does not flood its kind.
 	FloodDisabled
+	// StormLimited: it would have to be flooded, and its source has had as much of its kind flooded of late as storm-control allows.
+	StormLimited
 	// NoDestination: nowhere to send to: nobody else in the VNI.
 	NoDestination
 	// GBPDenied: its group may not enter the VNI, or not go to the port.
@@ -117,6 +119,7 @@ var reasonWords = [numReasons]string{
 	SamePlace:          "same_place",
 	SplitHorizon:       "split_horizon",
 	FloodDisabled:      "flood_disabled",
+	StormLimited:       "storm_control",
 	NoDestination:      "no_destination",
 	GBPDenied:          "gbp_denied",
 	TooBig:             "too_big",

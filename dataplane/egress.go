@@ -16,6 +16,9 @@ func (w *worker) flood(f *frame) Reason {
 	if r := guardFlood(f); r != ReasonNone {
 		return r
 	}
+	if r := w.guardStorm(f); r != ReasonNone {
+		return r
+	}
 	d := f.domain
 	reason := NoDestination
 	for _, m := range d.floodPorts {

@@ -258,6 +258,11 @@ func (s *Switch) checkPort(c *PortConfig) error {
 	if err := c.MSSClamp.check(); err != nil {
 		return fmt.Errorf("port %s: %w", c.Name, err)
 	}
+	if c.StormControl != nil {
+		if err := c.StormControl.check(); err != nil {
+			return fmt.Errorf("port %s: %w", c.Name, err)
+		}
+	}
 	if err := checkGBPRanges(c.GBPDrop); err != nil {
 		return fail("%w", err)
 	}

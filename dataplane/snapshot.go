@@ -118,6 +118,7 @@ type domain struct {
 	noFlood    FloodKinds
 	floodPeers []*peer
 	floodPorts []member
+	storm      *stormGuard // nil: what is flooded has no bound
 
 	// members are the sources that policy Strict admits by name: flood list and destinations of static entries.
 	members map[netip.Addr]*peer

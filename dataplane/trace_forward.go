@@ -98,6 +98,9 @@ func (t *tracer) flood(text string) Reason {
 	if r := guardFlood(f); t.stage("lookup", r, text+": "+t.floodsText()) {
 		return r
 	}
+	if r, text := t.stormText(); text != "" && t.stage("storm-control", r, text) {
+		return r
+	}
 	reason := NoDestination
 	note := func(r Reason) {
 		if reason == NoDestination && r != ReasonNone {
@@ -115,6 +118,18 @@ func (t *tracer) flood(text string) Reason {
 		note(t.toPeers(d.floodPeers, false))
 	}
 	return t.verdict(reason)
+}
+
+// stormText says what is left of the budget that the frame is flooded by; "" where there is none.
+func (t *tracer) stormText() (Reason, string) {
+	b, rate, kind := t.f.stormBudget()
+	switch {
+	case b == nil:
+		return ReasonNone, ""
+	case b.exhausted(kind, t.s.sinceStart()):
+		return StormLimited, fmt.Sprintf("it has had %s flooded of late, and more", rate)
+	}
+	return ReasonNone, fmt.Sprintf("%s may be flooded", rate)
 }
 
 func (t *tracer) floodsText() string {

@@ -130,6 +130,9 @@ func (s *Switch) checkVNI(c *VNIConfig) error {
 	if err := c.MSSClamp.check(); err != nil {
 		return fmt.Errorf("vni %d: %w", c.VNI, err)
 	}
+	if err := c.StormControl.check(); err != nil {
+		return fmt.Errorf("vni %d: %w", c.VNI, err)
+	}
 	if c.MaxMACs < 0 {
 		return fmt.Errorf("vni %d: max-macs %d: must not be negative: %w", c.VNI, c.MaxMACs, ErrInvalid)
 	}
@@ -258,6 +261,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		d.mss = MSSAuto
 	}
 	d.clamp = clampsMSS(d.mss, ports)
+	d.storm = r.storms.guard(c.StormControl, ports)
 	return d
 }
 

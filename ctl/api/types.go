@@ -88,6 +88,8 @@ type VNI struct {
 	UDP6ZeroChecksum string `json:"udp6_zero_checksum"`
 	ReservedBits     string `json:"reserved_bits"`
 	InnerVLAN        string `json:"inner_vlan"`
+	// StormControl is off, a rate for each kind of flooded frames (1kpps), or such by kind (unknown=1kpps,broadcast=100pps).
+	StormControl string `json:"storm_control"`
 	// MSSClamp is auto, off or a number of bytes.
 	MSSClamp   Value `json:"mss_clamp"`
 	SpoofGuard bool  `json:"spoof_guard"`
@@ -117,6 +119,7 @@ type VNISpec struct {
 	TTL              Value `json:"ttl,omitzero"`
 	GroupTTL         Value `json:"group_ttl,omitzero"`
 	Flood            Value `json:"flood,omitzero"`
+	StormControl     Value `json:"storm_control,omitzero"`
 	DSCP             Value `json:"dscp,omitzero"`
 	ECN              Value `json:"ecn,omitzero"`
 	UDPChecksum      Value `json:"udp_checksum,omitzero"`
@@ -134,7 +137,7 @@ type VNISpec struct {
 // Settings lists the settings of a VNISpec by their words, in the order of the struct; Allow and Peers are apart.
 func (s *VNISpec) Settings() []NamedValue {
 	return []NamedValue{
-		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"group-ttl", &s.GroupTTL}, {"flood", &s.Flood}, {"dscp", &s.DSCP},
+		{"ageing", &s.Ageing}, {"learning", &s.Learning}, {"peer-policy", &s.PeerPolicy}, {"max-macs", &s.MaxMACs}, {"ttl", &s.TTL}, {"group-ttl", &s.GroupTTL}, {"flood", &s.Flood}, {"storm-control", &s.StormControl}, {"dscp", &s.DSCP},
 		{"ecn", &s.ECN}, {"udp-checksum", &s.UDPChecksum}, {"udp6-zero-checksum", &s.UDP6ZeroChecksum}, {"reserved-bits", &s.ReservedBits},
 		{"inner-vlan", &s.InnerVLAN}, {"mss-clamp", &s.MSSClamp}, {"spoof-guard", &s.SpoofGuard}, {"gbp", &s.GBP}, {"gpe", &s.GPE}, {"gbp-drop", &s.GBPDrop},
 	}
@@ -174,6 +177,8 @@ type Port struct {
 	MaxMACs int `json:"max_macs,omitempty"`
 	// MSSClamp is auto, off or a number of bytes where the port has its own.
 	MSSClamp Value `json:"mss_clamp,omitzero"`
+	// StormControl is as that of a VNI, where the port has its own.
+	StormControl string `json:"storm_control,omitempty"`
 	// GBPID is the group of its frames, GBPDrop the groups whose frames it does not get, as "5" and "10-20".
 	GBPID   uint16   `json:"gbp_id,omitempty"`
 	GBPDrop []string `json:"gbp_drop,omitempty"`
@@ -215,6 +220,8 @@ type PortSpec struct {
 	MaxMACs Value `json:"max_macs,omitzero"`
 	// MSSClamp is auto, off or a number of bytes; default is the VNI's.
 	MSSClamp Value `json:"mss_clamp,omitzero"`
+	// StormControl is off, a rate, or rates by kind; default is the VNIs'.
+	StormControl Value `json:"storm_control,omitzero"`
 	// GBPID is the group policy ID of its frames; default is 0, no group.
 	GBPID Value `json:"gbp_id,omitzero"`
 	// GBPDrop lists group policy IDs and ranges: 5,10-20; none and default are an empty list.

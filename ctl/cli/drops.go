@@ -64,6 +64,7 @@ var explanations = map[string]string{
 	"same_place":           "the destination is where the frame came from",
 	"split_horizon":        "from a peer, and the destination is behind a peer",
 	"flood_disabled":       "unknown unicast, broadcast or multicast, which this VNI does not flood: see vni show",
+	"storm_control":        "its source has had as much of this kind flooded of late as storm-control allows: see -d vni show and -d port show",
 	"no_destination":       "nobody else is in the VNI",
 	"gbp_denied":           "its group is in the gbp-drop of the VNI, or of the port it was for",
 	"too_big":              "larger than the port's MTU or than the underlay carries: lower the MTU inside, or raise the underlay's",

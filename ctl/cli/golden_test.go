@@ -170,6 +170,26 @@ vni add 62 flood multicast
 vni set 42 flood unknwon
 vni set 42 flood unknown,unknown
 vni set 42 flood none,unknown`,
+	"storm": `
+vni set 42 storm-control 1kpps
+-d vni show 42
+vni set 42 storm-control broadcast=100pps,unknown=20mbit
+-d vni show 42
+-jp vni show 42
+port set tap1 storm-control multicast=10pps
+-d port show tap1
+-jp port show tap1
+port set tap1 storm-control default
+-d port show tap1
+vni set 42 storm-control default
+vni set 42 storm-control 100
+vni set 42 storm-control fast
+vni set 42 storm-control broadcast
+vni set 42 storm-control broadcst=1pps
+vni set 42 storm-control broadcast=1pps,broadcast=2pps
+vni set 42 storm-control broadcast=1pps,2pps
+vni set 42 storm-control 0pps
+vni set 42 storm-control 99999gbit`,
 	"group": `
 vni add 60 group 239.1.1.1
 -d vni show 60

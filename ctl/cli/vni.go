@@ -67,6 +67,9 @@ func (a *App) vniTable(vnis []api.VNI) {
 			} else if len(v.Flood) < 3 {
 				limit += ", flood " + strings.Join(v.Flood, ",")
 			}
+			if v.StormControl != "off" {
+				limit += ", storm-control " + v.StormControl
+			}
 			if v.GBP {
 				limit += ", gbp on"
 			}

@@ -288,6 +288,29 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestStormControl: one rate is for all kinds, a mapping names them, what a VNI does not say it takes from the top level, and a port's replaces it.
+func TestStormControl(t *testing.T) {
+	f, err := Parse("f", []byte("local: 192.0.2.1\nstorm-control: 1kpps\nvnis:\n- {vni: 1}\n- {vni: 2, storm-control: off}\n- {vni: 3, storm-control: {broadcast: 100pps, multicast: 20mbit}}\n"+
+		"- vni: 4\n  storm-control:\n    unknown: 5pps\n- {vni: 5, storm-control: 'unknown=1gbit,broadcast=off'}\n"+
+		"ports:\n- {name: a, vni: 1}\n- {name: b, vni: 1, storm-control: off}\n- {name: c, vni: 1, storm-control: {broadcast: 7pps}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for vni, want := range map[uint32]string{1: "1kpps", 2: "off", 3: "broadcast=100pps,multicast=20mbit", 4: "unknown=5pps", 5: "unknown=1gbit"} {
+		if got := f.Model.VNIConfig(vni).StormControl.String(); got != want {
+			t.Errorf("VNI %d: %s, want %s", vni, got, want)
+		}
+	}
+	if c := f.Model.PortConfig("a").StormControl; c != nil {
+		t.Errorf("a: %s", c)
+	}
+	for port, want := range map[string]string{"b": "off", "c": "broadcast=7pps"} {
+		if got := f.Model.PortConfig(port).StormControl.String(); got != want {
+			t.Errorf("%s: %s, want %s", port, got, want)
+		}
+	}
+}
+
 // TestNamesElsewhere: what a port is called in another namespace is nothing to the interfaces that the underlay needs.
 func TestNamesElsewhere(t *testing.T) {
 	const head = "interface: eth0\nvrf: red\ngroup-interface: eth1\nvnis: [{vni: 1}]\nports:\n"
@@ -473,6 +496,10 @@ func TestErrors(t *testing.T) {
 		{"local is a port's", local + "vnis: [{vni: 42}]\nports: [{name: t, vni: 42, addresses: [192.0.2.1/24]}]\n", "3:40: port t: address 192.0.2.1/24 is that of this host on the underlay: write one of the overlay's"},
 		{"flood", local + "vnis: [{vni: 42, flood: [unicast]}]\n", `2:26: flood: "unicast" is not one of unknown, broadcast, multicast, all alone or none alone`},
 		{"flood twice", local + "flood: [unknown, unknown]\n", "2:18: flood: unknown is listed twice: leave one away"},
+		{"storm-control without unit", local + "storm-control: 100\n", `2:16: storm-control: "100" has no unit: write 100pps for frames a second, or 100kbit`},
+		{"storm-control by a wrong kind", local + "storm-control: {unicast: 1pps}\n", `2:17: unknown key "unicast": expected one of unknown, broadcast, multicast`},
+		{"storm-control by a wrong rate", local + "vnis: [{vni: 1, storm-control: {unknown: 1.5kpps}}]\n", `2:42: unknown: "1.5kpps" is not a rate: expected a whole number in front of kpps, such as 100kpps`},
+		{"storm-control of nothing", local + "storm-control: 0pps\n", `2:16: storm-control: "0pps" would let nothing pass: leave the kind out of flood for that, or write off for no bound`},
 		{"flood is no list", local + "flood: unknown\n", "2:8: flood is a single value: expected a list"},
 		{"group-ttl", local + "group-ttl: inherit\n", `2:12: group-ttl: "inherit" is not a TTL: expected a number from 1 to 255`},
 		{"peer twice", local + "vnis:\n- vni: 42\n  peers:\n  - 192.0.2.2\n  - 192.0.2.2:4789\n", "6:5: peer 192.0.2.2 is listed twice: first on line 5, so remove one"},
@@ -605,9 +632,9 @@ func TestShipped(t *testing.T) {
 	}
 	text := strings.ReplaceAll("\n"+string(data), "\nlocal:", "\n#local:")
 	text = strings.ReplaceAll(text, "\n# gbp: off", "\n# gbp: on") // what the line below it is for
-	for _, uncomment := range []string{"interface", "vrf", "dstport", "group-interface", "group-ttl", "flood", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
+	for _, uncomment := range []string{"interface", "vrf", "dstport", "group-interface", "group-ttl", "flood", "storm-control", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
-		"  max-macs", "  mss-clamp", "  gbp-id", "  gbp-drop", "- {mac"} {
+		"  max-macs", "  mss-clamp", "  storm-control", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
 			t.Errorf("%s is not in the example", uncomment)
 		}

@@ -167,6 +167,13 @@ func (d *decoder) settings(s *model.Settings, path string) []field {
 		if set.Name == "flood" {
 			f.decode = func(n ast.Node) error { return d.flood(n, s) }
 		}
+		if set.Name == "storm-control" {
+			f.decode = func(n ast.Node) error {
+				c, err := d.stormControl(n)
+				s.StormControl = model.Some(c)
+				return err
+			}
+		}
 		if set.Name == "gbp-drop" {
 			f.decode = func(n ast.Node) error {
 				list, err := d.gbpRanges(n)
@@ -203,6 +210,23 @@ func (d *decoder) flood(n ast.Node, s *model.Settings) error {
 	})
 	s.Flood = model.Some(kinds)
 	return err
+}
+
+// stormControl takes a rate for all kinds, or a mapping of kinds to rates: {broadcast: 100pps, unknown: 1kpps}.
+func (d *decoder) stormControl(n ast.Node) (c dataplane.StormControl, err error) {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	default:
+		return value(d, n, "storm-control", model.ParseStormControl)
+	}
+	pairs, err := d.pairs(n, "storm-control")
+	if err != nil {
+		return c, err
+	}
+	rate := func(kind string, to *dataplane.Rate) field {
+		return scalar(d, kind, model.ParseRate, func(r dataplane.Rate) { *to = r })
+	}
+	return c, d.mapping(pairs, "", []field{rate("unknown", &c.Unknown), rate("broadcast", &c.Broadcast), rate("multicast", &c.Multicast)})
 }
 
 func (d *decoder) vlans(n ast.Node) error {
@@ -332,6 +356,11 @@ func (d *decoder) ports(n ast.Node) error {
 			}},
 			scalar(d, "max-macs", model.ParseMaxMACs, func(v int) { p.MaxMACs = v }),
 			scalar(d, "mss-clamp", model.ParseMSSClamp, func(v dataplane.MSSClamp) { p.MSSClamp = v }),
+			{"storm-control", func(n ast.Node) error {
+				c, err := d.stormControl(n)
+				p.StormControl = &c
+				return err
+			}},
 			scalar(d, "gbp-id", model.ParseGBPID, func(v uint16) { p.GBPID = v }),
 			{"gbp-drop", func(n ast.Node) (err error) { p.GBPDrop, err = d.gbpRanges(n); return err }},
 		}); err != nil {

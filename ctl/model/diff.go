@@ -165,6 +165,10 @@ func (p *Port) attributes() []attribute {
 	if p.MSSClamp != dataplane.MSSDefault {
 		clamp = p.MSSClamp.String()
 	}
+	storm := ""
+	if p.StormControl != nil {
+		storm = p.StormControl.String()
+	}
 	return []attribute{
 		{name: "type", text: string(p.Type)},
 		{name: "vni", text: number(uint64(p.VNI))},
@@ -178,6 +182,7 @@ func (p *Port) attributes() []attribute {
 		{name: "addresses", list: words(p.Addresses)},
 		{name: "max-macs", text: number(uint64(p.MaxMACs))},
 		{name: "mss-clamp", text: clamp},
+		{name: "storm-control", text: storm},
 		{name: "gbp-id", text: number(uint64(p.GBPID))},
 		{name: "gbp-drop", text: strings.Join(GBPWords(p.GBPDrop), ",")},
 	}

@@ -8,10 +8,12 @@ import (
 )
 
 // floodWords are the kinds of flooding in the order in which they are written.
-var floodWords = []struct {
+var floodWords = []floodWord{{"unknown", dataplane.FloodUnknown}, {"broadcast", dataplane.FloodBroadcast}, {"multicast", dataplane.FloodMulticast}}
+
+type floodWord struct {
 	word string
 	kind dataplane.FloodKinds
-}{{"unknown", dataplane.FloodUnknown}, {"broadcast", dataplane.FloodBroadcast}, {"multicast", dataplane.FloodMulticast}}
+}
 
 // ParseFlood reads the kinds of frames that are flooded: unknown, broadcast and multicast with commas between, or all, or none.
 func ParseFlood(s string) (dataplane.FloodKinds, error) {

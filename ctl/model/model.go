@@ -131,6 +131,8 @@ type Port struct {
 
 	// MSSClamp replaces the VNI's for its frames; 0 leaves the VNI's.
 	MSSClamp dataplane.MSSClamp
+	// StormControl replaces the VNIs' for its frames; nil leaves the VNIs'. Never written to.
+	StormControl *dataplane.StormControl
 	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.
 	MaxMACs int
 	// GBPID marks its frames, GBPDrop lists the group policy IDs whose frames it does not get; both in VNIs with group policy.
@@ -174,6 +176,8 @@ type Settings struct {
 	KeepInnerVLAN  Opt[bool]
 	// Flood are the kinds of frames that are flooded.
 	Flood Opt[dataplane.FloodKinds]
+	// StormControl bounds what one source may have flooded.
+	StormControl Opt[dataplane.StormControl]
 
 	MSSClamp   Opt[dataplane.MSSClamp]
 	SpoofGuard Opt[bool]

@@ -204,12 +204,12 @@ func TestSettingTableIsComplete(t *testing.T) {
 	reached := make([]bool, fields.NumField())
 	for _, set := range SettingTable {
 		var none, one, into Settings
-		values := []string{"1", "300s", "auto", "on", "learn", "linux", "rx", "strict", "keep", "none", "192.0.2.0/24"}
+		values := []string{"1", "300s", "auto", "on", "learn", "linux", "rx", "strict", "keep", "none", "192.0.2.0/24", "1kpps"}
 		i := slices.IndexFunc(values, func(v string) bool { return set.Parse(&one, v) == nil })
 		if i < 0 {
 			t.Fatalf("%s takes none of %v", set.Name, values)
 		}
-		for _, v := range append(values, "64", "90m", "2h", "1m30s", "inherit", "5,10-20", "unknown,multicast", "off", "all", "both", "1400", "192.0.2.0/24,2001:db8::/32") {
+		for _, v := range append(values, "64", "90m", "2h", "1m30s", "inherit", "5,10-20", "unknown,multicast", "off", "10mbit", "unknown=1kpps,multicast=3gbit", "all", "both", "1400", "192.0.2.0/24,2001:db8::/32") {
 			var read, again Settings
 			if set.Parse(&read, v) != nil {
 				continue

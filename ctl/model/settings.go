@@ -73,6 +73,8 @@ var SettingTable = []Setting{
 		func(s *Settings) *Opt[bool] { return &s.KeepInnerVLAN }),
 	setting("flood", "KIND,KIND|all|none", "what is flooded: unknown, broadcast, multicast", ParseFlood, floodText,
 		func(s *Settings) *Opt[dataplane.FloodKinds] { return &s.Flood }),
+	setting("storm-control", "RATE|KIND=RATE,...|off", "what a port or a peer may have flooded a second", ParseStormControl, dataplane.StormControl.String,
+		func(s *Settings) *Opt[dataplane.StormControl] { return &s.StormControl }),
 	setting("mss-clamp", "auto|off|N", "lower the MSS of TCP connections to what the way carries", ParseMSSClamp, dataplane.MSSClamp.String,
 		func(s *Settings) *Opt[dataplane.MSSClamp] { return &s.MSSClamp }),
 	setting("spoof-guard", "on|off", "drop what ports send as VXLAN to a VTEP", ParseBool, onOff,

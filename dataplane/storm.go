@@ -1,0 +1,216 @@
+package dataplane
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"vtepd/encap"
+)
+
+// Rate is how much may pass in a second.
+type Rate struct {
+	// N counts frames, a superframe as its segments; 0 is no bound.
+	N uint64
+	// Bits says that N counts bits of frames instead, from destination address to payload.
+	Bits bool
+}
+
+// MaxRate is the largest Rate.N: 100 Gb/s, which no host floods.
+const MaxRate = 100_000_000_000
+
+// String is 10kpps or 100mbit, and off for no bound.
+func (r Rate) String() string {
+	if r.N == 0 {
+		return "off"
+	}
+	n, prefix := r.N, 0
+	for n%1000 == 0 && prefix < len(ratePrefixes)-1 {
+		n, prefix = n/1000, prefix+1
+	}
+	unit := "pps"
+	if r.Bits {
+		unit = "bit"
+	}
+	return strconv.FormatUint(n, 10) + ratePrefixes[prefix] + unit
+}
+
+var ratePrefixes = [...]string{"", "k", "m", "g"}
+
+func (r Rate) check() error {
+	if r.N > MaxRate {
+		return fmt.Errorf("storm-control %d a second: must be at most %d: %w", r.N, uint64(MaxRate), ErrInvalid)
+	}
+	return nil
+}
+
+// cost is how long the rate takes for what a frame counts, in nanoseconds, rounded up.
+func (r Rate) cost(packets uint32, bytes uint32) int64 {
+	n := uint64(packets)
+	if r.Bits {
+		n = 8 * uint64(bytes)
+	}
+	return int64((n*uint64(time.Second) + r.N - 1) / r.N)
+}
+
+// StormControl bounds for each kind of frame that is flooded what one source may have flooded in a VNI. The sources are ports and peers, each by
+// itself.
+type StormControl struct {
+	Unknown, Broadcast, Multicast Rate
+}
+
+// String is one rate for all kinds where they have the same, else unknown=1kpps,broadcast=100pps without those that are off.
+func (c StormControl) String() string {
+	if c.Unknown == c.Broadcast && c.Broadcast == c.Multicast {
+		return c.Unknown.String()
+	}
+	var words []string
+	for _, k := range [...]struct {
+		name string
+		rate Rate
+	}{{"unknown", c.Unknown}, {"broadcast", c.Broadcast}, {"multicast", c.Multicast}} {
+		if k.rate.N != 0 {
+			words = append(words, k.name+"="+k.rate.String())
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+func (c *StormControl) check() error {
+	for _, r := range [...]Rate{c.Unknown, c.Broadcast, c.Multicast} {
+		if err := r.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// of is the rate of a kind, and the kind's place among the budgets of a source.
+func (c *StormControl) of(kind FloodKinds) (Rate, int) {
+	switch kind {
+	case FloodBroadcast:
+		return c.Broadcast, 1
+	case FloodMulticast:
+		return c.Multicast, 2
+	}
+	return c.Unknown, 0
+}
+
+// stormBurst is what may come at once, as the time in which the rate makes it up: such frames come in bursts, when stations start or a link comes back.
+const stormBurst = int64(time.Second)
+
+// stormBudgets are the budgets of one source, a kind each: when what it had flooded will have been made up for, in nanoseconds since the switch began. The
+// workers share them.
+type stormBudgets [3]atomic.Int64
+
+// exhausted says whether a budget has nothing left.
+func (b *stormBudgets) exhausted(kind int, now int64) bool { return b[kind].Load() >= now+stormBurst }
+
+// take spends from a budget, unless it has nothing left. A frame that costs more than is left is the last for a while: large ones would never pass else.
+func (b *stormBudgets) take(kind int, now, cost int64) bool {
+	for {
+		until := b[kind].Load()
+		if until >= now+stormBurst {
+			return false
+		}
+		if b[kind].CompareAndSwap(until, max(until, now)+cost) {
+			return true
+		}
+	}
+}
+
+// stormPeers is how many budgets the peers of a VNI share: more would let who makes peers up, where any source may send, have as many.
+const stormPeers = 64
+
+// storms are the budgets of a VNI's sources. They outlive its published forms.
+type storms struct {
+	ports map[uint32]*stormBudgets // by index
+	peers *[stormPeers]stormBudgets
+}
+
+// stormGuard is what storm-control says in a VNI: immutable but for the budgets.
+type stormGuard struct {
+	ofPeers StormControl
+	peers   *[stormPeers]stormBudgets
+	ports   map[uint32]stormSource // by index; only where there is a bound
+}
+
+type stormSource struct {
+	limits  StormControl
+	budgets *stormBudgets
+}
+
+// guard is what applies to the ports and peers of a VNI; nil where nothing is bounded. Budgets of ports that are no more in it are forgotten.
+func (s *storms) guard(vni StormControl, ports []*port) *stormGuard {
+	g := &stormGuard{ofPeers: vni, ports: make(map[uint32]stormSource)}
+	kept := make(map[uint32]*stormBudgets)
+	for _, p := range ports {
+		limits := vni
+		if p.config.StormControl != nil {
+			limits = *p.config.StormControl
+		}
+		if limits == (StormControl{}) {
+			continue
+		}
+		b := s.ports[p.index]
+		if b == nil {
+			b = new(stormBudgets)
+		}
+		kept[p.index], g.ports[p.index] = b, stormSource{limits, b}
+	}
+	s.ports = kept
+	if vni != (StormControl{}) {
+		if s.peers == nil {
+			s.peers = new([stormPeers]stormBudgets)
+		}
+		g.peers = s.peers
+	} else if s.peers = nil; len(kept) == 0 {
+		return nil
+	}
+	return g
+}
+
+// source is what bounds the source of a frame.
+func (g *stormGuard) source(f *frame) stormSource {
+	switch {
+	case f.port != nil:
+		return g.ports[f.port.index]
+	case g.peers == nil:
+		return stormSource{}
+	case f.peer == nil: // whom nobody has heard of often enough to be a peer, together
+		return stormSource{g.ofPeers, &g.peers[0]}
+	}
+	return stormSource{g.ofPeers, &g.peers[f.peer.index%stormPeers]}
+}
+
+// stormBudget is the budget that a frame is flooded by, with its rate; nil when nothing bounds it.
+func (f *frame) stormBudget() (b *stormBudgets, rate Rate, kind int) {
+	g := f.domain.storm
+	if g == nil {
+		return nil, Rate{}, 0
+	}
+	from := g.source(f)
+	rate, kind = from.limits.of(floodKind(encap.Ethernet(f.bytes()).Dst()))
+	if rate.N == 0 {
+		return nil, Rate{}, 0
+	}
+	return from.budgets, rate, kind
+}
+
+// guardStorm keeps a source from having more flooded than it may. It comes last: what is not flooded for another reason costs nothing.
+func (w *worker) guardStorm(f *frame) Reason {
+	b, rate, kind := f.stormBudget()
+	if b == nil {
+		return ReasonNone
+	}
+	packets, bytes := f.extent()
+	if !b.take(kind, w.s.sinceStart(), rate.cost(packets, bytes)) {
+		return StormLimited
+	}
+	return ReasonNone
+}
+
+// sinceStart is the clock of the budgets, in nanoseconds.
+func (s *Switch) sinceStart() int64 { return int64(time.Since(s.started)) }

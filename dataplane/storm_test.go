@@ -1,0 +1,196 @@
+package dataplane
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func pps(n uint64) Rate { return Rate{N: n} }
+
+// TestStormBudget: a second's worth passes at once, then what the rate makes up, whoever asks how often; what is larger than all of it passes alone.
+func TestStormBudget(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 9))
+	for _, r := range []Rate{pps(1), pps(3), pps(7), pps(1000), pps(999_999), {N: 1_000_000, Bits: true}, {N: 77_777, Bits: true}} {
+		var b stormBudgets
+		var passed, now int64 = 0, 5 * int64(time.Second)
+		size := uint32(100)
+		count := func() (n int64) {
+			for b.take(1, now, r.cost(1, size)) {
+				n++
+			}
+			if !b.exhausted(1, now) || b.exhausted(0, now) {
+				t.Errorf("%v: exhausted %v, and its neighbour %v", r, b.exhausted(1, now), b.exhausted(0, now))
+			}
+			return n
+		}
+		most := int64(r.N)
+		if r.Bits {
+			most = (int64(r.N) + 8*int64(size) - 1) / (8 * int64(size))
+		}
+		if n := count(); n > most || n < most-most/500 {
+			t.Errorf("%v: %d pass at once, want %d", r, n, most)
+		}
+		begin := now
+		for range 200 {
+			now += rng.Int64N(int64(time.Second) / 2)
+			passed += count()
+		}
+		want := float64(most) * float64(now-begin) / float64(time.Second)
+		if r.Bits {
+			want = float64(r.N) / float64(8*size) * float64(now-begin) / float64(time.Second)
+		}
+		if got := float64(passed); got > want+1 || got < 0.99*want-2 {
+			t.Errorf("%v: %v passed in %v, want %v", r, got, time.Duration(now-begin), want)
+		}
+		now += int64(time.Hour)
+		if !b.take(1, now, r.cost(1<<16, 1<<30)) {
+			t.Errorf("%v: the largest does not pass", r)
+		}
+	}
+	if (Rate{N: MaxRate, Bits: true}).cost(1<<16, 1<<32-1) <= 0 || pps(1).cost(1<<16, 0) <= 0 || (Rate{N: 1, Bits: true}).cost(0, 100_000) <= 0 {
+		t.Error("a cost overflows")
+	}
+}
+
+// TestStormControl floods from ports and peers what is bounded and what is not: each source has its own budget for each kind in each VNI, a port's
+// own word replaces that of its VNIs, and known unicast is no flooding.
+//
+//	p0 p1 p2 ── switch ════ r0 r1
+func TestStormControl(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2, nil)
+	const many, n = 60, 10
+	set := func(vni uint32, c StormControl) {
+		s.set(VNIConfig{VNI: vni, Learning: true, Ageing: time.Minute, StormControl: c}, s.addrs()...)
+	}
+	unbounded, bounded := StormControl{}, StormControl{Unknown: pps(n), Broadcast: pps(n), Multicast: pps(n)}
+	set(42, bounded)
+	set(43, bounded)
+	s.port("p0", 42)
+	s.port("p1", 42)
+	s.configuredPort(PortConfig{Name: "p2", Untagged: 42, Tagged: []VIDMap{{VID: 5, VNI: 43}}})
+	unknown, multicast := uint64(station(99)), uint64(0x01005e000101)
+
+	// flood sends frames by a budget that is full, of which less what is over it is dropped as the time that they take makes up.
+	flood := func(what string, limited bool, send func()) {
+		t.Helper()
+		s.rest()
+		before, began := s.dropped(StormLimited), time.Now()
+		send()
+		s.rest()
+		dropped := s.dropped(StormLimited) - before
+		madeUp := uint64(time.Since(began)/(time.Second/n)) + 1
+		switch {
+		case !limited && dropped != 0:
+			t.Errorf("%s: %d of %d dropped", what, dropped, many)
+		case limited && (dropped > many-n || dropped+madeUp < many-n):
+			t.Errorf("%s: %d of %d dropped, want %d, less %d at most", what, dropped, many, many-n, madeUp)
+		}
+	}
+	// exhausted sends them twice: of the second time hardly one passes.
+	exhausted := func(what string, send func()) {
+		t.Helper()
+		began := time.Now()
+		send()
+		s.rest()
+		before := s.dropped(StormLimited)
+		send()
+		s.rest()
+		madeUp := uint64(time.Since(began)/(time.Second/n)) + 1
+		if dropped := s.dropped(StormLimited) - before; dropped+madeUp < many {
+			t.Errorf("%s: %d of %d dropped", what, dropped, many)
+		}
+	}
+	from := func(port string, dst uint64) func() {
+		return func() { s.Inject(port, times(many, frameOf(station(1), dst))...) }
+	}
+	fromPeer := func(i int, vni uint32, dst uint64) func() {
+		return func() { s.remotes[i].send(vni, times(many, frameOf(station(2+i), dst))...) }
+	}
+	for _, dst := range []uint64{unknown, broadcast, multicast} {
+		flood(fmt.Sprintf("%x from p0", dst), true, from("p0", dst))
+	}
+	exhausted("again from p0", from("p0", unknown))
+	flood("from p1", true, from("p1", broadcast))
+	flood("from p2, untagged", true, from("p2", broadcast))
+	flood("from p2, VNI 43", true, func() {
+		f := frameOf(station(1), broadcast)
+		s.Inject("p2", times(many, append(append(append([]byte{}, f[:12]...), 0x81, 0, 0, 5), f[12:]...))...)
+	})
+	flood("from r0", true, fromPeer(0, 42, broadcast))
+	flood("from r1", true, fromPeer(1, 42, broadcast))
+	flood("from r1, VNI 43", true, fromPeer(1, 43, multicast))
+	exhausted("again from r1", fromPeer(1, 42, broadcast))
+
+	// Known unicast passes whatever was used up, and a change that leaves the bound alone gives nothing back.
+	s.Inject("p0", frameOf(station(9), station(98)))
+	flood("known unicast", false, func() { s.Inject("p1", times(many, frameOf(station(8), station(9)))...) })
+	from("p1", unknown)()
+	s.rest()
+	spent := s.vnis[42].storms.ports[1]
+	set(42, StormControl{Unknown: pps(n), Broadcast: bounded.Broadcast})
+	if s.vnis[42].storms.ports[1] != spent {
+		t.Error("a change gave budgets back")
+	}
+	exhausted("after a change", from("p1", unknown))
+	flood("multicast without bound", false, from("p1", multicast))
+
+	// What a trace says, and that asking takes nothing.
+	s.rest()
+	for range 3 * n {
+		s.trace(TraceQuery{Port: "p2", Frame: frameOf(station(1), unknown)})
+	}
+	if r := s.trace(TraceQuery{Port: "p2", Frame: frameOf(station(1), unknown)}).Reason; r != ReasonNone {
+		t.Errorf("a trace of what may be flooded: %v", r)
+	}
+	flood("from p2", true, from("p2", unknown))
+	for i := 0; ; i++ { // a tenth of a second makes a frame up
+		from("p2", unknown)()
+		r := s.trace(TraceQuery{Port: "p2", Frame: frameOf(station(1), unknown)}).Reason
+		if r == StormLimited {
+			break
+		}
+		if i == 50 {
+			t.Fatalf("a trace of what may not be flooded: %v", r)
+		}
+	}
+
+	// The port's own.
+	change := func(name string, c *StormControl) {
+		t.Helper()
+		for _, p := range s.Ports() {
+			if p.Config.Name == name {
+				p.Config.StormControl = c
+				s.do(func() error { return s.SetPort(p.Config) })
+			}
+		}
+	}
+	change("p0", &unbounded)
+	flood("from p0, off", false, from("p0", broadcast))
+	set(42, unbounded)
+	change("p0", &bounded)
+	flood("from p0, its own", true, from("p0", broadcast))
+	flood("from p1, off", false, from("p1", broadcast))
+	flood("from r0, off", false, fromPeer(0, 42, broadcast))
+	change("p0", nil)
+	flood("from p0, as the VNI", false, from("p0", broadcast))
+
+	// By bits: ten frames of a hundred bytes.
+	set(42, StormControl{Broadcast: Rate{N: n * 8 * 100, Bits: true}})
+	frame := append(frameOf(station(1), broadcast), make([]byte, 100)...)[:100]
+	flood("by bits", true, func() { s.Inject("p1", times(many, frame)...) })
+
+	if err := s.SetVNI(VNIConfig{VNI: 44, StormControl: StormControl{Multicast: pps(MaxRate + 1)}}); err == nil {
+		t.Error("too high a rate is taken")
+	}
+	if n := len(s.vnis[42].storms.ports); n != 3 {
+		t.Errorf("budgets of %d ports", n)
+	}
+	s.do(func() error { return s.DelPort("p2") })
+	if n := len(s.vnis[42].storms.ports); n != 2 {
+		t.Errorf("budgets of %d ports with one gone", n)
+	}
+	s.balance()
+}
