@@ -114,6 +114,7 @@ func portInfo(m *model.Model, i dataplane.PortInfo) api.Port {
 		Addresses:     texts(i.Config.Addresses),
 		MACs:          i.MACs,
 		MaxMACs:       i.Config.MaxMACs,
+		Isolated:      i.Config.Isolated,
 		GBPID:         i.Config.GBPID,
 		GBPDrop:       model.GBPWords(i.Config.GBPDrop),
 		Queues:        i.Queues,

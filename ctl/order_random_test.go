@@ -74,7 +74,7 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 	name, vni := pick("v0", "v1", "v2", "v3"), uint32(42+rng.IntN(2))
 	switch rng.IntN(8) {
 	case 0, 1, 2, 3:
-		p := &model.Port{Type: dataplane.PortVeth, VNI: vni, NetNS: pick(ns...), IfName: pick("", "eth0", "eth1")}
+		p := &model.Port{Type: dataplane.PortVeth, VNI: vni, NetNS: pick(ns...), IfName: pick("", "eth0", "eth1"), Isolated: rng.IntN(2) == 0}
 		if rng.IntN(3) == 0 {
 			p.NetNS, p.IfName = "", pick("v0", "v1", "w0")
 		}
@@ -102,7 +102,7 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 		})
 	case 7:
 		_ = setPort(m, pick("tap0", "tap1", "tap2", "v0"), func(p *model.Port) error {
-			p.MTU, p.Addresses = rng.IntN(2)*(1400+rng.IntN(3)), nil
+			p.MTU, p.Addresses, p.Isolated = rng.IntN(2)*(1400+rng.IntN(3)), nil, rng.IntN(2) == 0
 			for range rng.IntN(3) {
 				p.Addresses = append(p.Addresses, netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + rng.IntN(5))}), 24))
 			}

@@ -48,6 +48,7 @@ ports:
 - {name: v0, type: veth, vni: 42, netns: RED}
 - {name: v1, type: veth, vni: 42, netns: BLUE}
 - {name: v2, type: veth, vni: 42, ifname: w2}
+- {name: tap5, vni: 43, isolated: on}
 static:
 - {mac: 02:00:00:00:00:09, vni: 42, dst: 192.0.2.2}
 - {mac: 02:00:00:00:00:0a, vni: 42, port: tap0}
@@ -116,6 +117,11 @@ var orders = []struct {
 	{"a port leaves, another is made anew in its place", []string{"netns: RED", "netns: BLUE", "- {name: v1, type: veth, vni: 42, netns: BLUE}\n", ""},
 		[]string{"check port v0", "del 42 02:00:00:00:00:0b", "del port v0", "del port v1", "add port v0", "put 42 02:00:00:00:00:0b"}},
 	{"a port leaves, another comes beside it", []string{"- {name: v1, type: veth, vni: 42, netns: BLUE}", "- {name: v7, type: veth, vni: 42, netns: GREEN}"}, []string{"add port v7", "del port v1"}},
+	{"a port is isolated no more, another is", []string{"vni: 43, isolated: on", "vni: 43", "v0, type: veth", "v0, isolated: on, type: veth"}, []string{"set port tap5", "set port v0"}},
+	{"an isolated port moves and is so no more", []string{"vni: 43, isolated: on", "vni: 42"}, []string{"set port tap5", "set port tap5"}},
+	{"a port is isolated no more, another leaves", []string{"vni: 43, isolated: on", "vni: 43", "- {name: v1, type: veth, vni: 42, netns: BLUE}\n", ""}, []string{"del port v1", "set port tap5"}},
+	{"an isolated port is made anew and is so no more", []string{"vni: 43, isolated: on", "vni: 43, type: veth, ifname: w5"}, []string{"check port tap5", "del port tap5", "add port tap5", "set port tap5"}},
+	{"an isolated port comes", []string{"- {name: tap1", "- {name: tap9, vni: 43, isolated: on}\n- {name: tap1"}, []string{"add port tap9"}},
 	{"another kind of the same name", []string{"name: v1, type: veth", "name: v1, type: tap"}, []string{"check port v1", "del port v1", "add port v1"}},
 }
 

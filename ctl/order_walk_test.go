@@ -66,6 +66,9 @@ func walk(t *testing.T, old, next *model.Model, failing int) (r walked) {
 		if met := d.strangers(m); met != "" {
 			t.Fatalf("before operation %d of %v, %q failing: %s", i, r.ops, failed, met)
 		}
+		if wrong := d.isolation(m); wrong != "" {
+			t.Fatalf("before operation %d of %v, %q failing: %s", i, r.ops, failed, wrong)
+		}
 	}
 	if r.err == nil {
 		fresh := ctltest.New(sw.Config)
@@ -255,6 +258,53 @@ func (d difference) strangers(now ctltest.Moment) string {
 	for n, name := range comes {
 		if other, ok := leaves[n]; ok && other != name {
 			return fmt.Sprintf("port %s comes to VNI %d before port %s has left it", name, n, other)
+		}
+	}
+	return ""
+}
+
+// isolation says which ports of a VNI meet that neither model lets meet, and which are kept apart that both let.
+func (d difference) isolation(now ctltest.Moment) string {
+	shares := func(a, b dataplane.PortConfig) bool {
+		for _, n := range wire(a) {
+			if n != 0 && slices.Contains(slices.Collect(maps.Values(wire(b))), n) {
+				return true
+			}
+		}
+		return false
+	}
+	// meet: 1 when they share a VNI and may, -1 when they share one and may not.
+	meet := func(a, b dataplane.PortConfig) int {
+		switch {
+		case !shares(a, b):
+			return 0
+		case a.Isolated && b.Isolated:
+			return -1
+		}
+		return 1
+	}
+	in := func(m *model.Model, a, b string) int {
+		if m.Ports.At(a) == nil || m.Ports.At(b) == nil {
+			return 0
+		}
+		return meet(m.PortConfig(a), m.PortConfig(b))
+	}
+	for a, p := range now.Ports {
+		for b, q := range now.Ports {
+			if a >= b {
+				continue
+			}
+			was, is := in(d.old, a, b), in(d.next, a, b)
+			switch meet(p, q) {
+			case 1:
+				if was < 0 && is <= 0 {
+					return fmt.Sprintf("ports %s and %s meet, which were isolated", a, b)
+				}
+			case -1:
+				if was > 0 && is > 0 {
+					return fmt.Sprintf("ports %s and %s are kept apart, which may meet before and after", a, b)
+				}
+			}
 		}
 	}
 	return ""

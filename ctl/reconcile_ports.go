@@ -137,6 +137,7 @@ func (p *planner) portsCome() {
 
 func (p *planner) portComes(c *portChange) {
 	first := p.without(c.next, c.before)
+	first.Isolated = c.isolatedSoFar()
 	p.portOp("add", c.name,
 		func() error { return atPort(c.name, p.sw.AddPort(first)) },
 		func() error { return p.sw.DelPort(c.name) })
@@ -165,7 +166,9 @@ func (p *planner) portsReshape() {
 // undoes the change brings them back behind it.
 func (p *planner) portsNarrow() {
 	for _, c := range p.ports {
-		if reflect.DeepEqual(*c.now, c.next) {
+		next := c.next
+		next.Isolated = c.isolatedSoFar()
+		if reflect.DeepEqual(*c.now, next) {
 			continue
 		}
 		stays := p.new.PortVNIs(c.new)
@@ -174,7 +177,27 @@ func (p *planner) portsNarrow() {
 				p.staticLeaves(k)
 			}
 		}
-		p.portBecomes(c, &c.next)
+		p.portBecomes(c, &next)
+	}
+}
+
+// isolatedSoFar says whether the port is isolated until portsIsolate.
+func (c *portChange) isolatedSoFar() bool {
+	if c.old != nil {
+		return c.old.Isolated
+	}
+	return c.new.Isolated
+}
+
+// portsIsolate brings ports out of isolation, and then others into it. It comes when all have left that are to: those of a VNI whom a port was kept from may be
+// among them. So nobody meets whom neither model has together, and who may meet by both is not kept apart meanwhile.
+func (p *planner) portsIsolate() {
+	for _, to := range []bool{false, true} {
+		for _, c := range p.ports {
+			if c.next.Isolated == to {
+				p.portBecomes(c, &c.next)
+			}
+		}
 	}
 }
 

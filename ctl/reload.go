@@ -201,6 +201,7 @@ func mergePort(b, t, r *model.Port) *model.Port {
 	next.MaxMACs = model.Pick(b.MaxMACs, t.MaxMACs, r.MaxMACs)
 	next.MSSClamp = model.Pick(b.MSSClamp, t.MSSClamp, r.MSSClamp)
 	next.StormControl = model.Pick(b.StormControl, t.StormControl, r.StormControl)
+	next.Isolated = model.Pick(b.Isolated, t.Isolated, r.Isolated)
 	next.GBPID = model.Pick(b.GBPID, t.GBPID, r.GBPID)
 	next.GBPDrop = model.Pick(b.GBPDrop, t.GBPDrop, r.GBPDrop)
 	return &next

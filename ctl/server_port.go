@@ -181,6 +181,9 @@ func editPort(p *model.Port, spec *api.PortSpec) error {
 	if err := optional("storm_control", spec.StormControl, model.ParsePortStormControl, &p.StormControl); err != nil {
 		return err
 	}
+	if err := optional("isolated", spec.Isolated, model.ParseBool, &p.Isolated); err != nil {
+		return err
+	}
 	if err := optional("gbp_id", spec.GBPID, model.ParseGBPID, &p.GBPID); err != nil {
 		return err
 	}

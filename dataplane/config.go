@@ -232,6 +232,8 @@ type PortConfig struct {
 	MSSClamp MSSClamp
 	// StormControl replaces the VNIs' for the frames from the port; nil leaves them. Shared, and not to be changed.
 	StormControl *StormControl
+	// Isolated: nothing goes from the port to another isolated one of this switch, as between isolated ports of a Linux bridge.
+	Isolated bool
 	// GBPDrop are the group policy IDs whose frames are not delivered to the port, in VNIs with HeaderPolicy.GBP.
 	GBPDrop []GBPRange
 }

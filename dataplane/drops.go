@@ -68,6 +68,8 @@ const (
 	NoDestination
 	// GBPDenied: its group may not enter the VNI, or not go to the port.
 	GBPDenied
+	// PortIsolated: from an isolated port, and for another one.
+	PortIsolated
 
 	// Egress. Given to a frame only when no copy of it left.
 
@@ -122,6 +124,7 @@ var reasonWords = [numReasons]string{
 	StormLimited:       "storm_control",
 	NoDestination:      "no_destination",
 	GBPDenied:          "gbp_denied",
+	PortIsolated:       "port_isolated",
 	TooBig:             "too_big",
 	PortDown:           "port_down",
 	PortGone:           "port_gone",

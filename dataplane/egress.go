@@ -26,6 +26,12 @@ func (w *worker) flood(f *frame) Reason {
 		if p == nil || p == f.port {
 			continue
 		}
+		if f.keptFrom(p) { // and no copy is missing there
+			if reason == NoDestination {
+				reason = PortIsolated
+			}
+			continue
+		}
 		if r := w.toPort(f, p, m.vid, true); r != ReasonNone && reason == NoDestination {
 			reason = r
 		}
@@ -89,11 +95,13 @@ func (f *frame) findUnfinished(p *port) {
 	f.off, _ = encap.Unfinished(f.bytes(), f.parse(), size)
 }
 
-// guardPort keeps from a port what its wire would take for something else, and what its groups may not get.
+// guardPort keeps from a port what its wire would take for something else, what its groups may not get, and from an isolated one what comes from another.
 func guardPort(f *frame, p *port, vid uint16) Reason {
 	switch {
 	case p.link == nil:
 		return PortGone
+	case f.keptFrom(p):
+		return PortIsolated
 	case vid == 0 && p.misreads(f.bytes()):
 		return VLANNotAllowed
 	case f.domain.gbp && p.gbpDrop.denies(f.gbp):
@@ -101,6 +109,9 @@ func guardPort(f *frame, p *port, vid uint16) Reason {
 	}
 	return ReasonNone
 }
+
+// keptFrom says whether isolation keeps the frame from a port.
+func (f *frame) keptFrom(p *port) bool { return p.isolated && f.port != nil && f.port.isolated }
 
 // guardPortSize keeps from a port what is larger than its MTU.
 func guardPortSize(f *frame, p *port) Reason {

@@ -134,6 +134,7 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 		MaxFrame:  p.maxFrame,
 		Untagged:  p.untagged,
 		NativeVID: p.nativeVID,
+		Isolated:  p.isolated,
 	}
 	for vni, vid := range p.tags {
 		put.Tagged = append(put.Tagged, xdp.VIDMap{VID: vid, VNI: vni})

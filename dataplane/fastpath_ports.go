@@ -152,7 +152,7 @@ func samePort(a, b *xdp.Port) bool {
 	x, y := *a, *b
 	x.Tagged, y.Tagged = nil, nil
 	return slices.Equal(a.Tagged, b.Tagged) && x.Index == y.Index && x.Ifindex == y.Ifindex && x.Kind == y.Kind && x.MaxFrame == y.MaxFrame &&
-		x.Untagged == y.Untagged && x.NativeVID == y.NativeVID && x.PeerMAC == y.PeerMAC && x.ToUser == y.ToUser
+		x.Untagged == y.Untagged && x.NativeVID == y.NativeVID && x.PeerMAC == y.PeerMAC && x.ToUser == y.ToUser && x.Isolated == y.Isolated
 }
 
 // attachPort attaches the program, which carries nothing before the maps know the port: no moment passes in which a frame is taken twice or not at all.

@@ -344,6 +344,7 @@ func newPort(index uint32, c PortConfig, l *link, stats counterSet) *port {
 		gbp:       encap.NewGBP(c.GBPID),
 		gbpDrop:   newGBPSet(c.GBPDrop),
 		mss:       c.MSSClamp,
+		isolated:  c.Isolated,
 		config:    c,
 	}
 	if len(c.Tagged) > 0 {

@@ -55,6 +55,7 @@ type port struct {
 	mss       MSSClamp          // MSSDefault: as the VNI says
 	gbp       encap.GBP         // of its frames
 	gbpDrop   *gbpSet           // what it does not get; nil: gets all
+	isolated  bool
 
 	config PortConfig
 }

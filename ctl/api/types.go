@@ -179,6 +179,8 @@ type Port struct {
 	MSSClamp Value `json:"mss_clamp,omitzero"`
 	// StormControl is as that of a VNI, where the port has its own.
 	StormControl string `json:"storm_control,omitempty"`
+	// Isolated: it exchanges nothing with other isolated ports of this switch.
+	Isolated bool `json:"isolated,omitempty"`
 	// GBPID is the group of its frames, GBPDrop the groups whose frames it does not get, as "5" and "10-20".
 	GBPID   uint16   `json:"gbp_id,omitempty"`
 	GBPDrop []string `json:"gbp_drop,omitempty"`
@@ -222,6 +224,8 @@ type PortSpec struct {
 	MSSClamp Value `json:"mss_clamp,omitzero"`
 	// StormControl is off, a rate, or rates by kind; default is the VNIs'.
 	StormControl Value `json:"storm_control,omitzero"`
+	// Isolated is on or off; default is off.
+	Isolated Value `json:"isolated,omitzero"`
 	// GBPID is the group policy ID of its frames; default is 0, no group.
 	GBPID Value `json:"gbp_id,omitzero"`
 	// GBPDrop lists group policy IDs and ranges: 5,10-20; none and default are an empty list.

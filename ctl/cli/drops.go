@@ -67,6 +67,7 @@ var explanations = map[string]string{
 	"storm_control":        "its source has had as much of this kind flooded of late as storm-control allows: see -d vni show and -d port show",
 	"no_destination":       "nobody else is in the VNI",
 	"gbp_denied":           "its group is in the gbp-drop of the VNI, or of the port it was for",
+	"port_isolated":        "from an isolated port, and for another one: see -d port show",
 	"too_big":              "larger than the port's MTU or than the underlay carries: lower the MTU inside, or raise the underlay's",
 	"port_down":            "the interface of the port is down",
 	"port_gone":            "the interface of the port has vanished",

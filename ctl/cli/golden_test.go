@@ -179,8 +179,11 @@ vni set 42 storm-control broadcast=100pps,unknown=20mbit
 port set tap1 storm-control multicast=10pps
 -d port show tap1
 -jp port show tap1
-port set tap1 storm-control default
+port set tap1 storm-control default isolated on
 -d port show tap1
+port set tap1 isolated default
+-d port show tap1
+port set tap1 isolated maybe
 vni set 42 storm-control default
 vni set 42 storm-control 100
 vni set 42 storm-control fast

@@ -77,6 +77,9 @@ func (a *App) portTable(ports []api.Port) {
 			if p.StormControl != "" {
 				line += fmt.Sprintf(", storm-control %s", p.StormControl)
 			}
+			if p.Isolated {
+				line += ", isolated"
+			}
 			if p.GBPID != 0 {
 				line += fmt.Sprintf(", gbp-id %d", p.GBPID)
 			}
@@ -130,7 +133,7 @@ func carries(p api.Port) string {
 func portChange(name string) *verb {
 	v := &verb{
 		name:     name,
-		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [storm-control RATE|KIND=RATE,...|off] [gbp-id N] [gbp-drop ID,ID-ID|none]",
+		synopsis: "NAME [type tap|netdev|veth] (vni N | access V | trunk V,V-V [native V]) [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [storm-control RATE|KIND=RATE,...|off] [isolated on|off] [gbp-id N] [gbp-drop ID,ID-ID|none]",
 		subject:  portSubject(true),
 		words:    portWords(),
 		check:    func(a *args) error { return checkPort(name, a) },
@@ -153,9 +156,9 @@ func portChange(name string) *verb {
 		}
 	case "set":
 		v.short = "change a port; what is not named stays"
-		v.synopsis = "NAME [type tap|netdev|veth] [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [storm-control RATE|KIND=RATE,...|off] [gbp-id N] [gbp-drop ID,ID-ID|none]"
+		v.synopsis = "NAME [type tap|netdev|veth] [vni N | access V | trunk V,V-V] [native V] [mtu N] [mac MAC] [netns NAME] [ifname NAME] [address IP/LEN]... [max-macs N] [mss-clamp auto|off|N] [storm-control RATE|KIND=RATE,...|off] [isolated on|off] [gbp-id N] [gbp-drop ID,ID-ID|none]"
 		v.long = "vni, access or trunk move the port; address gives the whole list of addresses. The value default takes native,\n" +
-			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, storm-control, gbp-id and gbp-drop back. Another type, netns or ifname makes the interface anew."
+			"mtu, mac, netns, ifname, address, max-macs, mss-clamp, storm-control, isolated, gbp-id and gbp-drop back. Another type, netns or ifname makes the interface anew."
 		v.examples = []string{"vtepctl port set tap0 vni 43", "vtepctl port set tap1 trunk 10,20 native default", "vtepctl port set tap0 mtu default"}
 	}
 	return v
@@ -176,6 +179,7 @@ func portWords() []word {
 		{name: "max-macs", values: "N", help: "bound of the dynamic entries behind it", parse: orDefault(valid(model.ParseMaxMACs))},
 		{name: "mss-clamp", values: "auto|off|N", help: "the VNI's mss-clamp for its frames", parse: orDefault(valid(model.ParseMSSClamp))},
 		{name: "storm-control", values: "RATE|KIND=RATE,...|off", help: "the VNIs' storm-control for its frames", parse: orDefault(valid(model.ParseStormControl))},
+		{name: "isolated", values: "on|off", help: "exchange nothing with other isolated ports", parse: orDefault(valid(model.ParseBool))},
 		{name: "gbp-id", values: "N", help: "group policy ID of its frames", parse: orDefault(valid(model.ParseGBPID))},
 		{name: "gbp-drop", values: "ID,ID-ID|none", help: "groups whose frames it does not get", parse: orDefault(valid(model.ParseGBPRangesOrNone))},
 	}
@@ -187,7 +191,7 @@ func portSpec(a *args) api.PortSpec {
 		Port: a.subject(), Type: a.get("type"), VNI: api.Value(a.get("vni")), Access: api.Value(a.get("access")), Trunk: api.Value(a.get("trunk")),
 		Native: api.Value(a.get("native")), MTU: api.Value(a.get("mtu")), MAC: api.Value(a.get("mac")), NetNS: api.Value(a.get("netns")),
 		IfName:  api.Value(a.get("ifname")),
-		MaxMACs: api.Value(a.get("max-macs")), MSSClamp: api.Value(a.get("mss-clamp")), StormControl: api.Value(a.get("storm-control")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
+		MaxMACs: api.Value(a.get("max-macs")), MSSClamp: api.Value(a.get("mss-clamp")), StormControl: api.Value(a.get("storm-control")), Isolated: api.Value(a.get("isolated")), GBPID: api.Value(a.get("gbp-id")), GBPDrop: api.Value(a.get("gbp-drop")),
 	}
 	if a.has("address") {
 		addresses := a.values["address"]

@@ -634,7 +634,7 @@ func TestShipped(t *testing.T) {
 	text = strings.ReplaceAll(text, "\n# gbp: off", "\n# gbp: on") // what the line below it is for
 	for _, uncomment := range []string{"interface", "vrf", "dstport", "group-interface", "group-ttl", "flood", "storm-control", "listen", "source-ports", "flow-label", "socket", "workers", "offload", "fastpath", "cpu-latency", "ageing", "learning", "peer-policy", "allow", "max-macs", "ttl",
 		"dscp", "ecn", "udp-checksum", "udp6-zero-checksum", "reserved-bits", "inner-vlan", "mss-clamp", "spoof-guard", "gbp", "gbp-drop", "gpe", "- name", "  type", "  vni", "  mtu", "  netns", "  mac", "  addresses",
-		"  max-macs", "  mss-clamp", "  storm-control", "  gbp-id", "  gbp-drop", "- {mac"} {
+		"  max-macs", "  mss-clamp", "  storm-control", "  isolated", "  gbp-id", "  gbp-drop", "- {mac"} {
 		if !strings.Contains(text, "\n# "+uncomment+":") && !strings.Contains(text, "\n#   "+strings.TrimSpace(uncomment)) {
 			t.Errorf("%s is not in the example", uncomment)
 		}

@@ -361,6 +361,7 @@ func (d *decoder) ports(n ast.Node) error {
 				p.StormControl = &c
 				return err
 			}},
+			scalar(d, "isolated", model.ParseBool, func(v bool) { p.Isolated = v }),
 			scalar(d, "gbp-id", model.ParseGBPID, func(v uint16) { p.GBPID = v }),
 			{"gbp-drop", func(n ast.Node) (err error) { p.GBPDrop, err = d.gbpRanges(n); return err }},
 		}); err != nil {

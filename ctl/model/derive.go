@@ -95,6 +95,7 @@ func (m *Model) PortConfig(name string) dataplane.PortConfig {
 		MaxMACs:      p.MaxMACs,
 		MSSClamp:     p.MSSClamp,
 		StormControl: p.StormControl,
+		Isolated:     p.Isolated,
 		GBPID:        p.GBPID,
 		GBPDrop:      slices.Clone(p.GBPDrop),
 	}

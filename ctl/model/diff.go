@@ -183,6 +183,7 @@ func (p *Port) attributes() []attribute {
 		{name: "max-macs", text: number(uint64(p.MaxMACs))},
 		{name: "mss-clamp", text: clamp},
 		{name: "storm-control", text: storm},
+		{name: "isolated", text: either(p.Isolated, "on", "")},
 		{name: "gbp-id", text: number(uint64(p.GBPID))},
 		{name: "gbp-drop", text: strings.Join(GBPWords(p.GBPDrop), ",")},
 	}

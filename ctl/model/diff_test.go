@@ -49,7 +49,7 @@ func TestDiff(t *testing.T) {
 	})
 	next.Ports.Put("tap10", &Port{
 		Type: dataplane.PortVeth, Trunk: []uint16{10, 20, 21, 22}, Native: 10, NetNS: "blue", IfName: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
-		Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}, MSSClamp: dataplane.MSSOff, StormControl: &dataplane.StormControl{Broadcast: dataplane.Rate{N: 5}}, MaxMACs: 5, GBPID: 7, GBPDrop: []dataplane.GBPRange{{First: 1, Last: 3}},
+		Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}, MSSClamp: dataplane.MSSOff, StormControl: &dataplane.StormControl{Broadcast: dataplane.Rate{N: 5}}, Isolated: true, MaxMACs: 5, GBPID: 7, GBPDrop: []dataplane.GBPRange{{First: 1, Last: 3}},
 	})
 	next.Ports.Put("tap1", &Port{Type: dataplane.PortTAP, Access: 10})
 	same := *old.Ports.At("tap3")
@@ -74,7 +74,7 @@ func TestDiff(t *testing.T) {
 		{Change, "port", "tap10", []ValueDifference{
 			value("type", "tap", "veth"), value("vni", "42", ""), value("trunk", "", "10,20-22"), value("native", "", "10"), value("mtu", "1400", ""), value("netns", "", "blue"),
 			value("ifname", "", "eth0"), value("mac", "", "02:00:00:00:00:01"), {Name: "addresses", Added: []string{"198.51.100.1/24"}}, value("max-macs", "", "5"),
-			value("mss-clamp", "", "off"), value("storm-control", "", "broadcast=5pps"), value("gbp-id", "", "7"), value("gbp-drop", "", "1-3"),
+			value("mss-clamp", "", "off"), value("storm-control", "", "broadcast=5pps"), value("isolated", "", "on"), value("gbp-id", "", "7"), value("gbp-drop", "", "1-3"),
 		}},
 		{Change, "fdb", "02:00:00:00:00:09 vni 42", []ValueDifference{value("dst", "192.0.2.2", ""), value("port", "", "tap1"), value("state", "static", "sticky")}},
 	}

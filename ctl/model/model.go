@@ -133,6 +133,8 @@ type Port struct {
 	MSSClamp dataplane.MSSClamp
 	// StormControl replaces the VNIs' for its frames; nil leaves the VNIs'. Never written to.
 	StormControl *dataplane.StormControl
+	// Isolated ports exchange nothing with each other.
+	Isolated bool
 	// MaxMACs bounds the dynamic entries of the port; 0 is no bound of its own.
 	MaxMACs int
 	// GBPID marks its frames, GBPDrop lists the group policy IDs whose frames it does not get; both in VNIs with group policy.

@@ -105,6 +105,9 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		if rng.IntN(5) == 0 {
 			v.Settings.GBPDrop = Some([]dataplane.GBPRange{{First: 5, Last: 5}})
 		}
+		if rng.IntN(6) == 0 {
+			v.Settings.StormControl = Some(dataplane.StormControl{Unknown: dataplane.Rate{N: uint64(1 + rng.IntN(3)), Bits: true}})
+		}
 		if rng.IntN(8) == 0 {
 			v.Settings.UDP6Zero = Some(ZeroChecksum{Rx: rng.IntN(2) == 0})
 		}
@@ -151,6 +154,10 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		}
 		if rng.IntN(6) == 0 {
 			p.GBPDrop = []dataplane.GBPRange{{First: 7, Last: 7}}
+		}
+		p.Isolated = rng.IntN(6) == 0
+		if rng.IntN(6) == 0 {
+			p.StormControl = &dataplane.StormControl{Broadcast: dataplane.Rate{N: uint64(rng.IntN(2))}}
 		}
 		m.Ports.Put(name, p)
 		return fmt.Sprintf("port %s %+v", name, *p)

@@ -93,6 +93,13 @@ func TestFromPeer(t *testing.T) {
 		{name: "unknown destination", inner: known().frame(macNone, macB), verdict: unknownDestination},
 		{name: "destination behind a peer", inner: known().frame(macE, macB), verdict: samePlace},
 		{name: "destination without the VNI", inner: known().frame(macF, macB), verdict: unknownDestination},
+		{name: "destination is isolated", verdict: fromPeer, before: func(b *bench) {
+			p := b.ports[0]
+			p.Isolated = true
+			if err := b.PutPort(p); err != nil {
+				b.t.Fatal(err)
+			}
+		}},
 		{name: "destination has gone", verdict: unknownDestination, before: func(b *bench) { b.DelPort(0) }},
 		{name: "larger than the port", inner: packet{proto: 17, l4: udpTo(7, 1464-14-20-8+1)}.frame(macA, macB), verdict: tooLarge},
 		{name: "as large as the port", inner: packet{proto: 17, l4: udpTo(7, 1464-14-20-8)}.frame(macA, macB), verdict: fromPeer},

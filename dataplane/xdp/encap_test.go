@@ -31,6 +31,17 @@ func TestFromPort(t *testing.T) {
 			}
 		}
 	}
+	isolate := func(indexes ...uint32) func(*bench) {
+		return func(b *bench) {
+			for _, i := range indexes {
+				p := b.ports[i]
+				p.Isolated = true
+				if err := b.PutPort(p); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+		}
+	}
 	syn := func(d *Domain) { d.SYNToUser = true }
 	guard := func(d *Domain) { d.SpoofGuard = true }
 	for _, c := range []struct {
@@ -68,6 +79,10 @@ func TestFromPort(t *testing.T) {
 		{name: "unknown destination", frame: known().frame(macNone, macA), verdict: unknownDestination},
 		{name: "to itself", frame: known().frame(macA, macA), verdict: samePlace},
 		{name: "to a port without the VNI", frame: known().frame(macF, macA), verdict: unknownDestination},
+		{name: "isolated, to an isolated port", frame: known().frame(macD, macA), verdict: portToUser, before: isolate(0, 1)},
+		{name: "isolated, to another port", frame: known().frame(macD, macA), verdict: toPort, before: isolate(0)},
+		{name: "to an isolated port", frame: known().frame(macD, macA), verdict: toPort, before: isolate(1)},
+		{name: "isolated, to a peer", frame: known().frame(macB, macA), verdict: toPeer, before: isolate(0, 1)},
 		{name: "to a port that has gone", frame: known().frame(macD, macA), verdict: unknownDestination, before: func(b *bench) { b.DelPort(1) }},
 		{name: "to a peer that has gone", frame: known().frame(macB, macA), verdict: noRoute, before: func(b *bench) { b.DelPeer(0) }},
 		{name: "no port", frame: known().frame(macB, macA), verdict: noPort, before: func(b *bench) { b.DelPort(0) }},

@@ -90,7 +90,7 @@ apart __u32 look_up(struct port_way *w)
 {
 	struct fdb_value *src, *dst;
 	struct peer *peer;
-	__u32 place;
+	__u32 place, v;
 
 	if (!w)
 		return NO_PORT;
@@ -112,7 +112,8 @@ apart __u32 look_up(struct port_way *w)
 	}
 	if (place == w->port.index)
 		return SAME_PLACE;
-	return take_port(place, w->vni, &w->to, &w->vid);
+	v = take_port(place, w->vni, &w->to, &w->vid);
+	return v == GO_ON && w->port.isolated && w->to.isolated ? PORT_TO_USER : v;
 }
 
 /* Whether the way is that of the frame in hand. */

@@ -74,7 +74,7 @@ struct port {
 	__u8 to_user;
 	__u8 peer_mac[6]; /* of the other end of a veth */
 	__u8 filtered; /* its packet sockets have the filter slow_only, or had it when their process died */
-	__u8 zero;
+	__u8 isolated; /* exchanges nothing with other such ports */
 	__u32 serial; /* tells the ports and peers apart that had the index; never used again */
 };
 

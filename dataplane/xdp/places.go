@@ -42,7 +42,7 @@ func (f *FastPath) PutPort(p Port) error {
 	old, had := f.ports[p.Index]
 	v := programsPort{
 		Index: p.Index, Ifindex: uint32(p.Ifindex), Kind: uint32(p.Kind), MaxFrame: uint32(p.MaxFrame),
-		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser), Filtered: flag8(p.Filtered),
+		Untagged: p.Untagged, NativeVid: p.NativeVID, PeerMac: p.PeerMAC, Trunk: flag8(len(p.Tagged) > 0), ToUser: flag8(p.ToUser), Isolated: flag8(p.Isolated), Filtered: flag8(p.Filtered),
 		Serial: p.Serial,
 	}
 	return mapError(what, f.change(func() error {

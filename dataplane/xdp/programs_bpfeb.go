@@ -95,7 +95,7 @@ type programsPort struct {
 	ToUser    uint8
 	PeerMac   [6]uint8
 	Filtered  uint8
-	Zero      uint8
+	Isolated  uint8
 	Serial    uint32
 }
 

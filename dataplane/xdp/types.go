@@ -96,6 +96,7 @@ type Port struct {
 	Tagged    []VIDMap // of a trunk
 	PeerMAC   [6]byte  // of the other end of a Veth
 	ToUser    bool     // frames from it all go to user space
+	Isolated  bool     // frames to another such port go to user space
 	// Filtered says that the packet sockets of the device have SocketFilter: to be set after they got it, and taken back before they lose it. They
 	// also lose it when the process dies; the programs then go on by themselves.
 	Filtered bool
