@@ -363,7 +363,7 @@ func (p *pair) shape(there *netlink.Handle, peer netlink.Link, target int, o *Ve
 			}
 		}
 		if o.MAC != nil {
-			if err := there.LinkSetHardwareAddr(peer, o.MAC); err != nil {
+			if err := device.SetMAC(there, peer, o.MAC); err != nil {
 				return fmt.Errorf("mac %v: %w", o.MAC, err)
 			}
 		}

@@ -275,7 +275,7 @@ func crash(t *testing.T, d *Device) {
 func TestVethAfterCrash(t *testing.T) {
 	s := newStage(t)
 	o := func(o *VethOptions) {
-		o.MTU = 1450
+		o.MTU, o.MAC = 1450, net.HardwareAddr{2, 0, 0, 0, 0, 7}
 		o.Addresses = []netip.Prefix{netip.MustParsePrefix("198.51.100.77/24")}
 	}
 	d, err := s.openVeth(o)
@@ -284,6 +284,7 @@ func TestVethAfterCrash(t *testing.T) {
 	}
 	crash(t, d)
 	s.workload.Must("ip", "address", "add", "198.51.100.99/24", "dev", "inner")
+	s.workload.Must("ip", "neighbour", "add", "198.51.100.1", "lladdr", "02:00:00:00:00:01", "dev", "inner", "nud", "reachable")
 	index := s.workload.Index("inner")
 	if d, err = s.openVeth(o); err != nil {
 		t.Fatalf("after a crash: %v", err)
@@ -293,6 +294,9 @@ func TestVethAfterCrash(t *testing.T) {
 	}
 	if inner := shows(t, s.workload, "inner", true); !strings.Contains(inner, "198.51.100.99/24") || !strings.Contains(inner, "198.51.100.77/24") {
 		t.Errorf("addresses: %s", inner)
+	}
+	if known := s.workload.Must("ip", "neighbour", "show", "dev", "inner"); !strings.Contains(known, "02:00:00:00:00:01") {
+		t.Errorf("the workload has forgotten its neighbours: %q", known)
 	}
 	s.workload.Inject("inner", plain(70))
 	s.next(d, isTest)

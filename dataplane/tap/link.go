@@ -191,7 +191,7 @@ func shape(h *netlink.Handle, link netlink.Link, o *Options) error {
 		}
 	}
 	if o.MAC != nil {
-		if err := h.LinkSetHardwareAddr(link, o.MAC); err != nil {
+		if err := device.SetMAC(h, link, o.MAC); err != nil {
 			return fmt.Errorf("mac %v: %w", o.MAC, err)
 		}
 	}
