@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -34,6 +33,7 @@ type fakePrograms struct {
 	decap     xdp.Decap // its answer otherwise
 	asked     int       // how often it was called
 	room      int       // entries; 0: any number
+	seats     int       // the same of sources
 	wrote     uint64    // entries written or removed
 	slow      bool
 	counters  map[uint32]xdp.Counters // of ports
@@ -273,12 +273,19 @@ func (f *fakePrograms) DelPeer(index uint32) error {
 }
 func (f *fakePrograms) ForgetPeer(index uint32) error { return f.DelPeer(index) }
 
-func (f *fakePrograms) PutSource(vni uint32, a netip.Addr, peer, serial uint32) error {
+func (f *fakePrograms) PutSources(list []xdp.Source) (err error) {
 	f.locked(func() {
-		f.sources[sourceKey{vni, a}], f.serials[sourceKey{vni, a}] = peer, serial
-		f.name(serial, fmt.Sprintf("source %s", a))
+		for _, s := range list {
+			k := sourceKey{s.VNI, s.Addr}
+			if _, had := f.sources[k]; !had && f.seats > 0 && len(f.sources) >= f.seats {
+				err = xdp.ErrFull
+				return
+			}
+			f.sources[k], f.serials[k] = s.Peer, s.Serial
+			f.name(s.Serial, fmt.Sprintf("source %s", s.Addr))
+		}
 	})
-	return nil
+	return err
 }
 
 // name wants a serial to belong to one port or source for ever.
@@ -325,8 +332,12 @@ func (f *fakePrograms) WaitEvents() bool {
 
 func (f *fakePrograms) EndEvents() { f.locked(func() { f.ended = true }) }
 
-func (f *fakePrograms) DelSource(vni uint32, a netip.Addr) error {
-	f.locked(func() { delete(f.sources, sourceKey{vni, a}) })
+func (f *fakePrograms) DelSources(list ...xdp.SourceKey) error {
+	f.locked(func() {
+		for _, s := range list {
+			delete(f.sources, sourceKey{s.VNI, s.Addr})
+		}
+	})
 	return nil
 }
 

@@ -59,14 +59,16 @@ type mirror struct {
 	waysLeft       int                  // peers whose ways may still be asked for until all are looked at again
 	told           map[int]underlayWord // what the log last said of an interface of the underlay, by ifindex
 
-	batch  []xdp.Entry    // to be written
-	drops  []xdp.EntryKey // to be removed before
-	keys   []fdbKey
-	differ []fdbKey
-	offset int64 // of the programs' clock over the table's, in seconds
-	full   bool  // the maps do not hold all that the table does, or the table does not learn all that it should
-	noRoom bool  // the maps have no room for some
-	behind bool  // the maps are to get some when there is time
+	batch   []xdp.Entry    // to be written
+	drops   []xdp.EntryKey // to be removed before
+	admits  []xdp.Source   // the same of sources
+	refuses []xdp.SourceKey
+	keys    []fdbKey
+	differ  []fdbKey
+	offset  int64 // of the programs' clock over the table's, in seconds
+	full    bool  // the maps do not hold all that the table does, or the table does not learn all that it should
+	noRoom  bool  // the maps have no room for some
+	behind  bool  // the maps are to get some when there is time
 
 	toldNoRoom, toldIncomplete bool
 
@@ -208,6 +210,7 @@ func (m *mirror) domainsLeave(snap *snapshot) {
 		for a := range md.sources {
 			m.dropSource(md, was.vni, a)
 		}
+		m.writeSources()
 		m.withdrawDomain(md)
 		delete(m.domains, was.vni)
 	})

@@ -44,3 +44,27 @@ func TestManyLearnedPeersLeave(t *testing.T) {
 		t.Errorf("%d sources are left, not %d", got, n/2+len(vnis))
 	}
 }
+
+// TestSourcesFindNoRoom: of sources that come together those that find no room are user space's, the others are admitted, and the programs are told of those that go.
+func TestSourcesFindNoRoom(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 5, nil)
+	f.locked(func() { f.seats = 3 })
+	s.set(VNIConfig{VNI: 10, Learning: true}, s.addrs(0, 1, 2, 3, 4)...)
+	sources := func() (count int) {
+		f.locked(func() { count = len(f.sources) })
+		return count
+	}
+	for i := 0; i < 60 && sources() != 3; i++ {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := sources(); got != 3 {
+		t.Errorf("%d sources are admitted where 3 have room", got)
+	}
+	f.locked(func() { f.seats = 0 })
+	s.set(VNIConfig{VNI: 10, Learning: true}, s.addrs(4, 3, 2)...)
+	f.equal(t, s.Switch, "there is room")
+	if got := sources(); got != 3 {
+		t.Errorf("%d sources are admitted, not the 3 that are left", got)
+	}
+}

@@ -1,8 +1,6 @@
 package dataplane
 
 import (
-	"net/netip"
-
 	"vtepd/dataplane/xdp"
 )
 
@@ -31,8 +29,8 @@ type programs interface {
 	PutPeer(xdp.Peer) error
 	DelPeer(index uint32) error
 	ForgetPeer(index uint32) error
-	PutSource(vni uint32, a netip.Addr, peer, serial uint32) error
-	DelSource(vni uint32, a netip.Addr) error
+	PutSources([]xdp.Source) error
+	DelSources(...xdp.SourceKey) error
 	PutEntries([]xdp.Entry) error
 	DelEntries(...xdp.EntryKey) error
 	WalkEntries(func(xdp.Entry) bool) error

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net/netip"
 
+	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
 
@@ -19,6 +20,7 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 	for a, p := range md.d.members {
 		m.putSource(md, a, p)
 	}
+	m.writeSources()
 }
 
 // sourcesCome admits the sources that forwarding entries point to, where the policy of the VNI admits them without naming them.
@@ -42,6 +44,7 @@ func (m *mirror) sourcesCome() {
 			m.putSource(md, k.addr, p)
 		}
 	}
+	m.writeSources()
 }
 
 // sourcesLeave has nothing taken any more in the name of peers that are gone. Thousands that were learned may go at once: all VNIs are looked through once for
@@ -54,6 +57,7 @@ func (m *mirror) sourcesLeave(gone map[uint32]*mirroredPeer) {
 			}
 		}
 	}
+	m.writeSources()
 }
 
 // noteSource remembers the peer behind an entry for sourcesCome.
@@ -72,7 +76,7 @@ func (m *mirror) noteSource(e fdb.Entry) {
 	}
 }
 
-// putSource has datagrams from an address taken, unless those of its family are left to the host, or they are captured.
+// putSource has datagrams from an address taken, unless those of its family are left to the host, or they are captured. writeSources ends what was begun so.
 func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
 	if m.left[familyOf(a)] || m.captures.ofSource(a) {
 		m.dropSource(md, md.d.vni, a)
@@ -85,21 +89,47 @@ func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
 	if mp := m.peers[p.index]; mp != nil && mp.p == p {
 		serial = mp.serial
 	}
-	if err := m.e.PutSource(md.d.vni, a, p.index, serial); err != nil {
-		// Its datagrams go to user space, as those of a stranger would.
-		m.log.Debug("fast path: admitting a source", "vni", md.d.vni, "source", a, "error", err)
-		m.dropSource(md, md.d.vni, a)
-		return
-	}
 	md.sources[a] = p.index
+	if m.admits = append(m.admits, xdp.Source{SourceKey: xdp.SourceKey{VNI: md.d.vni, Addr: a}, Peer: p.index, Serial: serial}); len(m.admits) == entryBatch {
+		m.writeSources()
+	}
 }
 
+// dropSource has them taken no more. writeSources ends what was begun so.
 func (m *mirror) dropSource(md *mirroredDomain, vni uint32, a netip.Addr) {
 	if _, ok := md.sources[a]; !ok {
 		return
 	}
-	if err := m.e.DelSource(vni, a); err != nil {
-		m.log.Warn("fast path: refusing a source", "vni", vni, "source", a, "error", err)
-	}
 	delete(md.sources, a)
+	if m.refuses = append(m.refuses, xdp.SourceKey{VNI: vni, Addr: a}); len(m.refuses) == entryBatch {
+		m.writeSources()
+	}
+}
+
+// writeSources ends a batch: hundreds of thousands may come or go at once. What is to go goes first, and a source that is in both lists has come back.
+func (m *mirror) writeSources() {
+	if len(m.refuses) > 0 {
+		m.forbid(m.refuses...)
+		m.refuses = m.refuses[:0]
+	}
+	list := m.admits
+	m.admits = m.admits[:0]
+	if len(list) == 0 || m.e.PutSources(list) == nil {
+		return
+	}
+	for i := range list { // one by one, so that what is in the map is known
+		k := list[i].SourceKey
+		if err := m.e.PutSources(list[i : i+1]); err != nil {
+			// Its datagrams go to user space, as those of a stranger would.
+			m.log.Debug("fast path: admitting a source", "vni", k.VNI, "source", k.Addr, "error", err)
+			m.forbid(k)
+			delete(m.domains[k.VNI].sources, k.Addr)
+		}
+	}
+}
+
+func (m *mirror) forbid(list ...xdp.SourceKey) {
+	if err := m.e.DelSources(list...); err != nil {
+		m.log.Warn("fast path: refusing sources", "vni", list[0].VNI, "source", list[0].Addr, "sources", len(list), "error", err)
+	}
 }

@@ -86,7 +86,7 @@ func (f *FastPath) DelEntries(list ...EntryKey) error {
 }
 
 // delBatch is a BPF_MAP_DELETE_BATCH that passes over what is not there, where the kernel stops.
-func delBatch(m *ebpf.Map, keys []programsFdbKey) error {
+func delBatch[K any](m *ebpf.Map, keys []K) error {
 	for len(keys) > 0 {
 		n, err := m.BatchDelete(keys, nil)
 		if err == nil {

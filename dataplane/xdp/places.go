@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -247,31 +246,6 @@ func (f *FastPath) ForgetPeer(index uint32) error {
 	return mapError(what, f.change(func() error {
 		return errors.Join(forget(f.objects.Peers, index), zero(f.objects.PeerCounters, index))
 	}))
-}
-
-// PutSource admits an underlay source into a VNI, as a peer. The serial names it in events, as that of a [Port].
-func (f *FastPath) PutSource(vni uint32, a netip.Addr, peer, serial uint32) error {
-	what := fmt.Sprintf("source %s vni %d", a, vni)
-	if !a.IsValid() || int(peer) >= f.options.MaxPeers {
-		return fmt.Errorf("%s: peer %d: %w", what, peer, ErrInvalid)
-	}
-	return mapError(what, f.change(func() error {
-		return f.objects.Sources.Put(sourceKey(vni, a), programsSource{Peer: peer, Serial: serial})
-	}))
-}
-
-// DelSource admits an underlay source no longer. One that is not there is no error.
-func (f *FastPath) DelSource(vni uint32, a netip.Addr) error {
-	if !a.IsValid() {
-		return fmt.Errorf("source %s vni %d: %w", a, vni, ErrInvalid)
-	}
-	return mapError(fmt.Sprintf("source %s vni %d", a, vni), f.change(func() error { return forget(f.objects.Sources, sourceKey(vni, a)) }))
-}
-
-func sourceKey(vni uint32, a netip.Addr) programsSourceKey {
-	k := programsSourceKey{Vni: vni}
-	k.Address.Word = words(a)
-	return k
 }
 
 func flag8(on bool) uint8 {

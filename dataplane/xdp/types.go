@@ -141,6 +141,18 @@ type Peer struct {
 	MaxFrame int        // bytes of the largest inner frame that the way takes, Ethernet header included
 }
 
+// SourceKey names an underlay source in a VNI.
+type SourceKey struct {
+	VNI  uint32
+	Addr netip.Addr
+}
+
+// Source is one that is admitted, as a peer. The serial names it in events, as that of a [Port].
+type Source struct {
+	SourceKey
+	Peer, Serial uint32
+}
+
 // EntryKey names a forwarding entry.
 type EntryKey struct {
 	VNI uint32
