@@ -23,8 +23,12 @@ import (
 // housekeeping is how often the forwarding table is swept, the clock tick turns and unused peers are looked for.
 const housekeeping = time.Second
 
-// sweepBudget bounds the entries looked at in one housekeeping round: a full table of DefaultMaxMACs passes in eight.
-const sweepBudget = 1 << 15
+// Bounds of the records looked at in one housekeeping round: a table of any size passes in sweepRounds, since the fast path goes by an
+// expired entry until it is found.
+const (
+	sweepLeast  = 1 << 15
+	sweepRounds = 8
+)
 
 // bornAt is the tick at which a switch begins: what a former process saw lies before it.
 const bornAt = 1 << 24
@@ -383,11 +387,16 @@ func (s *Switch) keepHouse(ctx context.Context) {
 		case <-t.C:
 		}
 		s.tick.Store(bornAt + uint32(time.Since(s.started)/time.Second))
-		s.fdb.Sweep(s.now(), sweepBudget)
+		s.sweep()
 		s.reapPeers()
 		s.logDegraded()
 		s.reportICMP()
 	}
+}
+
+// sweep looks for expired entries in the next part of the table.
+func (s *Switch) sweep() {
+	s.fdb.Sweep(s.now(), max(sweepLeast, (s.fdb.Records()+sweepRounds-1)/sweepRounds))
 }
 
 // leadsTo says whether a forwarding entry points to a peer.

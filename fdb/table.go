@@ -98,6 +98,10 @@ func (t *Table) Stats() Stats {
 	return t.stats
 }
 
+// Records is how many records a whole Sweep looks at: as many as there were
+// entries at once at most.
+func (t *Table) Records() int { return int(t.used.Load()) }
+
 // Count returns the entries of a VNI, of all states, those expired and not yet
 // swept included.
 func (t *Table) Count(vni uint32) int {
