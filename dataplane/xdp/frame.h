@@ -337,20 +337,40 @@ inline_always __u32 way_slot(const __u8 *dst, const __u8 *src)
 	return ((d[1] | (__u32)d[2] << 16) * 0x9e3779b1 ^ (s[1] | (__u32)s[2] << 16) * 0x85ebca77) >> 24 & (WAYS - 1);
 }
 
+/* Whether a UDP socket takes what comes so. */
+inline_always bool is_socket(struct __sk_buff *skb, void *tuple, __u32 size)
+{
+	struct bpf_sock *sk = bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
+/* Whether so much time has passed. Another CPU may have noted a later time than ours. */
+inline_always bool past(__u64 ns, __u64 then, __u64 over)
+{
+	return (long long)(ns - then) >= (long long)over;
+}
+
 /* Whether a TCP or UDP frame has to go to user space because a superframe between its stations went there just before, which it must not overtake. Of a
  * superframe that goes there it takes note.
  */
 inline_always bool behind_superframe(const struct front *f, __u8 proto, bool from_port, bool superframe)
 {
 	__u32 slot = way_slot(f->dst, f->src) + (proto == PROTO_UDP ? WAYS : 0) + (from_port ? 2 * WAYS : 0);
-	__u64 *last = bpf_map_lookup_elem(&superframes, &slot), ns = bpf_ktime_get_coarse_ns();
+	struct behind *b = bpf_map_lookup_elem(&superframes, &slot);
+	__u64 ns = bpf_ktime_get_coarse_ns();
 
-	if (!last)
+	if (!b)
 		return false;
 	if (superframe)
-		*last = ns;
-	/* Another CPU may have noted a later time than ours. */
-	return (long long)(ns - *last) < BEHIND_OVER;
+		b->superframe = ns;
+	else if (past(ns, b->any, BEHIND_OVER) || past(ns, b->superframe, BEHIND_MOST))
+		return false;
+	b->any = ns;
+	return true;
 }
 
 /* How a VNI looks on a port's wire: a VID, 0 for untagged, or -1 when the port does not carry it. */

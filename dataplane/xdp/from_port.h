@@ -151,10 +151,31 @@ inline_always bool checksum_in_place(struct __sk_buff *skb, const struct inside 
 	return start + offset >= in->l4; /* the guards leave packets with extension headers to user space */
 }
 
-/* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. What asks for a frame that
- * another program carries keeps no way: the other one has to look the source up to refresh it.
+/* Whether a process takes datagrams from a peer. One that takes the programs of a killed one over does so before it reads ports: until all of them are
+ * exchanged its filters decide, and what they keep must not be carried beside them.
  */
-inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
+inline_always bool peer_is_read(struct __sk_buff *skb, const struct peer *p)
+{
+	if (!p->ipv6) {
+		struct sock4 s = {.address = {p->address.word[3], p->source.word[3]}, .port = {p->udp_port, settings.udp_ports[0]}};
+
+		return is_socket(skb, &s, sizeof(s));
+	} else {
+		struct sock6 s = {.port = {p->udp_port, settings.udp_ports[0]}};
+
+		for (int i = 0; i < 4; i++) {
+			s.address[i] = p->address.word[i];
+			s.address[4 + i] = p->source.word[i];
+		}
+		return is_socket(skb, &s, sizeof(s));
+	}
+}
+
+/* Decides on a frame without changing it: TO_PEER, TO_PORT, or why it goes to user space. The order is that of worker.portStages. What asks for a frame that
+ * another program carries keeps no way: the other one has to look the source up to refresh it. Where a frame is not known to be read in user space, and nobody
+ * reads there, it has nothing to stay behind.
+ */
+inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool read)
 {
 	struct validity validity = {};
 	struct port_way *w;
@@ -214,7 +235,7 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 		if (j->in.largest > w->peer.max_frame)
 			return TOO_LARGE;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
-		if (j->in.proto == PROTO_UDP && behind_superframe(&j->front, PROTO_UDP, true, skb->gso_size))
+		if (j->in.proto == PROTO_UDP && behind_superframe(&j->front, PROTO_UDP, true, skb->gso_size) && (skb->gso_size || read || peer_is_read(skb, &w->peer)))
 			return skb->gso_size ? ODD_SUPERFRAME : BEHIND_SUPERFRAME;
 		v = TO_PEER;
 	} else if (j->in.largest > w->to.max_frame) {
@@ -228,7 +249,7 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask)
 /* The same for a frame that is going to be carried: user space hears of a new source before anybody else can. */
 inline_always __u32 judge_and_tell(struct __sk_buff *skb, struct job *j, bool ask)
 {
-	__u32 v = judge(skb, j, ask);
+	__u32 v = judge(skb, j, ask, true);
 
 	return v <= TO_PORT && !j->way->known ? announce(v, j->way->vni, j->front.src, j->way->port.serial, ask) : v;
 }
@@ -505,7 +526,7 @@ inline_always int from_device(struct __sk_buff *skb)
 		tally(v, 1);
 		return TCX_DROP;
 	}
-	v = judge(skb, &j, false);
+	v = judge(skb, &j, false, asked);
 	if (!asked && !settings.alone && !(j.way && j.way->port.filtered))
 		return TCX_DROP;
 	if (v <= TO_PORT && !j.way->known)

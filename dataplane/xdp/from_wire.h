@@ -422,6 +422,20 @@ inline_always struct cell *cell_of(const struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&cells, &slot);
 }
 
+/* Whether somebody reads what goes to user space: a process that was killed has left its programs, but no socket. */
+inline_always bool is_read(struct __sk_buff *skb, bool ipv6)
+{
+	if (!ipv6) {
+		struct sock4 s;
+
+		return bpf_skb_load_bytes(skb, ETH_LEN + 12, &s, sizeof(s)) || is_socket(skb, &s, sizeof(s));
+	} else {
+		struct sock6 s;
+
+		return bpf_skb_load_bytes(skb, ETH_LEN + 8, &s, sizeof(s)) || is_socket(skb, &s, sizeof(s));
+	}
+}
+
 /* A datagram that comes in whole. */
 inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 {
@@ -438,7 +452,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	if (v == FROM_PEER && gso_size && (l.in.proto != PROTO_TCP || l.way->to.kind == KIND_NETDEV || joined_datagrams(skb, &l, gso_size)))
 		v = ODD_SUPERFRAME;
 	if ((v == FROM_PEER || v == ODD_SUPERFRAME) && (l.in.proto == PROTO_TCP || l.in.proto == PROTO_UDP) &&
-	    behind_superframe(&l.front, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER)
+	    behind_superframe(&l.front, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER && is_read(skb, ipv6))
 		v = BEHIND_SUPERFRAME;
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)

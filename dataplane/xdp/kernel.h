@@ -108,12 +108,26 @@ struct tunnel_key {
 	__u32 remote4;
 };
 
+/* What a socket is looked for by, in the order in which IP and UDP headers have it. */
+struct sock4 {
+	__u32 address[2];
+	__u16 port[2];
+};
+
+struct sock6 {
+	__u32 address[8];
+	__u16 port[2];
+};
+
+struct bpf_sock;
+
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { PACKET_HOST = 0, PACKET_OTHERHOST = 3, PACKET_OUTGOING = 4 };
 enum { TCX_NEXT = -1, TCX_PASS = 0, TCX_DROP = 2 };
 enum { XDP_PASS = 2 };
 enum { BPF_F_INGRESS = 1, BPF_F_RECOMPUTE_CSUM = 1 };
 enum { BPF_RB_AVAIL_DATA = 0 };
+#define BPF_F_CURRENT_NETNS (-1ULL)
 
 #define BPF_ADJ_ROOM_MAC 1
 #define BPF_F_ADJ_ROOM_FIXED_GSO (1ULL << 0)
@@ -140,6 +154,8 @@ static __u32 (*bpf_get_hash_recalc)(struct __sk_buff *skb) = (void *)34;
 static long (*bpf_xdp_adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
 static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, int delta, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_xdp_adjust_meta)(struct xdp_md *ctx, int delta) = (void *)54;
+static struct bpf_sock *(*bpf_sk_lookup_udp)(void *ctx, void *tuple, __u32 size, __u64 netns, __u64 flags) = (void *)85;
+static long (*bpf_sk_release)(struct bpf_sock *sk) = (void *)86;
 static long (*bpf_ringbuf_output)(void *map, void *data, __u64 size, __u64 flags) = (void *)130;
 static __u64 (*bpf_ringbuf_query)(void *map, __u64 flags) = (void *)134;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int len, __u64 flags) = (void *)152;

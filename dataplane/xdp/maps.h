@@ -139,10 +139,18 @@ struct cell {
 /* For so many seconds after a superframe segments are not joined: a connection that sends both has to stay in order. */
 enum { WHOLE_SECONDS = 10, MAX_CELLS = 64 };
 
-/* For so many nanoseconds after a superframe that was left to user space, so is what comes behind it between the same stations. It is long for a way through
- * user space, and less than TCP waits until it sends again (200 ms, TCP_RTO_MIN): where nobody reads what is left to user space, the repetition gets through.
+/* For so many nanoseconds after a superframe that was left to user space, so is what comes behind it between the same stations, and what comes behind that,
+ * which it must not overtake either; in all for BEHIND_MOST after the superframe. It is long for a way through user space, and less than TCP waits until it
+ * sends again (200 ms, TCP_RTO_MIN): where nobody reads what is left to user space, the repetition gets through.
  */
-enum { BEHIND_OVER = 100 * 1000 * 1000 };
+#define BEHIND_OVER (100 * 1000 * 1000ULL)
+#define BEHIND_MOST (10 * 1000 * 1000 * 1000ULL)
+
+/* When something was last left to user space; coarse clock, ns. */
+struct behind {
+	__u64 superframe;
+	__u64 any; /* that or what came behind */
+};
 
 /* Frames of at most so many bytes gain nothing by being joined, and lose the time it takes, unless they have to stay behind larger ones between the same
  * stations that were: these are through after so many nanoseconds.
@@ -338,12 +346,12 @@ struct {
 	__type(value, struct cell);
 } cells SEC(".maps"); /* by ifindex of the underlay device, modulo MAX_CELLS */
 
-/* When a superframe was last left to user space; coarse clock, ns. All CPUs share it: on virtual devices a flow moves with the thread that sends. */
+/* All CPUs share them: on virtual devices a flow moves with the thread that sends. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 4 * WAYS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct behind);
 } superframes SEC(".maps"); /* by stations, protocol and direction */
 
 struct {

@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type programsBehind struct {
+	_          structs.HostLayout
+	Superframe uint64
+	Any        uint64
+}
+
 type programsBudget struct {
 	_      structs.HostLayout
 	Second uint32

@@ -3,12 +3,49 @@ package xdp
 import (
 	"encoding/binary"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
+
+// reads opens the sockets of a VTEP, in a network namespace of the thread's own, until it is told to close them.
+func reads(t *testing.T) (closeThem func()) {
+	t.Helper()
+	runtime.LockOSThread() // for good
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	var fds []int
+	for _, to := range []unix.Sockaddr{&unix.SockaddrInet4{Addr: local4.As4(), Port: testPort}, &unix.SockaddrInet6{Addr: local6.As16(), Port: testPort}} {
+		family, level, freebind := unix.AF_INET, unix.SOL_IP, unix.IP_FREEBIND
+		if _, ok := to.(*unix.SockaddrInet6); ok {
+			family, level, freebind = unix.AF_INET6, unix.SOL_IPV6, unix.IPV6_FREEBIND
+		}
+		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, fd)
+		if err := unix.SetsockoptInt(fd, level, freebind, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Bind(fd, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeThem = func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		fds = nil
+	}
+	t.Cleanup(closeThem)
+	return closeThem
+}
 
 // TestBehindSuperframes sends a superframe that user space gets, and then what may not overtake it: what is between the same stations and of the same
 // protocol goes there too, for a while; all else is carried.
@@ -92,6 +129,7 @@ func TestBehindSuperframes(t *testing.T) {
 		for _, refused := range []bool{false, true} {
 			t.Run(c.name+map[bool]string{true: ", no flow cache"}[refused], func(t *testing.T) {
 				b := newBench(t, func(o *Options, _ *Domain) { o.Refuse.Capabilities = without(refused) })
+				die := reads(t)
 				send := func(s sent) int {
 					t.Helper()
 					program := map[bool]*ebpf.Program{false: b.objects.VtepdUnderlay, true: b.objects.VtepdTap}[s.fromPort]
@@ -127,7 +165,79 @@ func TestBehindSuperframes(t *testing.T) {
 				for _, s := range c.behind {
 					want(s, s.verdict, "later")
 				}
+				if len(c.behind) == 0 || c.super.fromPort {
+					return
+				}
+				want(c.super, c.super.verdict, "superframe unread")
+				die()
+				for _, s := range c.behind {
+					want(s, s.verdict, "unread")
+				}
 			})
+		}
+	}
+}
+
+// TestBehindWithoutPause: what follows without a pause does not overtake what went to user space before it, in the end it does.
+func TestBehindWithoutPause(t *testing.T) {
+	b := newBench(t, nil)
+	udp := func(size int) []byte { return packet{proto: 17, l4: udpTo(7, size)}.frame(macB, macA) }
+	if _, v, _ := b.run(b.objects.VtepdTap, udp(3000), &skb{Ifindex: loopback, GSOSize: 1000}); v != oddSuperframe {
+		t.Fatalf("superframe: verdict %d %q", v, word(v))
+	}
+	last := time.Now()
+	for began := last; time.Since(began) < 300*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+		_, v, _ := b.run(b.objects.VtepdTap, udp(1), nil)
+		if late := time.Since(last) > 80*time.Millisecond; v != behindSuperframe && !late {
+			t.Fatalf("after %v: verdict %d %q", time.Since(began), v, word(v))
+		} else if late {
+			t.Skip("too slow a machine")
+		}
+		last = time.Now()
+	}
+	var value programsBehind
+	var slot uint32
+	for each := b.objects.Superframes.Iterate(); each.Next(&slot, &value); {
+		if value.Superframe == 0 {
+			continue
+		}
+		value.Superframe -= 10e9
+		if err := b.objects.Superframes.Put(slot, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, v, _ := b.run(b.objects.VtepdTap, udp(1), nil); v != toPeer {
+		t.Errorf("in the end: verdict %d %q", v, word(v))
+	}
+}
+
+// TestBehindWithoutReader: what comes in on a device behind a superframe goes to its packet socket, and is carried where the process has died, and the filter
+// with it.
+func TestBehindWithoutReader(t *testing.T) {
+	onOneCPU(t)
+	b := newBench(t, func(o *Options, _ *Domain) { o.Alone = false })
+	if err := b.PutPort(Port{Index: 0, Ifindex: loopback, Kind: Netdev, MaxFrame: 1464, Untagged: testVNI, Serial: 10, Filtered: true}); err != nil {
+		t.Fatal(err)
+	}
+	udp := func(size int) []byte { return packet{proto: 17, l4: udpTo(7, size)}.frame(macB, macA) }
+	send := func(data []byte, gso int, read bool) int {
+		if read {
+			b.run(b.objects.SlowOnly, asSocket(data), &skb{Ifindex: loopback, GSOSize: uint32(gso)})
+		}
+		_, v, _ := b.run(b.objects.VtepdDevice, data, &skb{Ifindex: loopback, GSOSize: uint32(gso)})
+		return v
+	}
+	for _, c := range []struct {
+		read bool
+		gso  int
+		want int
+	}{{true, 0, toPeer}, {true, 1000, oddSuperframe}, {true, 0, behindSuperframe}, {false, 0, toPeer}, {false, 1000, oddSuperframe}, {false, 0, toPeer}} {
+		data := udp(100)
+		if c.gso > 0 {
+			data = udp(3000)
+		}
+		if v := send(data, c.gso, c.read); v != c.want {
+			t.Errorf("%+v: verdict %d %q, want %q", c, v, word(v), word(c.want))
 		}
 	}
 }
