@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"vtepd/ctl/api"
 	"vtepd/ctl/model"
 	"vtepd/dataplane"
@@ -47,6 +49,15 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 	}
 	found := func(format string, args ...any) { d.Findings = append(d.Findings, fmt.Sprintf(format, args...)) }
 	advise := func(format string, args ...any) { d.Advice = append(d.Advice, fmt.Sprintf(format, args...)) }
+	unsent := func() {
+		d.OK = false
+		found("this host does not let datagrams of VXLAN leave for UDP port %d: %v", p.Peer.Port(), p.Unsent)
+		if errors.Is(p.Unsent, unix.EPERM) {
+			advise("have the packet filter here let UDP to port %d out: nft list ruleset", p.Peer.Port())
+		} else {
+			advise("see nft list ruleset and ip rule: marks and rules by protocol or port may lead datagrams elsewhere than ip route get %s", peer)
+		}
+	}
 	switch {
 	case p.Into != "":
 		d.OK = false
@@ -63,6 +74,9 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 		found("nothing gets to the peer: %s", cmp.Or(p.NoRoute, "there is no route to it"))
 		advise("see ip route get %s", peer)
 		return d
+	case p.Fits == 0 && p.Unsent != nil:
+		unsent()
+		return d
 	case p.Fits == 0:
 		d.OK = false
 		found("nothing came back, not even for 128 bytes: the peer is down, or something on the way drops UDP port %d and ICMP echo", p.Peer.Port())
@@ -73,12 +87,14 @@ func diagnose(p dataplane.PathProbe) api.PathDiagnosis {
 		return d
 	}
 	switch {
+	case p.Unsent != nil:
+		unsent()
 	case p.Refused:
 		d.OK = false
-		found("the peer's host refuses UDP port %d: nothing listens for VXLAN there", p.Peer.Port())
+		found("the peer's host refuses UDP port %d: nothing listens for VXLAN there, or a packet filter rejects it", p.Peer.Port())
 		advise("start a VTEP there, or name the port that it listens on: vtepctl peer add %s vni N dport PORT (Linux without dstport takes 8472)", peer)
 	case p.Evidence == dataplane.EvidenceEcho:
-		found("the peer's kernel answered ICMP echo; datagrams of VXLAN got no answer: no vtepd there, or one that does not list this host")
+		found("the peer's kernel answered ICMP echo; datagrams of VXLAN got no answer: no vtepd there, one that does not list this host, or a packet filter between")
 	}
 	switch {
 	case p.Fits < p.Learned:

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"vtepd/dataplane"
 )
 
@@ -31,6 +33,12 @@ func TestDiagnose(t *testing.T) {
 		{"echo", with(func(p *dataplane.PathProbe) { p.Evidence = dataplane.EvidenceEcho }), true, "answered ICMP echo", ""},
 		{"nothing", with(func(p *dataplane.PathProbe) { p.Evidence, p.Fits, p.Inside = dataplane.EvidenceNone, 0, 0 }), false, "nothing came back", "open UDP port 4789"},
 		{"refused", with(func(p *dataplane.PathProbe) { p.Evidence, p.Refused = dataplane.EvidenceEcho, true }), false, "refuses UDP port 4789", "dport PORT"},
+		{"filtered here", with(func(p *dataplane.PathProbe) {
+			p.Evidence, p.Refused, p.Unsent = dataplane.EvidenceEcho, true, unix.EPERM
+		}), false, "this host does not let datagrams of VXLAN leave for UDP port 4789: operation not permitted", "nft list ruleset"},
+		{"filtered here, no echo", with(func(p *dataplane.PathProbe) {
+			p.Evidence, p.Fits, p.Inside, p.Unsent = dataplane.EvidenceNone, 0, 0, unix.EHOSTUNREACH
+		}), false, "this host does not let datagrams of VXLAN leave for UDP port 4789: no route to host", "ip rule"},
 		{"inside", dataplane.PathProbe{Peer: peer, Tried: 1450, Into: "tap0"}, false, "leads into port tap0", "its address in the underlay"},
 		{"no route", dataplane.PathProbe{Peer: peer, Evidence: dataplane.EvidenceNone}, false, "no route", "ip route get 192.0.2.2"},
 		{"blackhole", dataplane.PathProbe{Peer: peer, Evidence: dataplane.EvidenceNone, NoRoute: "its route is of type blackhole"}, false, "blackhole", "ip route get 192.0.2.2"},

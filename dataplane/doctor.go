@@ -53,6 +53,8 @@ type PathProbe struct {
 	// NoRoute says why nothing gets there, or back, and nothing is sent then; empty: it may. Away: the own address is on no interface.
 	NoRoute string
 	Away    bool
+	// Unsent is why this host's kernel did not take even a small datagram for the peer; nil: it did, or none was sent.
+	Unsent error
 	// WithoutEcho says why there was no ICMP echo; empty when there was.
 	WithoutEcho string
 }
@@ -119,6 +121,8 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 		out.VNI = d.vni
 		if n := examine.largest(ctx, examine.probe, out.Tried); n > 0 {
 			out.Evidence, out.Fits = EvidenceProbe, n
+		} else {
+			out.Unsent = examine.unsent
 		}
 	}
 	if out.Evidence == EvidenceNone && prober.WhyNoEcho == "" {
@@ -181,6 +185,7 @@ type examination struct {
 	domain *domain
 	prober *underlay.Prober
 	wait   time.Duration // for an answer
+	unsent error         // of the last datagram
 }
 
 // largest finds the size of the largest packet that send gets an answer to, up to most; 0 when not even a small one does.
@@ -229,7 +234,10 @@ func (x *examination) probe(ctx context.Context, size int) bool {
 	answer := make(chan uint32, 1)
 	x.s.asked.Store(id, answer)
 	defer x.s.asked.Delete(id)
-	if err := x.prober.SendUDP(b); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+	if x.unsent = x.prober.SendUDP(b); errors.Is(x.unsent, unix.ECONNREFUSED) { // of one before: it was sent
+		x.unsent = nil
+	}
+	if x.unsent != nil {
 		return false
 	}
 	select {

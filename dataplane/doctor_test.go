@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"vtepd/encap"
 )
@@ -95,6 +97,36 @@ func TestProbePathOfStrangers(t *testing.T) {
 		}
 		if _, err := s.ProbePath(context.Background(), mustAddr("192.0.2.77")); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a stranger: %v", err)
+		}
+	}
+}
+
+// Where this host itself does not let datagrams leave, probing says so, and not that nobody answers or listens there.
+//
+//	p0 ── switch ── nft output chain ── eth0 ══ r0
+func TestProbePathFilteredHere(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("nft is not installed (Debian: nftables)")
+	}
+	for _, build := range []func(testing.TB, int, func(*Config)) *scene{newScene, newScene6} {
+		s := build(t, 1, nil)
+		s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+		s.port("p0", 42)
+		peer := s.remotes[0].addr
+		if out, err := s.Command("nft", "add", "table", "inet", "test"); err != nil {
+			t.Skipf("this kernel takes no nftables table: %s", out)
+		}
+		s.Must("nft", "add", "chain", "inet", "test", "out", "{ type filter hook output priority 0; }")
+		for _, verdict := range []string{"drop", "reject"} {
+			s.Must("nft", "add", "rule", "inet", "test", "out", "udp", "dport", "4789", verdict)
+			if got := s.probePath(peer); got.Evidence != EvidenceEcho || !errors.Is(got.Unsent, unix.EPERM) {
+				t.Errorf("%s, %s: %+v, want EPERM", peer, verdict, got)
+			}
+			s.Must("nft", "flush", "chain", "inet", "test", "out")
+		}
+		if got := s.probePath(peer); got.Unsent != nil {
+			t.Errorf("%s: %+v, want no error", peer, got)
 		}
 	}
 }
