@@ -87,7 +87,7 @@ func ensureBPFFS(dir string) error {
 				return fmt.Errorf("pin directory %s: `ip netns exec %s` gives vtepd a /sys that ends with it: start it by `nsenter --net=%s/%s`",
 					dir, name, device.NetNSDir, name)
 			}
-			if err := unix.Mount("bpf", bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RELATIME, "mode=0700"); err != nil {
+			if err := mountBPFFS(); err != nil {
 				return fmt.Errorf("mount bpffs on %s: %w", bpffs, err)
 			}
 		}
@@ -107,6 +107,28 @@ func ensureBPFFS(dir string) error {
 		}
 		return nil
 	}
+}
+
+// mountBPFFS mounts the usual one. Of several vtepd that start at once one does so: another's would hide the pins on it, and their programs would stay for ever.
+func mountBPFFS() error {
+	fd, err := unix.Open(bpffs, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for {
+		if err = unix.Flock(fd, unix.LOCK_EX); err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return fmt.Errorf("lock: %w", err)
+		}
+	}
+	defer unix.Flock(fd, unix.LOCK_UN)
+	if on, err := onBPFFS(bpffs); err != nil || on {
+		return err
+	}
+	return unix.Mount("bpf", bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RELATIME, "mode=0700")
 }
 
 func onBPFFS(dir string) (bool, error) {
