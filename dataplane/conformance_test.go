@@ -45,12 +45,12 @@ func everyMode(t *testing.T, remotes int, f func(t *testing.T, s *scene)) {
 	}
 }
 
-// needFastPath skips a test where the kernel has not what the fast path of a TAP cannot do without, and names it.
-func needFastPath(t *testing.T) {
+// needFastPath skips a test where the kernel has not what the fast path cannot do without, and names it.
+func needFastPath(t testing.TB) {
 	t.Helper()
 	lab.NeedRoot(t)
 	can := xdp.Probe()
-	for _, c := range []xdp.Capability{can.BPF, can.TCX, can.RedirectNeigh} {
+	for _, c := range []xdp.Capability{can.BPF, can.TCX, can.BTF, can.RedirectNeigh, can.RedirectPeer} {
 		if !c.On {
 			t.Skipf("no fast path here: %s: %s", c.Name, c.Reason)
 		}

@@ -18,12 +18,15 @@ type node struct {
 	t testing.TB
 }
 
-// startNode opens a switch on a host.
+// startNode opens a switch on a host. Where it is to have the fast path and the kernel has none the test is skipped.
 func startNode(t testing.TB, h *lab.Host, change func(*Config)) *node {
 	t.Helper()
 	c := Config{Local: h.Underlay4(), Workers: 2, Offload: true, FastPath: behaviourMode(t)}
 	if change != nil {
 		change(&c)
+	}
+	if c.FastPath == FastPathOn && c.openPrograms == nil {
+		needFastPath(t)
 	}
 	n := &node{Host: h, t: t}
 	n.do(func() error {

@@ -75,7 +75,7 @@ func needFastPath(t *testing.T) {
 	t.Helper()
 	lab.NeedRoot(t)
 	can := xdp.Probe()
-	for _, c := range []xdp.Capability{can.BPF, can.TCX, can.RedirectPeer, can.RedirectNeigh} {
+	for _, c := range []xdp.Capability{can.BPF, can.TCX, can.BTF, can.RedirectNeigh, can.RedirectPeer} {
 		if !c.On {
 			t.Skipf("no fast path here: %s: %s", c.Name, c.Reason)
 		}
