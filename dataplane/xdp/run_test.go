@@ -280,3 +280,11 @@ func letterFrom(peer netip.Addr, inner []byte) wrap {
 	}
 	return w
 }
+
+// PutSource is PutSources with one.
+func (f *FastPath) PutSource(vni uint32, a netip.Addr, peer, serial uint32) error {
+	return f.PutSources([]Source{{SourceKey{vni, a}, peer, serial}})
+}
+
+// DelSource is DelSources with one.
+func (f *FastPath) DelSource(vni uint32, a netip.Addr) error { return f.DelSources(SourceKey{vni, a}) }

@@ -2,7 +2,6 @@ package xdp
 
 import (
 	"fmt"
-	"net/netip"
 )
 
 // PutSources admits underlay sources. On an error some may have been put.
@@ -48,14 +47,6 @@ func (f *FastPath) DelSources(list ...SourceKey) error {
 	}
 	return nil
 }
-
-// PutSource is PutSources with one.
-func (f *FastPath) PutSource(vni uint32, a netip.Addr, peer, serial uint32) error {
-	return f.PutSources([]Source{{SourceKey{vni, a}, peer, serial}})
-}
-
-// DelSource is DelSources with one.
-func (f *FastPath) DelSource(vni uint32, a netip.Addr) error { return f.DelSources(SourceKey{vni, a}) }
 
 func (k *SourceKey) wire() programsSourceKey {
 	w := programsSourceKey{Vni: k.VNI}
