@@ -30,6 +30,9 @@ const (
 	sweepRounds = 8
 )
 
+// closeAtOnce is how many devices of ports are closed at the same time when the switch ends: mostly that waits for the kernel, where many can.
+const closeAtOnce = 16
+
 // bornAt is the tick at which a switch begins: what a former process saw lies before it.
 const bornAt = 1 << 24
 
@@ -282,16 +285,33 @@ func (s *Switch) Close() error {
 	if err := s.halt(); err != nil {
 		return err
 	}
-	var first error
+	err := s.closePorts()
+	s.release()
+	return err
+}
+
+// closePorts gives the interfaces of all ports back, and returns the first error.
+func (s *Switch) closePorts() error {
+	var (
+		closing sync.WaitGroup
+		failed  sync.Once
+		first   error
+	)
+	room := make(chan struct{}, closeAtOnce)
 	for _, r := range s.ports {
 		if r.published.link == nil {
 			continue
 		}
-		if err := r.published.link.dev.Close(); err != nil && first == nil {
-			first = err
-		}
+		dev := r.published.link.dev
+		room <- struct{}{}
+		closing.Go(func() {
+			if err := dev.Close(); err != nil {
+				failed.Do(func() { first = err })
+			}
+			<-room
+		})
 	}
-	s.release()
+	closing.Wait()
 	return first
 }
 

@@ -1,0 +1,60 @@
+package dataplane
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// meetingDevice is not closed before another one is about to be.
+type meetingDevice struct {
+	portDevice
+	closing *atomic.Int32
+	err     error
+}
+
+var errAlone = errors.New("nobody else is being closed")
+
+func (d meetingDevice) Close() error {
+	d.closing.Add(1)
+	err := errAlone
+	for range 100 {
+		if d.closing.Load() > 1 {
+			err = d.err
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.Join(d.portDevice.Close(), err)
+}
+
+// TestCloseManyPorts: the devices of ports are closed several at once, and what one of them says is told.
+func TestCloseManyPorts(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 0, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true})
+	failure := errors.New("failure")
+	var closing atomic.Int32
+	names := []string{"p0", "p1", "p2"}
+	for _, name := range names {
+		s.port(name, 42)
+	}
+	if err := s.Switch.halt(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Switch.release()
+	for _, name := range names {
+		d := meetingDevice{portDevice: s.Switch.ports[name].published.link.dev, closing: &closing}
+		if name == "p1" {
+			d.err = failure
+		}
+		s.Switch.ports[name].published.link.dev = d
+	}
+	if err := s.Switch.closePorts(); !errors.Is(err, failure) || errors.Is(err, errAlone) {
+		t.Errorf("close: %v", err)
+	}
+	if n := closing.Load(); n != 3 {
+		t.Errorf("%d devices were closed, not 3", n)
+	}
+}
