@@ -211,7 +211,7 @@ func (d *Device) openQueues(o *Options) error {
 	d.caps.VnetHdr, d.caps.TSO4, d.caps.TSO6, d.caps.ECN, d.caps.USO = vnet, vnet, vnet, vnet, uso
 	d.caps.MultiQueue = len(d.sockets) > 1
 	if own {
-		d.lack("what the host itself sends on the interface is copied here and left out: no PACKET_IGNORE_OUTGOING (Linux 4.20, 6.1 with several queues)")
+		d.lack("what the host itself sends on the interface is copied here and left out: no PACKET_IGNORE_OUTGOING (Linux 4.20, 6.6 with several queues)")
 	}
 	for _, fd := range d.sockets {
 		d.queues = append(d.queues, newQueue(fd, vnet, own, &d.mtu))

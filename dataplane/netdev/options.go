@@ -68,7 +68,7 @@ type Refuse struct {
 	VnetHdr        bool // PACKET_VNET_HDR
 	USO            bool // superframes of UDP datagrams (before Linux 6.2)
 	Fanout         bool // PACKET_FANOUT
-	IgnoreOutgoing bool // PACKET_IGNORE_OUTGOING and its PACKET_FANOUT flag (before Linux 4.20 and 6.1)
+	IgnoreOutgoing bool // PACKET_IGNORE_OUTGOING and its PACKET_FANOUT flag (before Linux 4.20 and 6.2)
 	TCX            bool // the tcx hook (before Linux 6.6)
 	ClsBPF         bool // cls_bpf at a clsact qdisc
 	Claim          bool // the abstract socket that marks an interface as taken

@@ -67,9 +67,11 @@ func setVnetHdr(fd int, r Refuse) error {
 
 // knowsUSO says whether the kernel tells and takes superframes of UDP datagrams. They came with Linux 6.2 and there is no way to ask that leaves no
 // frame behind; PACKET_VNET_HDR_SZ, which came with 6.6, can be asked for. Between the two the offload is there and not used.
-func knowsUSO(fd int, r Refuse) bool {
+func knowsUSO(fd int, r Refuse) bool { return since66(fd) && !r.USO }
+
+func since66(fd int) bool {
 	_, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR_SZ)
-	return err == nil && !r.USO
+	return err == nil
 }
 
 // ignoreOutgoing keeps what the host itself sends on the interface from the socket (Linux 4.20).
@@ -110,22 +112,17 @@ const fanoutShift = 16
 
 // newFanout makes a group with the socket in it, of a number that no other group has, and gives the number. Frames of a flow go to one member, in
 // both directions of the flow the same (__skb_get_hash_symmetric). own: the group shows what the host itself sends, because the kernel does not know
-// the flag against it (Linux 6.1; the option of the single sockets does not hold in a group).
+// the flag against it (Linux 6.2; the option of the single sockets does not hold in a group). Kernels take flags that they do not know and say nothing, so
+// that it is trusted where 6.6 can be told.
 func newFanout(fd int, r Refuse) (group int, own bool, err error) {
 	if r.Fanout {
 		return 0, false, optionError("PACKET_FANOUT", unix.ENOPROTOOPT)
 	}
-	const mode = unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_UNIQUEID
-	for _, flag := range []int{unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING, 0} {
-		if own = flag == 0; !own && r.IgnoreOutgoing {
-			continue
-		}
-		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT, (mode|flag)<<fanoutShift)
-		if !errors.Is(err, unix.EINVAL) {
-			break
-		}
+	mode := unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_UNIQUEID
+	if own = r.IgnoreOutgoing || !since66(fd); !own {
+		mode |= unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING
 	}
-	if err != nil {
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT, mode<<fanoutShift); err != nil {
 		return 0, false, optionError("PACKET_FANOUT", err)
 	}
 	value, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
