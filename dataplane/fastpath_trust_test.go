@@ -152,7 +152,7 @@ func TestFastPathRoutesByPolicy(t *testing.T) {
 	l.Link(h, l.Host("b"), lab.LinkOptions{})
 	peer := map[string]netip.Addr{"-4": netip.MustParseAddr("192.0.2.2"), "-6": netip.MustParseAddr("2001:db8::2")}
 	for _, c := range []struct{ name, add, reason string }{
-		{"rule by port", "rule add ipproto udp dport 4789 lookup 100", "routing rules"},
+		{"rule by port", "rule add ipproto 17 dport 4789 lookup 100", "routing rules"},
 		{"rule by TOS", "rule add tos 0x10 lookup 100", "routing rules"},
 	} {
 		for family, to := range peer {
@@ -202,9 +202,9 @@ func TestFastPathOfPeers(t *testing.T) {
 	}
 	if s.Status().FastPath.Active {
 		eventually(t, "both are on", says(true, ""))
-		s.Host.Must("ip", "rule", "add", "ipproto", "udp", "dport", "4789", "lookup", "100")
+		s.Host.Must("ip", "rule", "add", "ipproto", "17", "dport", "4789", "lookup", "100")
 		eventually(t, "both are off", says(false, "routing rules"))
-		s.Host.Must("ip", "rule", "del", "ipproto", "udp", "dport", "4789", "lookup", "100")
+		s.Host.Must("ip", "rule", "del", "ipproto", "17", "dport", "4789", "lookup", "100")
 		eventually(t, "both are on again", says(true, ""))
 		if err := s.SetFastPath(FastPathOff); err != nil {
 			t.Fatal(err)

@@ -208,6 +208,17 @@ func (h *Host) MTU(ifname string, mtu int) {
 	}
 }
 
+// Rename gives a device that is up another name; before Linux 6.2 it has to go down for that.
+func (h *Host) Rename(from, to string) {
+	h.lab.help()
+	if _, err := h.Command("ip", "link", "set", from, "name", to); err == nil {
+		return
+	}
+	h.Must("ip", "link", "set", from, "down")
+	h.Must("ip", "link", "set", from, "name", to)
+	h.Must("ip", "link", "set", to, "up")
+}
+
 // Up sets interfaces up.
 func (h *Host) Up(ifnames ...string) {
 	h.lab.help()

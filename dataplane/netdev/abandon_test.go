@@ -59,7 +59,7 @@ func TestAbandon(t *testing.T) {
 		t.Errorf("error %v, and left:\n%s\nas it was found:\n%s", err, got, before)
 	}
 
-	s.workload.Must("ip", "link", "set", "inner", "name", "outer")
+	s.workload.Rename("inner", "outer")
 	if d, err = s.openVeth(nil); err != nil {
 		t.Fatal(err)
 	}

@@ -418,7 +418,7 @@ func TestComesAndGoes(t *testing.T) {
 	}
 	s.host.Must("ip", "link", "set", "port0", "up")
 	arrives("up again")
-	s.host.Must("ip", "link", "set", "port0", "name", "other0")
+	s.host.Rename("port0", "other0")
 	if a, err := d.Attr(); err != nil || a.Name != "other0" || !a.Up {
 		t.Errorf("renamed: %+v, %v", a, err)
 	}
@@ -435,7 +435,7 @@ func TestComesAndGoes(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 	s.workload.Must("ip", "link", "set", "other0", "netns", s.host.Name())
-	s.host.Must("ip", "link", "set", "other0", "name", "port0")
+	s.host.Rename("other0", "port0")
 	d = s.open(nil)
 	arrives("back")
 	s.host.Must("ip", "link", "del", "port0")

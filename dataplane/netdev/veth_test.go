@@ -126,7 +126,7 @@ func TestVeth(t *testing.T) {
 		t.Errorf("the workload's end is down: %+v, %v", a, err)
 	}
 	s.workload.Must("ip", "link", "set", "inner", "up")
-	s.workload.Must("ip", "link", "set", "inner", "name", "moved")
+	s.workload.Rename("inner", "moved")
 	if a, err := d.Attr(); err != nil || !a.Up || a.Peer != "moved" {
 		t.Errorf("up and renamed: %+v, %v", a, err)
 	}
@@ -139,7 +139,7 @@ func TestVeth(t *testing.T) {
 
 func TestVethNames(t *testing.T) {
 	s := newStage(t)
-	s.workload.Must("ip", "link", "set", "eth0", "name", "eth1") // port0's other end
+	s.workload.Rename("eth0", "eth1") // port0's other end
 	d, err := s.openVeth(func(o *VethOptions) { o.IfName = "" })
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestVethAfterCrash(t *testing.T) {
 	s.next(d, isTest)
 
 	crash(t, d)
-	s.workload.Must("ip", "link", "set", "inner", "name", "fresh")
+	s.workload.Rename("inner", "fresh")
 	if d, err = s.openVeth(o); err != nil {
 		t.Fatalf("renamed while nobody was there: %v", err)
 	}
