@@ -21,7 +21,7 @@ build: ## bin/vtepd and bin/vtepctl
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: ## all tests with the race detector; those that need root say so when this is not root
-	$(call need,gcc:gcc gcc:libc6-dev ip:iproute2 iperf3:iperf3)
+	$(call need,gcc:gcc gcc:libc6-dev ip:iproute2 iperf3:iperf3 ping:iputils-ping ethtool:ethtool sysctl:procps)
 	@$(GO) run ./bench/cmd/tests $(TESTS)
 
 demo: build ## two hosts, a vtepd on each, traffic between them, and the kernel's figures beside (root, half a minute)
