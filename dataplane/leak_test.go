@@ -173,6 +173,7 @@ func TestSwitchLeavesNothing(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
+	eventually(t, "the underlay is up", func() bool { return strings.Contains(h.Must("ip", "-o", "link", "show", "eth0"), "state UP") })
 	untouched := normal(state())
 	round := func() {
 		var s *Switch

@@ -106,7 +106,7 @@ func TestPortStates(t *testing.T) {
 	}
 	fromVictim("up again", s.Host, "p1")
 
-	s.Must("ip", "link", "set", "p1", "name", "renamed")
+	s.Rename("p1", "renamed")
 	if got := s.portInfo("p1"); got.Ifname != "renamed" || got.State != PortUp {
 		t.Errorf("renamed: %+v", got)
 	}

@@ -67,7 +67,7 @@ func TestPortIsTheUnderlay(t *testing.T) {
 	s.Must("ip", "address", "add", s.Underlay4().String()+"/24", "dev", "br0")
 	s.Must("ip", "link", "set", "eth0", "master", "br0")
 	s.Must("ip", "link", "set", "br0", "up")
-	s.Must("ip", "link", "set", "br0", "name", "late0")
+	s.Rename("br0", "late0")
 	eventually(t, "the reason is shown", func() bool { return strings.Contains(s.portInfo("late0").Reason, "late0 carries the underlay address") })
 	if state := s.portInfo("late0").State; state != PortMissing {
 		t.Errorf("it is %s", state)

@@ -228,6 +228,9 @@ func TestVethOfAnother(t *testing.T) {
 		return s.host.Must("ip", "-o", "-d", "link", "show", "web0") + s.workload.Must("ip", "-o", "link", "show", "inner") + s.workload.Must("ip", "-o", "-4", "address", "show", "inner")
 	}
 	before := look()
+	for deadline := time.Now().Add(lab.Patience); strings.Count(before, "state UP") < 2 && time.Now().Before(deadline); before = look() {
+		time.Sleep(time.Millisecond)
+	}
 	for _, c := range []struct {
 		name, instance, ifname string
 		want                   error
