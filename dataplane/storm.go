@@ -142,10 +142,11 @@ type stormSource struct {
 	budgets *stormBudgets
 }
 
-// guard is what applies to the ports and peers of a VNI; nil where nothing is bounded. Budgets of ports that are no more in it are forgotten.
+// guard is what applies to the ports and peers of a VNI; nil where nothing is bounded, as mostly. Budgets of ports that are no more in it are forgotten.
 func (s *storms) guard(vni StormControl, ports []*port) *stormGuard {
-	g := &stormGuard{ofPeers: vni, ports: make(map[uint32]stormSource)}
-	kept := make(map[uint32]*stormBudgets)
+	former := *s
+	*s = storms{}
+	g := &stormGuard{ofPeers: vni}
 	for _, p := range ports {
 		limits := vni
 		if p.config.StormControl != nil {
@@ -154,19 +155,22 @@ func (s *storms) guard(vni StormControl, ports []*port) *stormGuard {
 		if limits == (StormControl{}) {
 			continue
 		}
-		b := s.ports[p.index]
+		b := former.ports[p.index]
 		if b == nil {
 			b = new(stormBudgets)
 		}
-		kept[p.index], g.ports[p.index] = b, stormSource{limits, b}
+		if s.ports == nil {
+			s.ports, g.ports = make(map[uint32]*stormBudgets), make(map[uint32]stormSource)
+		}
+		s.ports[p.index], g.ports[p.index] = b, stormSource{limits, b}
 	}
-	s.ports = kept
 	if vni != (StormControl{}) {
-		if s.peers == nil {
+		if s.peers = former.peers; s.peers == nil {
 			s.peers = new([stormPeers]stormBudgets)
 		}
 		g.peers = s.peers
-	} else if s.peers = nil; len(kept) == 0 {
+	}
+	if s.ports == nil && s.peers == nil {
 		return nil
 	}
 	return g
