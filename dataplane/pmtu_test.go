@@ -349,11 +349,17 @@ func TestPathMTUIsForgotten(t *testing.T) {
 			}
 			a.awaitPath(peer, 1500)
 			said := 0
-			for len(events) > 0 {
-				if e := <-events; e.Object == "peer" && e.Action == "pmtu" {
-					said++
+			count := func() bool {
+				for len(events) > 0 {
+					if e := <-events; e.Object == "peer" && e.Action == "pmtu" {
+						said++
+					}
 				}
+				return said >= 2
 			}
+			eventually(t, "the path is told to be narrow, and wide again", count) // after it is
+			time.Sleep(50 * time.Millisecond)
+			count()
 			if said != 2 {
 				t.Errorf("%d events, want one down and one up", said)
 			}
