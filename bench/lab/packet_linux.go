@@ -200,16 +200,27 @@ func (s *Sniffer) Until(timeout time.Duration, match func(frame []byte) bool) (f
 	}
 }
 
-// Collect gathers every frame that arrives within d.
+// Collect gathers every frame that arrives within d, also where it was not let run for so long.
 func (s *Sniffer) Collect(d time.Duration) (frames []Frame) {
 	for end := time.Now().Add(d); ; {
 		f, ok := s.Next(time.Until(end))
 		if !ok {
-			return frames
+			break
 		}
 		frames = append(frames, f)
 	}
+	for range collectMost {
+		f, ok := s.Waiting()
+		if !ok {
+			break
+		}
+		frames = append(frames, f)
+	}
+	return frames
 }
+
+// collectMost bounds what Collect still takes when the time is over: a stream may go on.
+const collectMost = 1 << 16
 
 // Lost is how many frames the socket's buffer had no room for since the last call: what Collect did not see.
 func (s *Sniffer) Lost() (frames uint32, err error) {
