@@ -183,7 +183,7 @@ func (g *stormGuard) source(f *frame) stormSource {
 		return g.ports[f.port.index]
 	case g.peers == nil:
 		return stormSource{}
-	case f.peer == nil: // whom nobody has heard of often enough to be a peer, together
+	case f.peer == nil: // one that found no room among the peers: all such together
 		return stormSource{g.ofPeers, &g.peers[0]}
 	}
 	return stormSource{g.ofPeers, &g.peers[f.peer.index%stormPeers]}
