@@ -22,7 +22,5 @@ func main() {
 		stop()
 	})
 	app := &cli.App{Stdout: os.Stdout, Stderr: os.Stderr}
-	code := app.Run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	os.Exit(app.Run(ctx, os.Args[1:])) // without stop: a signal at the very end would be the exit status instead
 }
