@@ -286,8 +286,10 @@ func TestCaptureSecondSignal(t *testing.T) {
 	t.Parallel()
 	a, _ := overlayPair(t)
 	r := a.record(t)
-	if err := errors.Join(r.Signal(syscall.SIGTERM), r.Signal(syscall.SIGTERM)); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := r.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) { // the first may have done it
+			t.Fatal(err)
+		}
 	}
 	if err := r.Wait(); err != nil || !strings.Contains(r.Output(), "captured, 0 lost") {
 		t.Errorf("after two signals at once: %v, %q", err, r.Output())
