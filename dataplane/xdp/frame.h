@@ -357,9 +357,9 @@ inline_always bool past(__u64 ns, __u64 then, __u64 over)
 /* Whether a TCP or UDP frame has to go to user space because a superframe between its stations went there just before, which it must not overtake. Of a
  * superframe that goes there it takes note.
  */
-inline_always bool behind_superframe(const struct front *f, __u8 proto, bool from_port, bool superframe)
+inline_always bool behind_superframe(const __u8 *dst, const __u8 *src, __u8 proto, bool from_port, bool superframe)
 {
-	__u32 slot = way_slot(f->dst, f->src) + (proto == PROTO_UDP ? WAYS : 0) + (from_port ? 2 * WAYS : 0);
+	__u32 slot = way_slot(dst, src) + (proto == PROTO_UDP ? WAYS : 0) + (from_port ? 2 * WAYS : 0);
 	struct behind *b = bpf_map_lookup_elem(&superframes, &slot);
 	__u64 ns = bpf_ktime_get_coarse_ns();
 

@@ -219,8 +219,6 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 	v = look_inside(skb, false, 0, j->len, skb->gso_size, flags, true, &j->front, &j->in);
 	if (v != GO_ON)
 		return v;
-	if (j->len > MAX_LEN)
-		return TOO_LARGE;
 	if (!checksum_in_place(skb, &j->in))
 		return ODD_CHECKSUM;
 	if (!j->recalled) {
@@ -235,8 +233,11 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 		if (j->in.largest > w->peer.max_frame)
 			return TOO_LARGE;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
-		if (j->in.proto == PROTO_UDP && behind_superframe(&j->front, PROTO_UDP, true, skb->gso_size) && (skb->gso_size || read || peer_is_read(skb, &w->peer)))
+		if (j->in.proto == PROTO_UDP && behind_superframe(j->front.dst, j->front.src, PROTO_UDP, true, skb->gso_size) &&
+		    (skb->gso_size || read || peer_is_read(skb, &w->peer)))
 			return skb->gso_size ? ODD_SUPERFRAME : BEHIND_SUPERFRAME;
+		if (j->len > MAX_LEN)
+			return TOO_LARGE;
 		v = TO_PEER;
 	} else if (j->in.largest > w->to.max_frame) {
 		return TOO_LARGE;

@@ -452,7 +452,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	if (v == FROM_PEER && gso_size && (l.in.proto != PROTO_TCP || l.way->to.kind == KIND_NETDEV || joined_datagrams(skb, &l, gso_size)))
 		v = ODD_SUPERFRAME;
 	if ((v == FROM_PEER || v == ODD_SUPERFRAME) && (l.in.proto == PROTO_TCP || l.in.proto == PROTO_UDP) &&
-	    behind_superframe(&l.front, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER && is_read(skb, ipv6))
+	    behind_superframe(l.front.dst, l.front.src, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER && is_read(skb, ipv6))
 		v = BEHIND_SUPERFRAME;
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)
