@@ -85,6 +85,9 @@ struct letter {
 	struct wire_way own; /* where none are kept */
 };
 
+/* As many datagrams as the kernel joins, less one (UDP_MAX_SEGMENTS). */
+enum { MAX_JOINED = 127 };
+
 /* What is not for a VTEP of ours: it goes its way and is not counted. */
 enum { NOT_OURS = NUM_VERDICTS };
 
@@ -398,21 +401,56 @@ inline_always bool worth_joining(const struct letter *l)
 	return ns - l->way->bulk < BULK_OVER;
 }
 
+/* Whether this may be the VXLAN header of anybody who keeps to RFC 7348, and to its group policy and generic protocol extensions. */
+inline_always bool vxlan_like(const __u8 *header)
+{
+	enum { GROUP = 0x80, VNI_VALID = 0x08, PROTOCOL = 0x04, OAM = 0x01 };
+
+	return header[0] & VNI_VALID && !(header[0] & ~(GROUP | VNI_VALID | PROTOCOL | OAM)) && !header[7];
+}
+
 /* Whether a superframe is no one's, but several datagrams that UDP GSO or GRO joined, whose first says that it is as long as all of them: the others may
- * be of other VNIs and stations. Their VXLAN headers lie where a superframe's second segment begins; those of all who keep to RFC 7348, and to its group
- * policy and generic protocol extensions, are told by the flags and the reserved last byte. Without checksum nothing is joined (udp_gro_receive_segment,
- * udp_send_skb). A superframe whose payload looks like that passes user space.
+ * be of other VNIs and stations. Their VXLAN headers lie where a superframe's second segment begins, and are told by the flags and the reserved last byte.
+ * Without checksum nothing is joined (udp_gro_receive_segment, udp_send_skb). A superframe whose payload looks like that passes user space.
  */
 inline_always bool joined_datagrams(struct __sk_buff *skb, const struct letter *l, __u32 gso_size)
 {
-	enum { GROUP = 0x80, VNI_VALID = 0x08, PROTOCOL = 0x04, OAM = 0x01 };
 	__u8 header[VXLAN_LEN];
 
 	if (!l->checksum)
 		return false;
 	if (bpf_skb_load_bytes(skb, l->off - VXLAN_LEN + gso_size, header, sizeof(header)))
 		return true;
-	return header[0] & VNI_VALID && !(header[0] & ~(GROUP | VNI_VALID | PROTOCOL | OAM)) && !header[7];
+	return vxlan_like(header);
+}
+
+/* What of a joined datagram says between which stations it is. */
+struct joined {
+	__u8 vxlan[VXLAN_LEN];
+	__u8 dst[6];
+	__u8 src[6];
+	__u16 type;
+	__u8 ip[IP4_LEN];
+};
+
+/* Takes note of datagrams of gso_size bytes that were joined behind the one at off: they were by their outer ports, which flows of many stations share. */
+apart __u32 note_joined(struct __sk_buff *skb, __u32 off, __u32 gso_size)
+{
+	struct joined d;
+
+	if (!skb)
+		return 0;
+	for (int i = 0; i < MAX_JOINED; i++) {
+		__u8 proto;
+
+		off += gso_size;
+		if (bpf_skb_load_bytes(skb, off, &d, sizeof(d)) || !vxlan_like(d.vxlan))
+			break;
+		proto = d.ip[d.type == be16(ETH_IP6) ? 6 : 9];
+		if ((d.type == be16(ETH_IP4) || d.type == be16(ETH_IP6)) && (proto == PROTO_TCP || proto == PROTO_UDP))
+			behind_superframe(d.dst, d.src, proto, false, true);
+	}
+	return 0;
 }
 
 inline_always struct cell *cell_of(const struct __sk_buff *skb)
@@ -444,6 +482,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	__u32 gso_size = skb->gso_size, v;
 
 	l.in.proto = 0;
+	l.checksum = false;
 	v = judge_datagram(skb, false, ipv6, skb->len, gso_size, &l);
 
 	/* What is left of a superframe still counts as a tunnel's, and most devices' way out would cut it wrongly, as may any way to a device of the host; and
@@ -454,6 +493,8 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	if ((v == FROM_PEER || v == ODD_SUPERFRAME) && (l.in.proto == PROTO_TCP || l.in.proto == PROTO_UDP) &&
 	    behind_superframe(l.front.dst, l.front.src, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER && is_read(skb, ipv6))
 		v = BEHIND_SUPERFRAME;
+	if (v == ODD_SUPERFRAME && l.checksum)
+		note_joined(skb, l.off - VXLAN_LEN, gso_size);
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)
 			tally(v, 1);

@@ -68,7 +68,7 @@ func TestBehindSuperframes(t *testing.T) {
 		gso      int
 		verdict  int
 	}
-	single := tcp(macA, macB, 1000)
+	single, short := tcp(macA, macB, 1000), tcp(macA, macB, 400)
 	carried := func(frames ...[]byte) (list []sent) {
 		for _, f := range frames {
 			list = append(list, sent{data: f, verdict: fromPeer})
@@ -92,6 +92,16 @@ func TestBehindSuperframes(t *testing.T) {
 			super:  sent{data: from(remote6, udp(macA, macC, 1000), udp(macA, macC, 1000)), gso: 8 + len(udp(macA, macC, 1000)), verdict: oddSuperframe},
 			behind: []sent{{data: from(remote6, udp(macA, macC, 10)), verdict: fromPeer}},
 			beside: carried(from(remote6, tcp(macA, macC, 10)), from(remote4, udp(macA, macB, 10))),
+		},
+		{
+			// By their outer ports, which flows of many stations share.
+			name:  "datagrams joined, between several stations",
+			super: sent{data: from(remote4, short, short, udp(macA, macB, 412), tcp(macD, macB, 400), tcp(macA, macB, 1)), gso: 8 + len(short), verdict: oddSuperframe},
+			behind: []sent{
+				{data: from(remote4, tcp(macA, macB, 1)), verdict: fromPeer}, {data: from(remote4, udp(macA, macB, 1)), verdict: fromPeer},
+				{data: from(remote4, tcp(macD, macB, 1)), verdict: fromPeer},
+			},
+			beside: carried(from(remote4, udp(macD, macB, 1)), from(remote6, tcp(macA, macC, 1))),
 		},
 		{
 			name:   "a UDP superframe from a peer",
