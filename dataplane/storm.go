@@ -121,13 +121,31 @@ func (b *stormBudgets) take(kind int, now, cost int64) bool {
 	}
 }
 
+// follow makes budgets those of other rates. What a superframe took beyond what was left is not owed by a rate that it was not counted by: by one of
+// 10 frames a second it may have been an hour's worth.
+func (b *stormBudgets) follow(was, is *StormControl, now int64) {
+	for _, kind := range [...]FloodKinds{FloodUnknown, FloodBroadcast, FloodMulticast} {
+		rate, i := is.of(kind)
+		if former, _ := was.of(kind); former == rate {
+			continue
+		}
+		for most := now + stormBurst; ; {
+			until := b[i].Load()
+			if until <= most || b[i].CompareAndSwap(until, most) {
+				break
+			}
+		}
+	}
+}
+
 // stormPeers is how many budgets the peers of a VNI share: more would let who makes peers up, where any source may send, have as many.
 const stormPeers = 64
 
 // storms are the budgets of a VNI's sources. They outlive its published forms.
 type storms struct {
-	ports map[uint32]*stormBudgets // by index
-	peers *[stormPeers]stormBudgets
+	ports   map[uint32]stormSource // by index
+	peers   *[stormPeers]stormBudgets
+	ofPeers StormControl
 }
 
 // stormGuard is what storm-control says in a VNI: immutable but for the budgets.
@@ -143,10 +161,9 @@ type stormSource struct {
 }
 
 // guard is what applies to the ports and peers of a VNI; nil where nothing is bounded, as mostly. Budgets of ports that are no more in it are forgotten.
-func (s *storms) guard(vni StormControl, ports []*port) *stormGuard {
+func (s *storms) guard(vni StormControl, ports []*port, now int64) *stormGuard {
 	former := *s
 	*s = storms{}
-	g := &stormGuard{ofPeers: vni}
 	for _, p := range ports {
 		limits := vni
 		if p.config.StormControl != nil {
@@ -155,25 +172,29 @@ func (s *storms) guard(vni StormControl, ports []*port) *stormGuard {
 		if limits == (StormControl{}) {
 			continue
 		}
-		b := former.ports[p.index]
-		if b == nil {
-			b = new(stormBudgets)
+		was := former.ports[p.index]
+		if was.budgets == nil {
+			was.budgets = new(stormBudgets)
 		}
+		was.budgets.follow(&was.limits, &limits, now)
 		if s.ports == nil {
-			s.ports, g.ports = make(map[uint32]*stormBudgets), make(map[uint32]stormSource)
+			s.ports = make(map[uint32]stormSource)
 		}
-		s.ports[p.index], g.ports[p.index] = b, stormSource{limits, b}
+		s.ports[p.index] = stormSource{limits, was.budgets}
 	}
 	if vni != (StormControl{}) {
 		if s.peers = former.peers; s.peers == nil {
 			s.peers = new([stormPeers]stormBudgets)
 		}
-		g.peers = s.peers
+		for i := range s.peers {
+			s.peers[i].follow(&former.ofPeers, &vni, now)
+		}
+		s.ofPeers = vni
 	}
 	if s.ports == nil && s.peers == nil {
 		return nil
 	}
-	return g
+	return &stormGuard{ofPeers: vni, peers: s.peers, ports: s.ports}
 }
 
 // source is what bounds the source of a frame.

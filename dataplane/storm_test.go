@@ -129,9 +129,9 @@ func TestStormControl(t *testing.T) {
 	flood("known unicast", false, func() { s.Inject("p1", times(many, frameOf(station(8), station(9)))...) })
 	from("p1", unknown)()
 	s.rest()
-	spent := s.vnis[42].storms.ports[1]
+	spent := s.vnis[42].storms.ports[1].budgets
 	set(42, StormControl{Unknown: pps(n), Broadcast: bounded.Broadcast})
-	if s.vnis[42].storms.ports[1] != spent {
+	if s.vnis[42].storms.ports[1].budgets != spent {
 		t.Error("a change gave budgets back")
 	}
 	exhausted("after a change", from("p1", unknown))
@@ -193,4 +193,37 @@ func TestStormControl(t *testing.T) {
 		t.Errorf("budgets of %d ports with one gone", n)
 	}
 	s.balance()
+}
+
+// TestStormDebt: what a superframe took beyond its budget by a low rate is not owed by another, of ports and peers; nothing is given for the change either.
+func TestStormDebt(t *testing.T) {
+	p := []*port{{index: 3}}
+	vni := func(r Rate) StormControl { return StormControl{Broadcast: r, Multicast: pps(5)} }
+	var s storms
+	now := int64(time.Minute)
+	sources := func(g *stormGuard) []*stormBudgets { return []*stormBudgets{g.ports[3].budgets, &g.peers[7]} }
+	slow := vni(pps(10))
+	for _, b := range sources(s.guard(slow, p, now)) {
+		for kind := 1; kind <= 2; kind++ {
+			if !b.take(kind, now, slow.Broadcast.cost(44_000, 0)) {
+				t.Fatal("the first is refused")
+			}
+		}
+	}
+	for _, c := range []struct {
+		to     Rate
+		passes bool
+	}{{pps(10), false}, {pps(1000), true}, {Rate{N: 1000, Bits: true}, true}} {
+		for i, b := range sources(s.guard(vni(c.to), p, now)) {
+			if !b.exhausted(1, now) {
+				t.Errorf("%v, source %d: the change gives something", c.to, i)
+			}
+			if b.exhausted(1, now+int64(time.Second)/1000) == c.passes {
+				t.Errorf("%v, source %d: %v later exhausted: %v", c.to, i, time.Second/1000, c.passes)
+			}
+			if !b.exhausted(2, now+int64(time.Minute)) {
+				t.Errorf("%v, source %d: a kind whose rate stays is forgiven", c.to, i)
+			}
+		}
+	}
 }

@@ -261,7 +261,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		d.mss = MSSAuto
 	}
 	d.clamp = clampsMSS(d.mss, ports)
-	d.storm = r.storms.guard(c.StormControl, ports)
+	d.storm = r.storms.guard(c.StormControl, ports, s.sinceStart())
 	return d
 }
 
