@@ -420,6 +420,7 @@ func (s *Switch) programOptions() xdp.Options {
 		Name:            c.PinDir,
 		Locals:          c.Locals(),
 		Ports:           c.Ports(),
+		VRF:             c.VRF != "",
 		SourcePorts:     c.SourcePorts,
 		MaxEntries:      c.MaxMACs + fastStatics,
 		MaxPorts:        MaxPorts,

@@ -17,14 +17,26 @@ func TestSegmentsStayBehindSuperframes(t *testing.T) {
 		name   string
 		sender FastPathMode
 		to     PortType
-	}{{"from the fast path to a netdev port", FastPathOn, PortNetdev}, {"from user space to a netdev port", FastPathOff, PortNetdev}, {"from user space to a veth port", FastPathOff, PortVeth}} {
+		vrf    string // that the underlays are in
+	}{
+		{"from the fast path to a netdev port", FastPathOn, PortNetdev, ""},
+		{"from user space to a netdev port", FastPathOff, PortNetdev, ""},
+		{"from user space to a veth port", FastPathOff, PortVeth, ""},
+		{"from user space to a veth port, in a VRF", FastPathOff, PortVeth, "blue"},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := lab.New(t)
 			needFastPath(t)
 			ha, hb := l.Host("a"), l.Host("b")
 			l.Link(ha, hb, lab.LinkOptions{})
-			mode := func(m FastPathMode) func(*Config) { return func(c *Config) { c.FastPath = m } }
+			if c.vrf != "" {
+				for _, h := range []*lab.Host{ha, hb} {
+					bringVRFs(t, h, c.vrf)
+					h.Must("ip", "link", "set", "eth0", "master", c.vrf)
+				}
+			}
+			mode := func(m FastPathMode) func(*Config) { return func(n *Config) { n.FastPath, n.VRF = m, c.vrf } }
 			a, b := startNode(t, ha, mode(c.sender)), startNode(t, hb, mode(FastPathOn))
 			a.vni(42, hb.Underlay4())
 			b.vni(42, ha.Underlay4())

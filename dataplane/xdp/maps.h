@@ -37,6 +37,7 @@ struct settings {
 	__u32 mark; /* of frames given back to user space */
 	__u32 switch_family; /* adjust_room can change IPv4 into IPv6 when it decapsulates, and back */
 	__u32 alone; /* no packet socket reads the ports */
+	__u32 vrf; /* the sockets are bound to a VRF */
 	__u32 flow_cache; /* decisions are kept: nothing interrupts a program on its CPU to run another */
 	__u32 instance; /* tells the programs of several processes on one device apart */
 };

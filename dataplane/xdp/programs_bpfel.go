@@ -145,6 +145,7 @@ type programsSettings struct {
 	Mark          uint32
 	SwitchFamily  uint32
 	Alone         uint32
+	Vrf           uint32
 	FlowCache     uint32
 	Instance      uint32
 }

@@ -79,6 +79,9 @@ func (o *Options) settings(c *Capabilities) (programsSettings, error) {
 	if o.Alone {
 		s.Alone = 1
 	}
+	if o.VRF {
+		s.Vrf = 1
+	}
 	if c.FlowCache.On {
 		s.FlowCache = 1
 	}

@@ -188,6 +188,42 @@ func TestBehindSuperframes(t *testing.T) {
 	}
 }
 
+// TestBehindInVRF: where the sockets are bound to a VRF the programs cannot find them, and leave behind what comes behind.
+func TestBehindInVRF(t *testing.T) {
+	onOneCPU(t)
+	b := newBench(t, func(o *Options, _ *Domain) { o.VRF = true })
+	for _, peer := range []netip.Addr{remote4, remote6} {
+		src := map[netip.Addr][6]byte{remote4: macB, remote6: macC}[peer]
+		send := func(size, gso int) int {
+			payload := packet{proto: 17, l4: udpTo(7, size)}.frame(macA, src)
+			_, v, _ := b.run(b.objects.VtepdUnderlay, letterFrom(peer, payload).bytes(), &skb{Ifindex: loopback, GSOSize: uint32(gso)})
+			return v
+		}
+		for {
+			if v := send(500, 0); v != fromPeer {
+				t.Fatalf("%s: before: verdict %d %q", peer, v, word(v))
+			}
+			began := time.Now()
+			if v := send(3000, 1000); v != oddSuperframe {
+				t.Fatalf("%s: superframe: verdict %d %q", peer, v, word(v))
+			}
+			v := send(500, 0)
+			if time.Since(began) > 80*time.Millisecond {
+				time.Sleep(130 * time.Millisecond)
+				continue
+			}
+			if v != behindSuperframe {
+				t.Errorf("%s: behind: verdict %d %q", peer, v, word(v))
+			}
+			break
+		}
+		time.Sleep(130 * time.Millisecond)
+		if v := send(500, 0); v != fromPeer {
+			t.Errorf("%s: later: verdict %d %q", peer, v, word(v))
+		}
+	}
+}
+
 // TestBehindWithoutPause: what follows without a pause does not overtake what went to user space before it, in the end it does.
 func TestBehindWithoutPause(t *testing.T) {
 	b := newBench(t, nil)

@@ -52,6 +52,8 @@ type Options struct {
 	Locals []netip.Addr
 	// Ports are the UDP ports datagrams are taken from, at most 32.
 	Ports []uint16
+	// VRF says that the sockets on these ports are bound to a VRF, where the programs cannot find out whether there are any.
+	VRF bool
 	// SourcePorts are the first and last outer UDP source port; zero means 49152 to 65535 (RFC 7348 section 5).
 	SourcePorts [2]uint16
 	// SourcePortList names the outer UDP source ports toward IPv4 peers one by one instead, SourcePortList6 those toward IPv6 peers, at most
