@@ -51,11 +51,11 @@ func TestVtepctlTimeout(t *testing.T) {
 	if err := d.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	got := d.ask(t, "--timeout", "200ms", "vni", "add", "43")
+	got := d.ask(t, "--timeout", "1s", "vni", "add", "43")
 	if err := d.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	if want := "vtepctl: 200ms are over (--timeout) before vtepd answered: it goes on, and does or refuses what was asked: show says which\n"; got.code != 1 || got.stderr != want {
+	if want := "vtepctl: 1s are over (--timeout) before vtepd answered: it goes on, and does or refuses what was asked: show says which\n"; got.code != 1 || got.stderr != want {
 		t.Errorf("exit code %d, %q, want 1 and %q", got.code, got.stderr, want)
 	}
 	soon(t, "the change is made", func() bool { return d.ask(t, "vni", "show", "43").code == 0 })

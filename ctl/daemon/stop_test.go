@@ -44,17 +44,22 @@ func startLong(t *testing.T) (r *run, asked chan string, may chan struct{}, dir 
 	return r, asked, may, dir
 }
 
+// askToStop sends the signal that asks for the stop, and returns when it is heeded: another one, which is no more than the same stop, is taken only then.
+func (r *run) askToStop() {
+	r.stops <- syscall.SIGTERM
+	r.stops <- syscall.SIGTERM
+	for len(r.stops) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // TestStopDuringStart: a signal ends the start after the port that is being made.
 func TestStopDuringStart(t *testing.T) {
 	r, asked, may, dir := startLong(t)
 	<-asked
 	may <- struct{}{}
 	<-asked
-	r.stops <- syscall.SIGTERM
-	for len(r.stops) > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(10 * time.Millisecond)
+	r.askToStop()
 	may <- struct{}{}
 	if code := r.wait(t); code != ExitClean || !strings.Contains(r.err.String(), "msg=stopping reason=terminated") || strings.Contains(r.err.String(), "msg=started") {
 		t.Errorf("exit %d: %s", code, r.err)
@@ -71,9 +76,8 @@ func TestStopDuringStart(t *testing.T) {
 func TestStopAgainDuringStart(t *testing.T) {
 	r, asked, may, _ := startLong(t)
 	<-asked
-	r.stops <- syscall.SIGTERM
-	r.stops <- syscall.SIGTERM
-	time.Sleep(oneStop + 100*time.Millisecond)
+	r.askToStop()
+	time.Sleep(oneStop)
 	select {
 	case code := <-r.code:
 		t.Fatalf("two signals at once: exit %d: %s", code, r.err)
@@ -199,11 +203,7 @@ func TestStartFailsAtPorts(t *testing.T) {
 	}
 	r, asked, may, _ := startLong(t)
 	<-asked
-	r.stops <- syscall.SIGTERM
-	for len(r.stops) > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(10 * time.Millisecond)
+	r.askToStop()
 	may <- struct{}{}
 	if code := r.wait(t); code != ExitClean || r.sw.Abandoned() || !r.sw.TakenOver() {
 		t.Errorf("stopped: exit %d, abandoned %v, taken over %v: %s", code, r.sw.Abandoned(), r.sw.TakenOver(), r.err)
