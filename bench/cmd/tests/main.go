@@ -12,11 +12,15 @@ import (
 // their time: go test's own choice, one a processor, leaves the processors idle.
 const parallel = "4"
 
+// timeout is how long the tests of a package may take. Those of the data plane take several minutes, and more than the ten that go test grants where others
+// keep the processors busy.
+const timeout = "30m"
+
 // weighing are the tests of package fdb of how much memory a million entries take: the race detector makes them slow, and takes memory itself.
 const weighing = "^(TestMemory|TestMemoryUnderFlood)$"
 
 func main() {
-	args := []string{"test", "-json", "-parallel", parallel}
+	args := []string{"test", "-json", "-timeout", timeout, "-parallel", parallel}
 	_, err := exec.LookPath(compiler())
 	race := err == nil
 	if race {
@@ -35,12 +39,12 @@ func main() {
 	s := newSummary(os.Stdout)
 	ok := run(s, nil, args...)
 	if whole && race {
-		ok = run(s, nil, "test", "-json", "-run", weighing, "./fdb") && ok
+		ok = run(s, nil, "test", "-json", "-timeout", timeout, "-run", weighing, "./fdb") && ok
 	}
 	if whole {
 		// What the switch does holds for the fast path too: the same tests with it on, but for those that choose for themselves.
 		fmt.Println("again, with the fast path on:")
-		ok = run(s, []string{"VTEPD_TEST_FASTPATH=on"}, "test", "-json", "-parallel", parallel, "-skip", "^(TestFastPath|TestMirror)", "./dataplane") && ok
+		ok = run(s, []string{"VTEPD_TEST_FASTPATH=on"}, "test", "-json", "-timeout", timeout, "-parallel", parallel, "-skip", "^(TestFastPath|TestMirror)", "./dataplane") && ok
 	}
 	s.print()
 	if !ok || s.failed > 0 {
