@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"vtepd/bench/lab"
 )
 
 // meetingDevice is not closed before another one is about to be.
@@ -19,12 +21,10 @@ var errAlone = errors.New("nobody else is being closed")
 func (d meetingDevice) Close() error {
 	d.closing.Add(1)
 	err := errAlone
-	for range 100 {
+	for end := time.Now().Add(lab.Patience); err == errAlone && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if d.closing.Load() > 1 {
 			err = d.err
-			break
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	return errors.Join(d.portDevice.Close(), err)
 }

@@ -136,9 +136,9 @@ func TestAgeing(t *testing.T) {
 	}
 	silent, chatty := station(1), station(2)
 	hello := frameOf(silent, broadcast)
+	learned := time.Now() // at the earliest
 	s.Inject("p0", hello, putTag(hello, 0x8100, 3), putTag(hello, 0x8100, 4), frameOf(chatty, broadcast))
 	s.forget()
-	learned := time.Now()
 	unicast := 0
 	for {
 		s.Inject("p0", frameOf(chatty, station(3)))
