@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -49,6 +50,27 @@ func Detach(pinDir string) (n int, err error) {
 	return p.detachByMaps()
 }
 
+// linkPatience is how long a link that somebody is making may stand in the way of those behind it.
+const linkPatience = 5 * time.Second
+
+// eachLink visits all links of the host.
+func eachLink(visit func(at *link.Iterator)) error {
+	var seen link.ID
+	for end := time.Now().Add(linkPatience); ; time.Sleep(time.Millisecond) {
+		all := link.Iterator{ID: seen}
+		for all.Next() {
+			visit(&all)
+		}
+		seen = all.ID
+		err := all.Err()
+		all.Close()
+		// The kernel lists a link that is being made, of whatever program, and does not give it out before it is attached (bpf_link_by_id).
+		if !errors.Is(err, unix.EAGAIN) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 // detachByMaps finds the links by what their programs use: the maps that are pinned are nobody else's.
 func (p *pins) detachByMaps() (n int, err error) {
 	ours, err := p.mapIDs()
@@ -56,14 +78,11 @@ func (p *pins) detachByMaps() (n int, err error) {
 		return 0, err
 	}
 	found := make(map[Hook][]link.Link)
-	all := new(link.Iterator)
-	defer all.Close()
-	for all.Next() {
+	errs := []error{eachLink(func(all *link.Iterator) {
 		if hook, uses := hookBy(all.Link, ours); uses {
 			found[hook] = append(found[hook], all.Take())
 		}
-	}
-	errs := []error{all.Err()}
+	})}
 	// XDP first, as everywhere: what it laid bare must not reach the host's stack.
 	for _, l := range slices.Concat(found[hookXDP], found[hookUnderlay]) {
 		n++
