@@ -304,7 +304,7 @@ func TestCaptureSecondSignal(t *testing.T) {
 	}
 	time.Sleep(time.Second) // until it waits for a reader
 	soon(t, "the second signal ends it", func() bool {
-		_ = p.Signal(syscall.SIGINT)
+		_ = p.Signal(syscall.SIGTERM) // not SIGINT, which who was started in the background ignores again after the first
 		select {
 		case <-p.Done():
 			return true
