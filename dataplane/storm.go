@@ -138,20 +138,44 @@ func (b *stormBudgets) follow(was, is *StormControl, now int64) {
 	}
 }
 
-// stormPeers is how many budgets the peers of a VNI share: more would let who makes peers up, where any source may send, have as many.
+// stormPeers is how many budgets the peers of a VNI share, those that configuration names and the other sources each: more would let who makes peers up,
+// where any source may send, have as many.
 const stormPeers = 64
+
+// peerBudgets are the budgets of a VNI's peers. What nobody named cannot use up those of a peer that is named.
+type peerBudgets struct {
+	named, others [stormPeers]stormBudgets
+}
+
+func (b *peerBudgets) follow(was, is *StormControl, now int64) {
+	for i := range stormPeers {
+		b.named[i].follow(was, is, now)
+		b.others[i].follow(was, is, now)
+	}
+}
+
+// of are the budgets of a peer of a VNI; nil is one that found no room among the peers: all such are together.
+func (b *peerBudgets) of(d *domain, p *peer) *stormBudgets {
+	switch {
+	case p == nil:
+		return &b.others[0]
+	case d.members[p.addr.Addr()] == p:
+		return &b.named[p.index%stormPeers]
+	}
+	return &b.others[p.index%stormPeers]
+}
 
 // storms are the budgets of a VNI's sources. They outlive its published forms.
 type storms struct {
 	ports   map[uint32]stormSource // by index
-	peers   *[stormPeers]stormBudgets
+	peers   *peerBudgets
 	ofPeers StormControl
 }
 
 // stormGuard is what storm-control says in a VNI: immutable but for the budgets.
 type stormGuard struct {
 	ofPeers StormControl
-	peers   *[stormPeers]stormBudgets
+	peers   *peerBudgets
 	ports   map[uint32]stormSource // by index; only where there is a bound
 }
 
@@ -184,11 +208,9 @@ func (s *storms) guard(vni StormControl, ports []*port, now int64) *stormGuard {
 	}
 	if vni != (StormControl{}) {
 		if s.peers = former.peers; s.peers == nil {
-			s.peers = new([stormPeers]stormBudgets)
+			s.peers = new(peerBudgets)
 		}
-		for i := range s.peers {
-			s.peers[i].follow(&former.ofPeers, &vni, now)
-		}
+		s.peers.follow(&former.ofPeers, &vni, now)
 		s.ofPeers = vni
 	}
 	if s.ports == nil && s.peers == nil {
@@ -204,10 +226,8 @@ func (g *stormGuard) source(f *frame) stormSource {
 		return g.ports[f.port.index]
 	case g.peers == nil:
 		return stormSource{}
-	case f.peer == nil: // one that found no room among the peers: all such together
-		return stormSource{g.ofPeers, &g.peers[0]}
 	}
-	return stormSource{g.ofPeers, &g.peers[f.peer.index%stormPeers]}
+	return stormSource{g.ofPeers, g.peers.of(f.domain, f.peer)}
 }
 
 // stormBudget is the budget that a frame is flooded by, with its rate; nil when nothing bounds it.

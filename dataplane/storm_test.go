@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -201,7 +202,9 @@ func TestStormDebt(t *testing.T) {
 	vni := func(r Rate) StormControl { return StormControl{Broadcast: r, Multicast: pps(5)} }
 	var s storms
 	now := int64(time.Minute)
-	sources := func(g *stormGuard) []*stormBudgets { return []*stormBudgets{g.ports[3].budgets, &g.peers[7]} }
+	sources := func(g *stormGuard) []*stormBudgets {
+		return []*stormBudgets{g.ports[3].budgets, &g.peers.named[7], &g.peers.others[7]}
+	}
 	slow := vni(pps(10))
 	for _, b := range sources(s.guard(slow, p, now)) {
 		for kind := 1; kind <= 2; kind++ {
@@ -225,5 +228,20 @@ func TestStormDebt(t *testing.T) {
 				t.Errorf("%v, source %d: a kind whose rate stays is forgiven", c.to, i)
 			}
 		}
+	}
+}
+
+// TestStormPeers: whoever sends into a VNI that admits anybody spends what the peers that configuration names have not.
+func TestStormPeers(t *testing.T) {
+	named, other := &peer{index: 0, addr: netip.MustParseAddrPort("192.0.2.1:4789")}, &peer{index: stormPeers, addr: netip.MustParseAddrPort("192.0.2.2:4789")}
+	d := &domain{members: map[netip.Addr]*peer{named.addr.Addr(): named}}
+	b := new(peerBudgets)
+	now := int64(time.Minute)
+	for _, p := range []*peer{other, nil} {
+		for b.of(d, p).take(0, now, stormBurst/10) {
+		}
+	}
+	if b.of(d, named).exhausted(0, now) {
+		t.Error("a peer's budget is spent by others")
 	}
 }
