@@ -60,7 +60,15 @@ func delVNI(m *model.Model, vni uint32) error {
 		return model.InUse(path, "VNI %d is in use by port %s: delete the port first, or move it with port set", vni, name)
 	}
 	m.VNIs.Delete(vni)
-	deleteStatics(m, func(k model.StaticKey, _ model.Static) bool { return k.VNI == vni })
+	var doomed []model.StaticKey
+	for k := range m.Statics.Keys() { // a batch that deletes thousands of VNIs looks through them for each
+		if k.VNI == vni {
+			doomed = append(doomed, k)
+		}
+	}
+	for _, k := range doomed {
+		m.Statics.Delete(k)
+	}
 	return nil
 }
 

@@ -147,6 +147,23 @@ func BenchmarkCommand(b *testing.B) {
 	}
 }
 
+// BenchmarkDeleteBeside is what one of a hundred deletions in a batch costs beside a number of static entries.
+func BenchmarkDeleteBeside(b *testing.B) {
+	for _, n := range []int{10, 200_000} {
+		c := manyEntries(b, n)
+		for _, name := range []string{"port", "vni"} {
+			b.Run(fmt.Sprintf("%s/entries=%d", name, n), func(b *testing.B) {
+				for b.Loop() {
+					if err := c.batch(100, func(i int, ed editor) error { return pairs[name](ed, i) }); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/100, "µs/change")
+			})
+		}
+	}
+}
+
 // BenchmarkTrunks is what it costs to plan a reload that changes the VLANs of long trunks, a port.
 func BenchmarkTrunks(b *testing.B) {
 	const ports = 10

@@ -160,10 +160,19 @@ func (m *Model) staticsConcerned(old *Model, c Changes, concerned []string) []St
 	if len(ports) == 0 && len(c.Undeclared) == 0 {
 		return keys
 	}
-	// A batch that deletes thousands of VNIs comes here for each: what is asked of every entry is no more than this.
-	for k, s := range m.Statics.All() {
-		if ports[s.Port] || c.undeclares(k.VNI) {
-			keys = append(keys, k)
+	// A batch that deletes thousands of VNIs or ports comes here for each: what is asked of every entry is no more than this.
+	if len(c.Undeclared) > 0 {
+		for k := range m.Statics.Keys() {
+			if c.undeclares(k.VNI) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	if len(ports) > 0 {
+		for k, s := range m.Statics.All() {
+			if s.Port != "" && ports[s.Port] {
+				keys = append(keys, k)
+			}
 		}
 	}
 	slices.SortFunc(keys, CompareStatics)

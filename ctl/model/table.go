@@ -3,7 +3,7 @@ package model
 import (
 	"hash/maphash"
 	"iter"
-	"maps"
+	"slices"
 )
 
 // tableFan is the width of both levels of a Table: 4096 leaves, of 25 values each when there are 100,000.
@@ -28,9 +28,12 @@ type (
 		owner  *tableOwner
 		leaves [tableFan]*tableLeaf[K, V]
 	}
+	// tableLeaf holds values in the order in which their keys came. They are few: to look through them takes no longer than to hash, and to copy them, or
+	// walk over all leaves, a fraction of what it does with maps.
 	tableLeaf[K, V comparable] struct {
 		owner  *tableOwner
-		values map[K]V
+		keys   []K
+		values []V
 	}
 )
 
@@ -62,8 +65,7 @@ func (t *Table[K, V]) Get(k K) (v V, ok bool) {
 	if n == nil || n.leaves[j] == nil {
 		return v, false
 	}
-	v, ok = n.leaves[j].values[k]
-	return v, ok
+	return n.leaves[j].get(k)
 }
 
 // At is the value of a key, the zero value when there is none.
@@ -81,10 +83,13 @@ func (t *Table[K, V]) Has(k K) bool {
 // Put adds a value, or replaces the one that is there.
 func (t *Table[K, V]) Put(k K, v V) {
 	node, j := t.own(k)
-	values := node.leaves[j].values
-	before := len(values)
-	values[k] = v
-	t.count += len(values) - before
+	l := node.leaves[j]
+	if i := slices.Index(l.keys, k); i >= 0 {
+		l.values[i] = v
+		return
+	}
+	l.keys, l.values = append(l.keys, k), append(l.values, v)
+	t.count++
 }
 
 // Delete removes a value if it is there.
@@ -93,9 +98,10 @@ func (t *Table[K, V]) Delete(k K) {
 		return
 	}
 	node, j := t.own(k)
-	values := node.leaves[j].values
-	delete(values, k)
-	if len(values) == 0 {
+	l := node.leaves[j]
+	i := slices.Index(l.keys, k)
+	l.keys, l.values = slices.Delete(l.keys, i, i+1), slices.Delete(l.values, i, i+1)
+	if len(l.keys) == 0 {
 		node.leaves[j] = nil
 	}
 	t.count--
@@ -126,9 +132,10 @@ func (t *Table[K, V]) own(k K) (node *tableNode[K, V], j uint64) {
 	leaf := node.leaves[j]
 	switch {
 	case leaf == nil:
-		leaf = &tableLeaf[K, V]{values: make(map[K]V)}
+		leaf = &tableLeaf[K, V]{}
 	case leaf.owner != t.owner:
-		leaf = &tableLeaf[K, V]{values: maps.Clone(leaf.values)}
+		n := len(leaf.keys) + 1 // most often one is put
+		leaf = &tableLeaf[K, V]{keys: append(make([]K, 0, n), leaf.keys...), values: append(make([]V, 0, n), leaf.values...)}
 	}
 	leaf.owner, node.leaves[j] = t.owner, leaf
 	return node, j
@@ -137,21 +144,10 @@ func (t *Table[K, V]) own(k K) (node *tableNode[K, V], j uint64) {
 // All lists keys and values in no order. No key may come or go meanwhile.
 func (t *Table[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		if t.root == nil {
-			return
-		}
-		for _, n := range t.root.nodes {
-			if n == nil {
-				continue
-			}
-			for _, l := range n.leaves {
-				if l == nil {
-					continue
-				}
-				for k, v := range l.values {
-					if !yield(k, v) {
-						return
-					}
+		for l := range t.leaves() {
+			for i, k := range l.keys {
+				if !yield(k, l.values[i]) {
+					return
 				}
 			}
 		}
@@ -161,9 +157,29 @@ func (t *Table[K, V]) All() iter.Seq2[K, V] {
 // Keys lists the keys in no order. None may come or go meanwhile.
 func (t *Table[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
-		for k := range t.All() {
-			if !yield(k) {
-				return
+		for l := range t.leaves() {
+			for _, k := range l.keys {
+				if !yield(k) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (t *Table[K, V]) leaves() iter.Seq[*tableLeaf[K, V]] {
+	return func(yield func(*tableLeaf[K, V]) bool) {
+		if t.root == nil {
+			return
+		}
+		for _, n := range t.root.nodes {
+			if n == nil {
+				continue
+			}
+			for _, l := range n.leaves {
+				if l != nil && !yield(l) {
+					return
+				}
 			}
 		}
 	}
@@ -204,20 +220,38 @@ func (n *tableNode[K, V]) orEmpty() *tableNode[K, V] {
 	return n
 }
 
+func (l *tableLeaf[K, V]) get(k K) (v V, ok bool) {
+	if i := slices.Index(l.keys, k); i >= 0 {
+		return l.values[i], true
+	}
+	return v, false
+}
+
 func differing[K, V comparable](keys []K, a, b *tableLeaf[K, V]) []K {
-	if a == nil {
-		a = &tableLeaf[K, V]{}
+	var x, y tableLeaf[K, V]
+	if a != nil {
+		x = *a
 	}
-	if b == nil {
-		b = &tableLeaf[K, V]{}
+	if b != nil {
+		y = *b
 	}
-	for k, v := range a.values {
-		if w, ok := b.values[k]; !ok || v != w {
+	// Of leaves that came of one another the beginnings and the ends are alike.
+	from, m, n := 0, len(x.keys), len(y.keys)
+	for from < min(m, n) && x.keys[from] == y.keys[from] && x.values[from] == y.values[from] {
+		from++
+	}
+	for from < min(m, n) && x.keys[m-1] == y.keys[n-1] && x.values[m-1] == y.values[n-1] {
+		m, n = m-1, n-1
+	}
+	x.keys, x.values = x.keys[from:m], x.values[from:m]
+	y.keys, y.values = y.keys[from:n], y.values[from:n]
+	for i, k := range x.keys {
+		if w, ok := y.get(k); !ok || x.values[i] != w {
 			keys = append(keys, k)
 		}
 	}
-	for k := range b.values {
-		if _, ok := a.values[k]; !ok {
+	for _, k := range y.keys {
+		if !slices.Contains(x.keys, k) {
 			keys = append(keys, k)
 		}
 	}

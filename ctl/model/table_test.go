@@ -62,6 +62,56 @@ func FuzzTable(f *testing.F) {
 	})
 }
 
+// TestFullLeaves: tables whose leaves hold several values each tell what differs, whatever came, went and came back at another place of its leaf.
+func TestFullLeaves(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	const keys = 40_000
+	old := Table[int, int]{}
+	want := map[int]int{}
+	for k := range keys {
+		old.Put(k, 0)
+		want[k] = 0
+	}
+	for range 30 {
+		next, differ := old.clone(), map[int]bool{}
+		before := maps.Clone(want)
+		for range rng.IntN(20_000) {
+			k := rng.IntN(2 * keys)
+			differ[k] = true
+			if rng.IntN(2) == 0 {
+				next.Delete(k)
+				delete(want, k)
+			} else {
+				v := rng.IntN(2)
+				next.Put(k, v)
+				want[k] = v
+			}
+		}
+		if got := maps.Collect(next.All()); !maps.Equal(got, want) || next.Len() != len(want) {
+			t.Fatalf("%d of %d values are right", next.Len(), len(want))
+		}
+		if got := maps.Collect(old.All()); !maps.Equal(got, before) {
+			t.Fatal("the table that was copied has changed")
+		}
+		for k := range differ {
+			v, has := want[k]
+			w, had := before[k]
+			if got := next.At(k); got != v || next.Has(k) != has {
+				t.Fatalf("%d is %d, %t, want %d, %t", k, got, next.Has(k), v, has)
+			}
+			if has == had && v == w {
+				delete(differ, k)
+			}
+		}
+		for _, pair := range [][2]*Table[int, int]{{&next, &old}, {&old, &next}} {
+			if got, want := slices.Sorted(slices.Values(pair[0].Since(pair[1]))), slices.Sorted(maps.Keys(differ)); !slices.Equal(got, want) {
+				t.Fatalf("%d keys differ, want %d", len(got), len(want))
+			}
+		}
+		old = next
+	}
+}
+
 // TestCounts: what the tables of VNIs and VLANs count is what is in them, whatever came and went, and in copies as well.
 func TestCounts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
@@ -107,7 +157,7 @@ func TestCameAndWent(t *testing.T) {
 	for _, node := range table.root.nodes {
 		for _, leaf := range node.leaves {
 			if leaf != nil {
-				t.Fatalf("a leaf of %d values is left", len(leaf.values))
+				t.Fatalf("a leaf of %d values is left", len(leaf.keys))
 			}
 		}
 	}
