@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -38,5 +39,29 @@ func TestOnePeerOfMany(t *testing.T) {
 				t.Errorf("the %s %s: %v allocations for checking", name, step, got)
 			}
 		}
+	}
+}
+
+// A peer that is appended is checked, and those in front of it, which were right, are not gathered once more: a batch appends thousands, one by one.
+func TestAppendedPeer(t *testing.T) {
+	const n = 8000
+	old := New()
+	old.Global.Local = netip.MustParseAddr("192.0.2.1")
+	var peers []netip.AddrPort
+	for i := range n {
+		peers = append(peers, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 4789))
+	}
+	old.VNIs.Put(42, &VNI{Peers: peers[:n-1]})
+	next := old.Clone()
+	next.VNIs.Put(42, &VNI{Peers: peers})
+	changes := next.Since(old)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := next.CheckSince(old, changes); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > n {
+		t.Errorf("checking one of %d peers took %d bytes", n, got)
 	}
 }

@@ -261,6 +261,7 @@ func (m *Model) Normalize() {
 
 func (m *Model) normalizeVNI(n uint32) {
 	v := m.VNIs.At(n)
+	given := v
 	if g := v.Group; g.Addr().IsValid() && m.Endpoint(g) != g {
 		c := *v
 		c.Group = m.Endpoint(g)
@@ -277,7 +278,9 @@ func (m *Model) normalizeVNI(n uint32) {
 			v.Peers[i] = q
 		}
 	}
-	m.VNIs.Put(n, v)
+	if v != given {
+		m.VNIs.Put(n, v)
+	}
 }
 
 func (m *Model) normalizeStatic(k StaticKey) {

@@ -22,7 +22,7 @@ func TestCheckSince(t *testing.T) {
 	old := New()
 	old.Global.Local = netip.MustParseAddr("192.0.2.1")
 	valid, kinds := 0, map[string]int{}
-	for range 6000 {
+	for range 7500 {
 		next := old.Clone()
 		var edits []string
 		for range 1 + rng.IntN(3) {
@@ -92,7 +92,7 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		return []Opt[bool]{{}, {}, {}, Some(true), Some(false)}[rng.IntN(5)]
 	}
 	key := StaticKey{VNI: vni(), MAC: fdb.MAC(0x020000000000 + uint64(rng.IntN(8)))}
-	switch rng.IntN(12) {
+	switch rng.IntN(14) {
 	case 0, 1:
 		v := &VNI{}
 		for range rng.IntN(4) {
@@ -176,6 +176,23 @@ func randomEdit(rng *rand.Rand, m *Model) string {
 		}
 		m.Statics.Put(key, s)
 		return fmt.Sprintf("static %v %+v", key, s)
+	case 11, 12:
+		n := vni()
+		v := m.VNIs.At(n)
+		if v == nil {
+			return "nothing"
+		}
+		c := *v
+		c.Peers = slices.Clone(v.Peers)
+		for range 1 + rng.IntN(2)*rng.IntN(20) {
+			p := addr()
+			if rng.IntN(2) == 0 {
+				p = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(rng.IntN(100))}), 4789)
+			}
+			c.Peers = append(c.Peers, p)
+		}
+		m.VNIs.Put(n, &c)
+		return fmt.Sprintf("peers of vni %d are %v", n, c.Peers)
 	default:
 		if rng.IntN(4) == 0 {
 			m.Global.Settings.GBP, m.Global.Settings.GPE = flag(), flag()

@@ -83,8 +83,12 @@ func (v *validation) vnis() {
 		if n < 1 || n > dataplane.MaxVNI {
 			v.add(Invalid(path+"/vni", "VNI %d is out of range: 1 to %d", n, dataplane.MaxVNI))
 		}
-		if v.before == nil || !onlyLost(v.before.At(n), vni) {
-			v.peers(path, n, vni)
+		var was *VNI
+		if v.before != nil {
+			was = v.before.At(n)
+		}
+		if !onlyLost(was, vni) {
+			v.peers(path, n, was, vni)
 		}
 		v.extension(path, n, vni)
 		if g := vni.Group; g.Addr().IsValid() {
@@ -114,15 +118,33 @@ func onlyLost(was, is *VNI) bool {
 	return true
 }
 
-// peers checks the peers of a VNI.
-func (v *validation) peers(path string, n uint32, vni *VNI) {
-	listed := make(map[netip.AddrPort]bool, len(vni.Peers))
-	for _, p := range vni.Peers {
+// fewPeers are so many that come to a list that each is looked for in it.
+const fewPeers = 8
+
+// peers checks the peers of a VNI but for those that stand at the beginning of its list before, which was right: most often one is appended.
+func (v *validation) peers(path string, n uint32, was, vni *VNI) {
+	right := 0
+	if was != nil {
+		for right < min(len(was.Peers), len(vni.Peers)) && was.Peers[right] == vni.Peers[right] {
+			right++
+		}
+	}
+	var listed map[netip.AddrPort]bool // nil: few are new
+	if len(vni.Peers)-right > fewPeers {
+		listed = make(map[netip.AddrPort]bool, len(vni.Peers))
+		for _, p := range vni.Peers[:right] {
+			listed[p] = true
+		}
+	}
+	for i := right; i < len(vni.Peers); i++ {
+		p := vni.Peers[i]
 		at := func() string { return path + "/peers/" + v.m.PeerText(p) }
-		if listed[p] {
+		if listed[p] || listed == nil && slices.Contains(vni.Peers[:i], p) {
 			v.add(Exists(at(), "peer %s is listed twice in VNI %d: leave one away", v.m.PeerText(p), n))
 		}
-		listed[p] = true
+		if listed != nil {
+			listed[p] = true
+		}
 		if flaw := v.flawOf(p.Addr()); flaw != "" {
 			v.add(Invalid(at(), "peer %s %s", p.Addr(), flaw))
 		}
