@@ -23,7 +23,7 @@ func (c *Controller) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 	}
 	k := model.StaticKey{VNI: e.VNI, MAC: e.MAC}
 	if mode == fdb.Add {
-		if old, err := c.sw.FDBGet(e.VNI, e.MAC); err == nil {
+		if old, err := c.sw.FDBPeek(e.VNI, e.MAC); err == nil {
 			return entryExists(c.model, k, old)
 		}
 	}
@@ -119,7 +119,7 @@ func (c *Controller) delEntry(vni uint32, mac fdb.MAC, dst netip.AddrPort) error
 	if err := needVNI(c.model, vni); err != nil {
 		return err
 	}
-	e, err := c.sw.FDBGet(vni, mac)
+	e, err := c.sw.FDBPeek(vni, mac)
 	if errors.Is(err, dataplane.ErrNotFound) || errors.Is(err, fdb.ErrNotFound) {
 		return noEntry(vni, mac)
 	} else if err != nil {

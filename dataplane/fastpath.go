@@ -140,8 +140,10 @@ func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 		case <-f.wake:
 			f.round()
 		case <-ages:
-			f.mirror.readAges()
-			f.mirror.collect()
+			f.mirror.readAges(func() bool { return f.meanwhile(ctx) })
+			if f.mirror != nil {
+				f.mirror.collect()
+			}
 		case <-routes:
 			began := time.Now()
 			f.mirror.look()
@@ -159,6 +161,21 @@ func (f *fastPath) run(ctx context.Context, ns int, entered chan<- error) {
 			}
 		}
 	}
+}
+
+// meanwhile serves one of those who wait while the ages of very many entries are read; false when that is to end.
+func (f *fastPath) meanwhile(ctx context.Context) bool {
+	m := f.mirror
+	select {
+	case <-ctx.Done():
+		return false
+	case call := <-f.calls:
+		call()
+	case <-f.wake:
+		f.round()
+	default:
+	}
+	return f.mirror == m
 }
 
 // round brings the maps up to the state and lets those go on who waited for it.

@@ -34,6 +34,8 @@ const (
 	agesEvicting = time.Second
 	// agesShare bounds what reading them may take of the time then: one part in so many.
 	agesShare = 20
+	// agesPause is how many of them are read before what waits has its turn.
+	agesPause = 4096
 	// agesFresh is how old an age may be that is shown.
 	agesFresh = time.Second
 )
@@ -269,20 +271,29 @@ func (m *mirror) dropEntry(k fdbKey) {
 	}
 }
 
-// readAges tells the table what the programs have seen.
-func (m *mirror) readAges() {
-	m.agesRead = time.Now()
+// readAges tells the table what the programs have seen. Every agesPause entries it calls meanwhile, unless that is nil, and ends when that says false.
+func (m *mirror) readAges(meanwhile func() bool) {
+	began, paused, n := time.Now(), time.Duration(0), 0
 	m.s.fast.full.Store(false)
 	err := m.e.WalkEntries(func(e xdp.Entry) bool {
 		if !e.Static {
+			// The place of a note may be another's since the last pause: to that, which came later, it says nothing new.
 			m.s.fdb.Touch(e.VNI, fdb.FromBytes(e.MAC[:]), destOf(e), m.toTick(e.Seen))
 		}
-		return true
+		if n++; meanwhile == nil || n%agesPause != 0 {
+			return true
+		}
+		pause := time.Now()
+		defer func() { paused += time.Since(pause) }()
+		return meanwhile()
 	})
+	if m.s.fast.mirror != m {
+		return // taken down meanwhile
+	}
 	if err != nil {
 		m.log.Warn("fast path: reading ages", "error", err)
 	}
-	m.agesTook = time.Since(m.agesRead)
+	m.agesRead, m.agesTook = began, time.Since(began)-paused
 	m.shortest, m.evicting = 0, false
 	for _, md := range m.domains {
 		if a := md.d.config.Ageing; a > 0 && (m.shortest == 0 || a < m.shortest) {
@@ -320,7 +331,7 @@ func (f *fastPath) agesWithin(d time.Duration) {
 	f.with(func(m *mirror) {
 		m.hearing.hear()
 		if time.Since(m.agesRead) > max(d, 4*m.agesTook) {
-			m.readAges()
+			m.readAges(nil)
 		}
 	})
 }

@@ -56,6 +56,7 @@ type fakePrograms struct {
 	keepsSources bool
 	events       []xdp.LearnEvent
 	ended        bool
+	walked       func(nth, all int) // called by WalkEntries, before each entry
 }
 
 func newFakePrograms(t *testing.T) *fakePrograms {
@@ -374,8 +375,12 @@ func (f *fakePrograms) DelEntries(list ...xdp.EntryKey) (err error) {
 
 func (f *fakePrograms) WalkEntries(yield func(xdp.Entry) bool) error {
 	var list []xdp.Entry
-	f.locked(func() { list = slices.Collect(maps.Values(f.entries)) })
-	for _, e := range list {
+	var walked func(nth, all int)
+	f.locked(func() { list, walked = slices.Collect(maps.Values(f.entries)), f.walked })
+	for i, e := range list {
+		if walked != nil {
+			walked(i, len(list))
+		}
 		if !yield(e) {
 			break
 		}

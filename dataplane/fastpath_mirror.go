@@ -343,7 +343,7 @@ func (m *mirror) poll() {
 
 // stop takes every port off the fast path, so that user space gets every frame, and keeps what the programs counted and saw.
 func (m *mirror) stop() {
-	m.readAges()
+	m.readAges(nil)
 	for _, mp := range m.ports {
 		if mp != nil {
 			m.withdrawPort(mp)
@@ -361,7 +361,7 @@ func (m *mirror) stop() {
 		m.withdrawDomain(md)
 	}
 	m.collectTotals()
-	m.readAges()
+	m.readAges(nil)
 	m.ageTimer.Stop()
 	m.routes.close()
 }

@@ -268,6 +268,47 @@ func TestMirrorAges(t *testing.T) {
 	f.equal(t, s.Switch, "in the end")
 }
 
+// TestMirrorAgesMeanwhile: who asks for something does not wait until the ages of all entries are read.
+func TestMirrorAgesMeanwhile(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: 2 * time.Second}, s.addrs()...)
+	s.port("p0", 42)
+	for i := range 3 * agesPause {
+		mac := fdb.MAC(0x020000000000 + uint64(i))
+		if err := s.FDBPut(FDBEntry{VNI: 42, MAC: mac, Port: "p0", State: fdb.Static}, fdb.Add); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.equal(t, s.Switch, "at first")
+	served, waited := make(chan bool, 1), make(chan bool)
+	f.locked(func() {
+		f.walked = func(nth, all int) {
+			switch nth {
+			case agesPause / 2:
+				f.locked(func() { f.walked = nil })
+				go func() { s.fast.do(func() {}); s.fast.catchUp(); served <- true }()
+				time.Sleep(50 * time.Millisecond) // it waits by now
+			case agesPause * 3 / 2:
+				time.Sleep(50 * time.Millisecond) // and again
+			case all - 1:
+				select {
+				case <-served:
+					close(waited)
+				case <-time.After(5 * time.Second):
+					t.Error("who asked waits until all are read")
+				}
+			}
+		}
+	})
+	select {
+	case <-waited:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no ages are read")
+	}
+	f.equal(t, s.Switch, "in the end")
+}
+
 // TestMirrorAgesShortened: an entry in use does not expire because its ageing time became shorter than the time since its age was read.
 func TestMirrorAgesShortened(t *testing.T) {
 	t.Parallel()
