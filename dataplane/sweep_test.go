@@ -10,6 +10,7 @@ import (
 
 // TestSweepLargeTable: a table of any size passes in the same number of rounds, however many of its entries expire at once.
 func TestSweepLargeTable(t *testing.T) {
+	t.Parallel()
 	const n = 500_000
 	s := newScene(t, 1, func(c *Config) { c.MaxMACs = n })
 	s.set(VNIConfig{VNI: 10, Learning: true, Ageing: time.Second}, s.addrs(0)...)
