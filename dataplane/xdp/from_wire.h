@@ -409,15 +409,24 @@ inline_always bool vxlan_like(const __u8 *header)
 	return header[0] & VNI_VALID && !(header[0] & ~(GROUP | VNI_VALID | PROTOCOL | OAM)) && !header[7];
 }
 
+/* Whether a superframe is one of a tunnel, whose datagrams were never apart. */
+inline_always bool tunnels_own(struct __sk_buff *skb)
+{
+	const struct sk_buff *s = bpf_cast_to_kern_ctx(skb);
+	const struct skb_shared_info *more = bpf_rdonly_cast(s->head + s->end, __builtin_btf_type_id(*(struct skb_shared_info *)0, TYPE_ID_TARGET));
+
+	return more->gso_type & (SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM);
+}
+
 /* Whether a superframe is no one's, but several datagrams that UDP GSO or GRO joined, whose first says that it is as long as all of them: the others may
  * be of other VNIs and stations. Their VXLAN headers lie where a superframe's second segment begins, and are told by the flags and the reserved last byte.
- * Without checksum nothing is joined (udp_gro_receive_segment, udp_send_skb). A superframe whose payload looks like that passes user space.
+ * Without checksum nothing is joined (udp_gro_receive_segment, udp_send_skb).
  */
 inline_always bool joined_datagrams(struct __sk_buff *skb, const struct letter *l, __u32 gso_size)
 {
 	__u8 header[VXLAN_LEN];
 
-	if (!l->checksum)
+	if (!l->checksum || tunnels_own(skb))
 		return false;
 	if (bpf_skb_load_bytes(skb, l->off - VXLAN_LEN + gso_size, header, sizeof(header)))
 		return true;
@@ -497,7 +506,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 	if ((v == FROM_PEER || v == ODD_SUPERFRAME) && (l.in.proto == PROTO_TCP || l.in.proto == PROTO_UDP) &&
 	    behind_superframe(l.front.dst, l.front.src, l.in.proto, false, v == ODD_SUPERFRAME) && v == FROM_PEER && is_read(skb, ipv6))
 		v = BEHIND_SUPERFRAME;
-	if (v == ODD_SUPERFRAME && l.checksum)
+	if (v == ODD_SUPERFRAME && l.checksum && !tunnels_own(skb))
 		note_joined(skb, l.off - VXLAN_LEN, gso_size);
 	if (v != FROM_PEER) {
 		if (v != NOT_OURS)

@@ -76,13 +76,23 @@ struct sk_buff {
 	__u8 ip_summed : 2;
 	__u16 csum_start; /* from head */
 	__u16 csum_offset;
+	__u32 end; /* from head: there is skb_shared_info */
 	unsigned char *head;
 	unsigned char *data;
 } __attribute__((preserve_access_index));
 
+struct skb_shared_info {
+	__u32 gso_type;
+} __attribute__((preserve_access_index));
+
 enum { CHECKSUM_PARTIAL = 3 };
+enum { SKB_GSO_UDP_TUNNEL = 1 << 10, SKB_GSO_UDP_TUNNEL_CSUM = 1 << 11 };
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __attribute__((section(".ksyms"))); /* Linux 6.2 */
+extern void *bpf_rdonly_cast(const void *obj, __u32 type) __attribute__((section(".ksyms"))); /* Linux 6.2 */
+
+/* What __builtin_btf_type_id tells: the number of the running kernel's type. */
+enum { TYPE_ID_TARGET = 1 };
 
 /* What __builtin_preserve_field_info tells of a field. */
 enum { FIELD_BYTE_OFFSET = 0, FIELD_LSHIFT_U64 = 4, FIELD_RSHIFT_U64 = 5 };
