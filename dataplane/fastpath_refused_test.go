@@ -94,6 +94,7 @@ func TestFastPathRefused(t *testing.T) {
 				return err == nil
 			})
 			pings(t, a, w.Overlay4(), 20)
+			rest(n)
 			n.balance()
 			st := n.Status().FastPath
 			said := st.Reason + st.PinReason

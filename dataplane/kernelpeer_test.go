@@ -246,6 +246,11 @@ func TestRungsTogether(t *testing.T) {
 				waitForRoute(t, b, ha.Overlay6())
 				waitForAddress(t, a, ha.Overlay6())
 				waitForAddress(t, b, hb.Overlay6())
+				// The kernel may be slow to begin with a link where many come and go.
+				eventually(t, "an answer", func() bool {
+					_, err := ha.Command("ping", "-c1", "-W1", hb.Overlay4().String())
+					return err == nil
+				})
 				transfer(t, ha, hb, hb.Overlay4(), 8<<20)
 				transfer(t, hb, ha, ha.Overlay6(), 8<<20)
 				rest(a, b)
