@@ -165,17 +165,10 @@ func (b *peerBudgets) of(d *domain, p *peer) *stormBudgets {
 	return &b.others[p.index%stormPeers]
 }
 
-// storms are the budgets of a VNI's sources. They outlive its published forms.
-type storms struct {
-	ports   map[uint32]stormSource // by index
-	peers   *peerBudgets
-	ofPeers StormControl
-}
-
-// stormGuard is what storm-control says in a VNI: immutable but for the budgets.
+// stormGuard is what storm-control says in a VNI: immutable but for the budgets, which go from one to the next.
 type stormGuard struct {
 	ofPeers StormControl
-	peers   *peerBudgets
+	peers   *peerBudgets           // nil: no bound
 	ports   map[uint32]stormSource // by index; only where there is a bound
 }
 
@@ -184,10 +177,13 @@ type stormSource struct {
 	budgets *stormBudgets
 }
 
-// guard is what applies to the ports and peers of a VNI; nil where nothing is bounded, as mostly. Budgets of ports that are no more in it are forgotten.
-func (s *storms) guard(vni StormControl, ports []*port, now int64) *stormGuard {
-	former := *s
-	*s = storms{}
+// after is what applies to the ports and peers of a VNI next; nil, as former may be, where nothing is bounded, as mostly. Budgets of ports that are no more in it
+// are forgotten.
+func (former *stormGuard) after(vni StormControl, ports []*port, now int64) *stormGuard {
+	if former == nil {
+		former = new(stormGuard)
+	}
+	g := &stormGuard{ofPeers: vni}
 	for _, p := range ports {
 		limits := vni
 		if p.config.StormControl != nil {
@@ -201,22 +197,21 @@ func (s *storms) guard(vni StormControl, ports []*port, now int64) *stormGuard {
 			was.budgets = new(stormBudgets)
 		}
 		was.budgets.follow(&was.limits, &limits, now)
-		if s.ports == nil {
-			s.ports = make(map[uint32]stormSource)
+		if g.ports == nil {
+			g.ports = make(map[uint32]stormSource)
 		}
-		s.ports[p.index] = stormSource{limits, was.budgets}
+		g.ports[p.index] = stormSource{limits, was.budgets}
 	}
 	if vni != (StormControl{}) {
-		if s.peers = former.peers; s.peers == nil {
-			s.peers = new(peerBudgets)
+		if g.peers = former.peers; g.peers == nil {
+			g.peers = new(peerBudgets)
 		}
-		s.peers.follow(&former.ofPeers, &vni, now)
-		s.ofPeers = vni
+		g.peers.follow(&former.ofPeers, &vni, now)
 	}
-	if s.ports == nil && s.peers == nil {
+	if g.ports == nil && g.peers == nil {
 		return nil
 	}
-	return &stormGuard{ofPeers: vni, peers: s.peers, ports: s.ports}
+	return g
 }
 
 // source is what bounds the source of a frame.

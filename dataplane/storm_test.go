@@ -130,9 +130,9 @@ func TestStormControl(t *testing.T) {
 	flood("known unicast", false, func() { s.Inject("p1", times(many, frameOf(station(8), station(9)))...) })
 	from("p1", unknown)()
 	s.rest()
-	spent := s.vnis[42].storms.ports[1].budgets
+	spent := s.vnis[42].storm.ports[1].budgets
 	set(42, StormControl{Unknown: pps(n), Broadcast: bounded.Broadcast})
-	if s.vnis[42].storms.ports[1].budgets != spent {
+	if s.vnis[42].storm.ports[1].budgets != spent {
 		t.Error("a change gave budgets back")
 	}
 	exhausted("after a change", from("p1", unknown))
@@ -186,11 +186,11 @@ func TestStormControl(t *testing.T) {
 	if err := s.SetVNI(VNIConfig{VNI: 44, StormControl: StormControl{Multicast: pps(MaxRate + 1)}}); err == nil {
 		t.Error("too high a rate is taken")
 	}
-	if n := len(s.vnis[42].storms.ports); n != 3 {
+	if n := len(s.vnis[42].storm.ports); n != 3 {
 		t.Errorf("budgets of %d ports", n)
 	}
 	s.do(func() error { return s.DelPort("p2") })
-	if n := len(s.vnis[42].storms.ports); n != 2 {
+	if n := len(s.vnis[42].storm.ports); n != 2 {
 		t.Errorf("budgets of %d ports with one gone", n)
 	}
 	s.balance()
@@ -200,13 +200,14 @@ func TestStormControl(t *testing.T) {
 func TestStormDebt(t *testing.T) {
 	p := []*port{{index: 3}}
 	vni := func(r Rate) StormControl { return StormControl{Broadcast: r, Multicast: pps(5)} }
-	var s storms
+	var g *stormGuard
 	now := int64(time.Minute)
-	sources := func(g *stormGuard) []*stormBudgets {
+	sources := func(c StormControl) []*stormBudgets {
+		g = g.after(c, p, now)
 		return []*stormBudgets{g.ports[3].budgets, &g.peers.named[7], &g.peers.others[7]}
 	}
 	slow := vni(pps(10))
-	for _, b := range sources(s.guard(slow, p, now)) {
+	for _, b := range sources(slow) {
 		for kind := 1; kind <= 2; kind++ {
 			if !b.take(kind, now, slow.Broadcast.cost(44_000, 0)) {
 				t.Fatal("the first is refused")
@@ -217,7 +218,7 @@ func TestStormDebt(t *testing.T) {
 		to     Rate
 		passes bool
 	}{{pps(10), false}, {pps(1000), true}, {Rate{N: 1000, Bits: true}, true}} {
-		for i, b := range sources(s.guard(vni(c.to), p, now)) {
+		for i, b := range sources(vni(c.to)) {
 			if !b.exhausted(1, now) {
 				t.Errorf("%v, source %d: the change gives something", c.to, i)
 			}

@@ -108,7 +108,7 @@ type vniRecord struct {
 	inside int
 	// statics counts the static entries toward each peer: their destinations may send.
 	statics map[*peer]int
-	storms  storms
+	storm   *stormGuard
 }
 
 // portRecord is what control remembers of a port beside its published form.

@@ -261,7 +261,8 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 		d.mss = MSSAuto
 	}
 	d.clamp = clampsMSS(d.mss, ports)
-	d.storm = r.storms.guard(c.StormControl, ports, s.sinceStart())
+	r.storm = r.storm.after(c.StormControl, ports, s.sinceStart())
+	d.storm = r.storm
 	return d
 }
 
