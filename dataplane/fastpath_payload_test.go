@@ -2,11 +2,7 @@ package dataplane
 
 import (
 	"bytes"
-	"io"
-	"net"
-	"net/netip"
 	"testing"
-	"time"
 
 	"vtepd/bench/lab"
 )
@@ -31,44 +27,13 @@ func TestFastPathPayloadLikeDatagrams(t *testing.T) {
 	w := a.packetPort(l, PortVeth, "web0", 42, 1450, nil)
 	newPinger(t, k, w.Overlay4()).ping(100)
 
-	// At any even place the flags of a VXLAN header, and seven bytes on a reserved one.
-	const size = 64 << 20
-	part := bytes.Repeat([]byte{8, 0}, 1<<19)
+	// At every other place the flags of a VXLAN header, with nothing where seven bytes later its reserved one would be.
+	block := bytes.Repeat([]byte{8, 0}, 1<<19)
 	stream := func(size int) {
-		var listener *net.TCPListener
-		var sender net.Conn
-		if err := w.Do(func() (err error) {
-			listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(w.Overlay4(), 0)))
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		if err := k.Do(func() (err error) {
-			sender, err = net.DialTimeout("tcp", listener.Addr().String(), 10*time.Second)
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		receiver, err := listener.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer receiver.Close()
-		_ = receiver.SetDeadline(time.Now().Add(lab.Patience))
-		go func() {
-			defer sender.Close()
-			for left := size; left > 0; left -= len(part) {
-				if _, err := sender.Write(part); err != nil {
-					return // seen at the other end
-				}
-			}
-		}()
-		if n, err := io.Copy(io.Discard, receiver); err != nil || n != int64(size) {
-			t.Errorf("%d of %d bytes arrived: %v", n, size, err)
-		}
+		transferOf(t, k, w, w.Overlay4(), size, block)
 		rest(a)
 	}
+	const size = 64 << 20
 	stream(1 << 20) // the first may pass before the maps know the stations
 	before := a.Status().FastPath
 	stream(size)

@@ -140,6 +140,15 @@ func TestKernelPeer(t *testing.T) {
 // transfer carries a number of random bytes over TCP and wants the same SHA-256 at both ends.
 func transfer(t *testing.T, from, to *lab.Host, server netip.Addr, size int) time.Duration {
 	t.Helper()
+	// Not the machine's time for making them: one megabyte, another part of it each time.
+	block := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{1}).Read(block)
+	return transferOf(t, from, to, server, size, block)
+}
+
+// transferOf is transfer with bytes of a block, another part of it each time.
+func transferOf(t *testing.T, from, to *lab.Host, server netip.Addr, size int, block []byte) time.Duration {
+	t.Helper()
 	var listener net.Listener
 	if err := to.Do(func() (err error) {
 		listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(server, 0)))
@@ -170,9 +179,6 @@ func transfer(t *testing.T, from, to *lab.Host, server netip.Addr, size int) tim
 	go func() {
 		defer sender.Close()
 		sum := sha256.New()
-		// Random bytes, but not the machine's time for making them: one megabyte, another part of it each time.
-		block := make([]byte, 1<<20)
-		rand.NewChaCha8([32]byte{1}).Read(block)
 		rng := rand.New(rand.NewPCG(1, 1))
 		for left := size; left > 0; {
 			at := rng.IntN(len(block) / 2)
