@@ -180,7 +180,9 @@ func TestTTL(t *testing.T) {
 				tx.Queue(to, Class{TTL: ttl}, 1, []byte("12345678"), nil, 0)
 				tx.Flush(nil)
 				buf, oob := make([]byte, 100), make([]byte, 256)
-				time.Sleep(10 * time.Millisecond)
+				if !readable(t, r, patience) {
+					t.Fatalf("TTL %d: nothing arrived within %s", ttl, patience)
+				}
 				_, n, _, _, err := unix.Recvmsg(r.FD(), buf, oob, unix.MSG_DONTWAIT)
 				must(t, err)
 				want := ttl
@@ -219,7 +221,9 @@ func TestGROJoins(t *testing.T) {
 	tail := payload(10, 99)
 	tx.Queue(to, Class{}, 3, tail, nil, 0)
 	tx.Flush(func(_ uint32, err error) { t.Error(err) })
-	time.Sleep(20 * time.Millisecond)
+	if !readable(t, b.Receiver(0), patience) {
+		t.Fatalf("nothing arrived within %s", patience)
+	}
 	messages, err := b.Receiver(0).Recv(MaxMessages)
 	must(t, err)
 	if len(messages) != 1 || messages[0].DatagramSize != 1000 || len(messages[0].Data) != 40010 {
@@ -399,8 +403,16 @@ func accountForAll(t *testing.T, v6, offload bool) {
 		}
 	}
 	tx.Flush(failed)
-	time.Sleep(20 * time.Millisecond)
-	receive()
+	due := 0
+	for id := range all {
+		if o := &all[id]; o.toB && o.refused == nil {
+			due++
+		}
+	}
+	for receive(); len(arrived) < due && readable(t, b.Receiver(0), patience); {
+		receive()
+	}
+	nothingMore(t, b.Receiver(0))
 
 	var sent, lost int
 	for id := range all {
