@@ -57,7 +57,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if f.wire {
 		f.findUnfinished(p)
 	}
-	if f.domain.clamp {
+	if f.domain.clamp.on {
 		w.clampToPort(f, p)
 	}
 	if r := guardPortSize(f, p); r != ReasonNone {
@@ -330,7 +330,7 @@ func (w *worker) writeSuperframe(s *encap.Superframe) {
 func (w *worker) toPeers(f *frame, peers []*peer) Reason {
 	d := f.domain
 	layout := f.parse()
-	if d.clamp {
+	if d.clamp.on {
 		w.clampToPeers(f, peers)
 	}
 	class := d.class

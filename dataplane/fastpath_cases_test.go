@@ -277,6 +277,31 @@ var craftedCases = []crafted{
 		}
 		return list
 	}},
+	{name: "MSS of connections", toPeers: 200, others: 400, frames: func(tw *twins) (list []action) {
+		stamps := []byte{8, 10, 0, 0, 0, 1, 0, 0, 0, 0}
+		for i, mss := range []uint16{0, 63, 64, 536, 1200, 1340, 1350, 1360, 1370, 1380, 1390, 1400, 1405, 1410, 1411, 1440, 1460, 8960, 65495, 65535} {
+			option := binary.BigEndian.AppendUint16([]byte{2, 4}, mss)
+			for j, options := range [][]byte{
+				option,
+				slices.Concat(option, []byte{4, 2}, stamps, []byte{1, 3, 3, 7}),
+				slices.Concat(option, []byte{1, 3, 3, 8, 1, 1, 4, 2}),
+				slices.Concat([]byte{1}, option, []byte{1, 1, 1}),
+				slices.Concat([]byte{2, 4, 2, 24}, option),
+				slices.Concat(option, []byte{2, 4, 0xff, 0xff}),
+				slices.Concat([]byte{0, 0, 0, 0}, option),
+				slices.Concat(option, []byte{29, 4, 0, 0}),
+				slices.Concat([]byte{8, 0, 0, 0}, option),
+				slices.Concat([]byte{8, 30, 0, 0}, option),
+			} {
+				for _, vni := range []uint32{42, 11, 12} {
+					list = append(list, tw.ways(vni, func(p *encaptest.Packet) {
+						p.Proto, p.Flags, p.V6, p.TCPOptions, p.Payload = encap.ProtoTCP, []uint8{encap.TCPSyn, encap.TCPSyn | encap.TCPAck}[j&1], (i+j)&1 == 1, options, nil
+					})...)
+				}
+			}
+		}
+		return list
+	}},
 	{name: "forged VXLAN", toPeers: 7, others: 33, frames: func(tw *twins) (list []action) {
 		s := tw.pair[0]
 		for _, vni := range []uint32{42, 12} {

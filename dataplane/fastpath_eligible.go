@@ -244,7 +244,10 @@ func (s *Switch) domainOnFastPath(d *domain) (put xdp.Domain, reason, note strin
 		InheritDSCP:     d.inheritDSCP,
 		ECNLinux:        d.ecn == encap.ECNLinux,
 		SpoofGuard:      d.spoofGuard,
-		SYNToUser:       d.clamp,
+		ClampMSS:        d.clamp.on,
+		ClampByPath:     d.clamp.byPath,
+		MSS4:            d.clamp.least4,
+		MSS6:            d.clamp.least6,
 		TTL:             h.ttl(),
 		TOS:             h.DSCP << 2,
 	}, "", note

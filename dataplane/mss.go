@@ -45,18 +45,43 @@ func (m MSSClamp) check() error {
 	return nil
 }
 
-// clampsMSS says whether a frame of the VNI may have its MSS lowered: then those that open a connection must pass user space.
-func clampsMSS(vni MSSClamp, ports []*port) bool {
-	if vni != MSSOff {
-		return true
-	}
-	for _, p := range ports {
-		if p.mss != MSSDefault && p.mss != MSSOff {
-			return true
+// clamping is what may become of the MSS in a VNI, whatever the ports and peers that a frame goes between. The zero value is nothing.
+type clamping struct {
+	on     bool
+	byPath bool // paths to peers count
+	// What announces no more than these is left alone, but for paths to peers; over IPv4 and IPv6, in bytes.
+	least4, least6 uint16
+}
+
+// clampingOf says what the settings of a VNI and of its ports come to.
+func clampingOf(vni MSSClamp, ports []*port) clamping {
+	c := clamping{least4: MaxMSS, least6: MaxMSS}
+	mtu := 0
+	lower := func(m MSSClamp) {
+		switch {
+		case m == MSSAuto:
+			c.on, c.byPath = true, true
+		case m >= MinMSS:
+			c.on, c.least4, c.least6 = true, min(c.least4, uint16(m)), min(c.least6, uint16(m))
 		}
 	}
-	return false
+	lower(vni)
+	for _, p := range ports {
+		lower(p.mss)
+		mtu = narrower(mtu, p.maxFrame-encap.EthernetLen)
+	}
+	switch {
+	case !c.on:
+		return clamping{}
+	case c.byPath && mtu > 0:
+		c.least4 = min(c.least4, clampTo(mtu, encap.MinIPv4TCPLen))
+		c.least6 = min(c.least6, clampTo(mtu, encap.MinIPv6TCPLen))
+	}
+	return c
 }
+
+// clampTo is the MSS that packets of mtu bytes have room for behind headers.
+func clampTo(mtu, headers int) uint16 { return uint16(min(max(mtu-headers, MinMSS), MaxMSS)) }
 
 // clampToPort lowers the MSS of a frame that opens a TCP connection to what its two ends take, the port that it goes to being one of them.
 func (w *worker) clampToPort(f *frame, p *port) {
@@ -108,12 +133,12 @@ func (w *worker) clampMSS(f *frame, to MSSClamp, mtu int) {
 			if f.layout.Flags&encap.LayoutIPv6 != 0 {
 				headers = encap.MinIPv6TCPLen
 			}
-			most = narrower(most, max(mtu-headers, MinMSS))
+			most = narrower(most, int(clampTo(mtu, headers)))
 		case m >= MinMSS:
 			most = narrower(most, int(m))
 		}
 	}
-	if most > 0 && most <= MaxMSS && encap.ClampMSS(f.bytes(), &f.layout, uint16(most), f.off.NeedsChecksum()) {
+	if most > 0 && encap.ClampMSS(f.bytes(), &f.layout, uint16(most), f.off.NeedsChecksum()) {
 		w.answers.clamped.Add(1)
 	}
 }

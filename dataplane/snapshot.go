@@ -109,7 +109,7 @@ type domain struct {
 	keepTags   bool
 	strictBits bool
 	spoofGuard bool
-	clamp      bool // frames that open TCP connections may have their MSS lowered
+	clamp      clamping // of frames that open TCP connections
 	mss        MSSClamp
 	gbp        bool
 	gpe        bool

@@ -263,7 +263,7 @@ func (t *tracer) toPeers(peers []*peer, known bool) Reason {
 
 // clamped has a stage lower the MSS of the frame, and says whether one did.
 func (t *tracer) clamped(clamp func()) bool {
-	if t.f.domain.clamp {
+	if t.f.domain.clamp.on {
 		before := t.w.answers.clamped.Load()
 		clamp()
 		t.lowered = t.lowered || t.w.answers.clamped.Load() > before

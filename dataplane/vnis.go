@@ -260,7 +260,7 @@ func (s *Switch) buildDomain(r *vniRecord) *domain {
 	if d.mss == MSSDefault {
 		d.mss = MSSAuto
 	}
-	d.clamp = clampsMSS(d.mss, ports)
+	d.clamp = clampingOf(d.mss, ports)
 	r.storm = r.storm.after(c.StormControl, ports, s.sinceStart())
 	d.storm = r.storm
 	return d

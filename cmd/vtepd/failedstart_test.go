@@ -57,6 +57,10 @@ func newWreck(t *testing.T, socketDir string) *wreck {
 	}
 	<-w.a.Done()
 	w.carries("killed")
+	// A connection can be opened, too: its MSS is what the way takes.
+	client, server := connect(t, w.red, hb, hb.Overlay4())
+	client.Close()
+	server.Close()
 	w.before = w.state()
 	return w
 }

@@ -20,7 +20,7 @@ func TestFromPeer(t *testing.T) {
 	ipv6.ipv6 = true
 	type change = func(*wrap)
 	domain := func(change func(*Domain)) func(*Options, *Domain) { return func(_ *Options, d *Domain) { change(d) } }
-	syn := func(d *Domain) { d.SYNToUser = true }
+	syn := func(d *Domain) { d.ClampMSS, d.MSS4, d.MSS6 = true, 1400, 1380 }
 	none := -1
 	for _, c := range []struct {
 		name    string
@@ -103,7 +103,8 @@ func TestFromPeer(t *testing.T) {
 		{name: "destination has gone", verdict: unknownDestination, before: func(b *bench) { b.DelPort(0) }},
 		{name: "larger than the port", inner: packet{proto: 17, l4: udpTo(7, 1464-14-20-8+1)}.frame(macA, macB), verdict: tooLarge},
 		{name: "as large as the port", inner: packet{proto: 17, l4: udpTo(7, 1464-14-20-8)}.frame(macA, macB), verdict: fromPeer},
-		{name: "SYN", inner: packet{proto: 6, l4: tcpWith(2, 0)}.frame(macA, macB), verdict: domainPolicy, domain: domain(syn)},
+		{name: "SYN", inner: packet{proto: 6, l4: opening(2, mss(1401))}.frame(macA, macB), verdict: domainPolicy, domain: domain(syn)},
+		{name: "SYN that announces little", inner: packet{proto: 6, l4: opening(2, mss(1400))}.frame(macA, macB), verdict: fromPeer, passes: true, domain: domain(syn)},
 		{name: "guarded is only what ports send", inner: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macA, macB), verdict: fromPeer, domain: domain(func(d *Domain) { d.SpoofGuard = true })},
 		{name: "congestion that the sender does not understand", change: func(w *wrap) { w.tos = 3 }, verdict: ecnDrop},
 	} {

@@ -42,7 +42,7 @@ func TestFromPort(t *testing.T) {
 			}
 		}
 	}
-	syn := func(d *Domain) { d.SYNToUser = true }
+	syn := func(d *Domain) { d.ClampMSS, d.MSS4, d.MSS6 = true, 1400, 1380 }
 	guard := func(d *Domain) { d.SpoofGuard = true }
 	for _, c := range []struct {
 		name    string
@@ -94,13 +94,14 @@ func TestFromPort(t *testing.T) {
 		{name: "checksum wanted", frame: known().frame(macB, macA), verdict: udpChecksum, domain: domain(func(d *Domain) { d.ZeroChecksumTx = false })},
 		{name: "checksum wanted elsewhere", frame: known().frame(macC, macA), verdict: toPeer, domain: domain(func(d *Domain) { d.ZeroChecksumTx = false })},
 		{name: "checksum wanted, IPv6", frame: known().frame(macC, macA), verdict: udpChecksum, domain: domain(func(d *Domain) { d.ZeroChecksum6Tx = false })},
-		{name: "SYN", frame: packet{proto: 6, l4: tcpWith(2, 0)}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
-		{name: "SYN ACK over IPv6", frame: packet{ipv6: true, proto: 6, l4: tcpWith(0x12, 0)}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
+		{name: "SYN", frame: packet{proto: 6, l4: opening(2, mss(1460))}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
+		{name: "SYN ACK over IPv6", frame: packet{ipv6: true, proto: 6, l4: opening(0x12, mss(1381))}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
+		{name: "SYN in a first fragment", frame: packet{proto: 6, flags: 0x2000, l4: opening(2, mss(1400))}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
 		{name: "ACK", frame: packet{proto: 6, l4: tcpWith(16, 0)}.frame(macB, macA), verdict: toPeer, domain: domain(syn)},
 		{name: "later fragment of TCP", frame: packet{proto: 6, flags: 5, l4: tcpWith(2, 0)}.frame(macB, macA), verdict: toPeer, domain: domain(syn)},
 		{name: "TCP cut short", frame: packet{proto: 6, l4: tcpWith(2, 0)[:13]}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
 		{name: "TCP behind extensions", frame: packet{ipv6: true, proto: 60, l4: append([]byte{6, 0, 1, 4, 0, 0, 0, 0}, tcpWith(2, 0)...)}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
-		{name: "SYN with no one to clamp", frame: packet{proto: 6, l4: tcpWith(2, 0)}.frame(macB, macA), verdict: toPeer},
+		{name: "SYN with no one to clamp", frame: packet{proto: 6, l4: opening(2, mss(1460))}.frame(macB, macA), verdict: toPeer},
 		{name: "VXLAN inside", frame: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
 		{name: "VXLAN inside, another port of ours", frame: packet{ipv6: true, proto: 17, l4: udpTo(8472, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
 		{name: "fragment of UDP, guarded", frame: packet{proto: 17, flags: 5, l4: udpTo(7, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},

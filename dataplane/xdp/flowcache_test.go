@@ -260,7 +260,7 @@ func TestWaysChangeNothing(t *testing.T) {
 	policy := func(refused bool) func(*Options, *Domain) {
 		return func(o *Options, d *Domain) {
 			o.Refuse.Capabilities = without(refused)
-			d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
+			d.ClampMSS, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
 		}
 	}
 	with, plain := newBench(t, policy(false)), newBench(t, policy(true))

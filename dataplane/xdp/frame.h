@@ -11,6 +11,7 @@ enum {
 	ETH_LEN = 14,
 	IP4_LEN = 20, /* without options */
 	IP6_LEN = 40,
+	TCP_LEN = 20, /* without options */
 	UDP_LEN = 8,
 	VXLAN_LEN = 8,
 	ETH_IP4 = 0x0800,
@@ -45,6 +46,7 @@ struct inside {
 	__u32 largest; /* bytes of the largest of them */
 	__u32 bytes; /* of all of them */
 	__u32 l4; /* where the transport header begins, or the first extension header */
+	__u32 mss; /* that a connection announces which is opened where that counts, bytes; 0: it does not say */
 	bool fragment;
 	__u8 tos;
 	__u8 ttl;
@@ -131,6 +133,65 @@ inline_always bool extension(__u8 next)
 	return false;
 }
 
+enum {
+	TCP_SYN = 2, /* of the flags */
+	OPTION_END = 0,
+	OPTION_NOP = 1,
+	OPTION_MSS = 2,
+	OPTION_AO = 29, /* RFC 5925 */
+	MANY_OPTIONS = 16, /* which nobody sends */
+	ODD_MSS = 1 << 16, /* above any number */
+};
+
+/* The largest MSS that a TCP header announces, 0 when it announces none. ODD_MSS is what user space has to look at (encap.ClampMSS). Options are read one by one
+ * because the stack has no room for all.
+ */
+apart __u32 announced_mss(struct __sk_buff *skb, __u32 l4)
+{
+	__u32 at, end, most = 0;
+	__u8 data_offset;
+
+	if (!skb || bpf_skb_load_bytes(skb, l4 + 12, &data_offset, 1))
+		return ODD_MSS;
+	at = l4 + TCP_LEN;
+	end = l4 + (data_offset >> 4) * 4;
+	for (int i = 0; i < MANY_OPTIONS; i++) {
+		__u8 kind, size;
+		__u16 mss;
+
+		if (at == end)
+			return most;
+		if (at > end || bpf_skb_load_bytes(skb, at, &kind, 1))
+			return ODD_MSS;
+		if (kind == OPTION_END)
+			return most;
+		if (kind == OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if (kind == OPTION_AO || at + 2 > end || bpf_skb_load_bytes(skb, at + 1, &size, 1) || size < 2)
+			return ODD_MSS;
+		if (kind == OPTION_MSS && size == 4) {
+			if (bpf_skb_load_bytes(skb, at + 2, &mss, 2))
+				return ODD_MSS;
+			if (be16(mss) > most)
+				most = be16(mss);
+		}
+		at += size;
+	}
+	return ODD_MSS;
+}
+
+/* Whether user space lowers the MSS of a frame that opens a connection, or may. max_frame is of the way to the peer, if one has a part in it. */
+inline_always bool to_be_clamped(const struct inside *in, __u16 type, const struct domain *d, __u32 max_frame)
+{
+	bool ipv6 = type == be16(ETH_IP6);
+
+	if (in->mss > (ipv6 ? d->mss6 : d->mss4))
+		return true;
+	return d->flags & DOMAIN_CLAMP_BY_PATH && in->mss + ETH_LEN + (ipv6 ? IP6_LEN : IP4_LEN) + TCP_LEN > max_frame;
+}
+
 /* What a question answers when nothing speaks against carrying the frame. It has the number of a verdict that is carried, but is none yet. */
 enum { GO_ON = FROM_PEER };
 
@@ -167,6 +228,7 @@ inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32
 	}
 
 	in->l4 = l4;
+	in->mss = 0;
 	in->fragment = fragment;
 	in->packets = 1;
 	in->largest = in->bytes = len;
@@ -196,14 +258,19 @@ inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32
 			in->largest = in->header + gso_size;
 	}
 
-	if (flags & (DOMAIN_SYN_TO_USER | (from_port ? DOMAIN_SPOOF_GUARD : 0))) {
+	if (flags & (DOMAIN_CLAMP_MSS | (from_port ? DOMAIN_SPOOF_GUARD : 0))) {
 		if (f->type == be16(ETH_IP6) && extension(in->proto))
 			return DOMAIN_POLICY;
-		if (in->proto == PROTO_TCP && !later && flags & DOMAIN_SYN_TO_USER) {
+		if (in->proto == PROTO_TCP && !later && flags & DOMAIN_CLAMP_MSS) {
 			__u8 tcp_flags;
 
-			if (load(ctx, xdp, off + l4 + 13, &tcp_flags, 1) || tcp_flags & 2)
+			if (load(ctx, xdp, off + l4 + 13, &tcp_flags, 1))
 				return DOMAIN_POLICY;
+			if (tcp_flags & TCP_SYN) {
+				if (fragment || xdp) /* which leaves it to tcx, that comes next */
+					return DOMAIN_POLICY;
+				in->mss = announced_mss(ctx, off + l4);
+			}
 		}
 		if (in->proto == PROTO_UDP && from_port && flags & DOMAIN_SPOOF_GUARD) {
 			__u16 port;

@@ -232,6 +232,8 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 			return UDP_CHECKSUM;
 		if (j->in.largest > w->peer.max_frame)
 			return TOO_LARGE;
+		if (j->in.mss && to_be_clamped(&j->in, j->front.type, &w->domain, w->peer.max_frame))
+			return DOMAIN_POLICY;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
 		if (j->in.proto == PROTO_UDP && behind_superframe(j->front.dst, j->front.src, PROTO_UDP, true, skb->gso_size) &&
 		    (skb->gso_size || read || peer_is_read(skb, &w->peer)))
@@ -241,6 +243,8 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 		v = TO_PEER;
 	} else if (j->in.largest > w->to.max_frame) {
 		return TOO_LARGE;
+	} else if (j->in.mss && to_be_clamped(&j->in, j->front.type, &w->domain, -1)) {
+		return DOMAIN_POLICY;
 	}
 	if (!j->recalled && !ask && w->known)
 		w->validity = validity;

@@ -331,6 +331,12 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 	}
 	if (l->in.largest > w->to.max_frame)
 		return TOO_LARGE;
+	if (l->in.mss) {
+		struct peer *from = bpf_map_lookup_elem(&peers, &w->peer);
+
+		if (to_be_clamped(&l->in, l->front.type, &w->domain, from ? from->max_frame : 0))
+			return DOMAIN_POLICY;
+	}
 	if (!recalled && w->known)
 		w->validity = validity;
 	return FROM_PEER;

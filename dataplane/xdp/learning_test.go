@@ -72,7 +72,7 @@ func TestNewSources(t *testing.T) {
 		{name: "moved, user space only", frame: fromPort(macB, macD), domain: off, want: is{unknownSource, 0}},
 		{name: "new, at a port without a serial", frame: fromPort(macB, macNone), before: serial(0), want: is{unknownSource, 0}},
 		{name: "new, at a port of another serial", frame: fromPort(macB, macNone), before: serial(99), want: is{toPeer, 99}},
-		{name: "new, opens a connection to be clamped", frame: packet{proto: 6, l4: tcpWith(2, 0)}.frame(macB, macNone), domain: func(d *Domain) { d.SYNToUser = true }, want: is{domainPolicy, 0}},
+		{name: "new, opens a connection to be clamped", frame: packet{proto: 6, l4: opening(2, mss(1))}.frame(macB, macNone), domain: func(d *Domain) { d.ClampMSS = true }, want: is{domainPolicy, 0}},
 		{name: "new, may be forged", frame: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macB, macNone), domain: func(d *Domain) { d.SpoofGuard = true }, want: is{domainPolicy, 0}},
 		{name: "group source", frame: fromPort(macB, [6]byte{3}), want: is{badSource, 0}},
 

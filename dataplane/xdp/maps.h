@@ -94,10 +94,11 @@ enum {
 	DOMAIN_INHERIT_TTL = 1 << 6,
 	DOMAIN_INHERIT_DSCP = 1 << 7,
 	DOMAIN_ECN_LINUX = 1 << 8,
-	DOMAIN_SYN_TO_USER = 1 << 9,
+	DOMAIN_CLAMP_MSS = 1 << 9,
 	DOMAIN_SPOOF_GUARD = 1 << 10,
 	DOMAIN_NEW_SOURCES = 1 << 11,
 	DOMAIN_GUARD_MORE = 1 << 12, /* beside DOMAIN_SPOOF_GUARD: there are ports in guarded */
+	DOMAIN_CLAMP_BY_PATH = 1 << 13, /* beside DOMAIN_CLAMP_MSS: the way to the peer counts, too */
 };
 
 struct domain {
@@ -105,6 +106,8 @@ struct domain {
 	__u32 flags;
 	__u8 ttl;
 	__u8 tos; /* its ECN bits are 0 */
+	__u16 mss4; /* with DOMAIN_CLAMP_MSS: the largest that a connection may announce over IPv4 for user space to have nothing to lower, but for peers */
+	__u16 mss6; /* over IPv6 */
 	__u16 zero;
 };
 

@@ -20,10 +20,11 @@ const (
 	domainInheritTTL
 	domainInheritDSCP
 	domainECNLinux
-	domainSYNToUser
+	domainClampMSS
 	domainSpoofGuard
 	domainNewSources
 	domainGuardMore
+	domainClampByPath
 )
 
 // PutPort makes or changes a port.
@@ -140,7 +141,7 @@ func (f *FastPath) PutDomain(d Domain) error {
 			return mapError(what, err)
 		}
 	}
-	v := programsDomain{Slot: slot, Ttl: cmp.Or(d.TTL, 64), Tos: d.TOS &^ 3}
+	v := programsDomain{Slot: slot, Ttl: cmp.Or(d.TTL, 64), Tos: d.TOS &^ 3, Mss4: d.MSS4, Mss6: d.MSS6}
 	for _, b := range []struct {
 		on  bool
 		bit uint32
@@ -148,8 +149,8 @@ func (f *FastPath) PutDomain(d Domain) error {
 		{d.ToUser, domainToUser}, {d.Learning, domainLearning}, {d.Strict, domainStrict},
 		{d.ZeroChecksumTx, domainZero4Tx}, {d.ZeroChecksum6Tx, domainZero6Tx}, {d.ZeroChecksum6Rx, domainZero6Rx},
 		{d.InheritTTL, domainInheritTTL}, {d.InheritDSCP, domainInheritDSCP}, {d.ECNLinux, domainECNLinux},
-		{d.SYNToUser, domainSYNToUser}, {d.SpoofGuard, domainSpoofGuard}, {d.NewSources, domainNewSources},
-		{d.GuardMore, domainGuardMore},
+		{d.ClampMSS, domainClampMSS}, {d.SpoofGuard, domainSpoofGuard}, {d.NewSources, domainNewSources},
+		{d.GuardMore, domainGuardMore}, {d.ClampByPath, domainClampByPath},
 	} {
 		if b.on {
 			v.Flags |= b.bit

@@ -46,6 +46,8 @@ type programsDomain struct {
 	Flags uint32
 	Ttl   uint8
 	Tos   uint8
+	Mss4  uint16
+	Mss6  uint16
 	Zero  uint16
 }
 
@@ -205,6 +207,7 @@ type programsWireWay struct {
 	Bulk   uint64
 	Domain programsDomain
 	To     programsPort
+	_      [4]byte
 }
 
 // Names of all BPF objects in the ELF.

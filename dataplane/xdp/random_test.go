@@ -16,7 +16,7 @@ func TestRandomFrames(t *testing.T) {
 		rounds = 300
 	}
 	b := newBench(t, func(_ *Options, d *Domain) {
-		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
+		d.ClampMSS, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
 	})
 	r := rand.New(rand.NewPCG(7, 9))
 	carried := make(map[string]int)
@@ -139,7 +139,7 @@ func damage(r *rand.Rand, f []byte) []byte {
 // FuzzPrograms is TestRandomFrames with frames that the fuzzer finds.
 func FuzzPrograms(f *testing.F) {
 	b := newBench(f, func(_ *Options, d *Domain) {
-		d.SYNToUser, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
+		d.ClampMSS, d.SpoofGuard, d.InheritDSCP, d.InheritTTL, d.NewSources = true, true, true, true, true
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 54 || len(data) > 3000 {

@@ -123,9 +123,12 @@ type Domain struct {
 	ZeroChecksum6Rx                 bool // takes it from IPv6 peers
 	InheritTTL, InheritDSCP         bool
 	ECNLinux                        bool // encap.ECNLinux; otherwise RFC 6040 normal mode
-	SYNToUser                       bool // TCP SYN goes to user space, both ways
-	SpoofGuard                      bool // what a port sends to a VXLAN port of ours goes to user space
-	GuardMore                       bool // with SpoofGuard: to a port of GuardPorts, too
+	// ClampMSS has an eye on TCP SYN, both ways: what announces an MSS above MSS4 or MSS6, by the version of the inner IP, goes to user space, and so does what
+	// says it in an odd way. ClampByPath lowers both to what the peer's MaxFrame takes where a peer has a part in it.
+	ClampMSS, ClampByPath bool
+	MSS4, MSS6            uint16
+	SpoofGuard            bool // what a port sends to a VXLAN port of ours goes to user space
+	GuardMore             bool // with SpoofGuard: to a port of GuardPorts, too
 	// NewSources lets frames be carried whose source no entry names, or a dynamic one of another place, when their destination is known: events tell of
 	// them. It asks for all entries of the VNI that are static or sticky to be there.
 	NewSources bool
