@@ -21,6 +21,7 @@ type FastPath struct {
 	objects programsObjects
 	sources map[bool]netip.Addr // own address by family; key: IPv6
 	events  *events
+	sign    sign   // of life
 	pins    *pins  // nil: nothing is pinned
 	noXDP   string // why there is no XDP program; empty: there is
 
@@ -105,7 +106,12 @@ func Open(o Options) (_ *FastPath, err error) {
 	if !capabilities.FlowCache.On {
 		f.log.Info("fast path without flow cache", "reason", capabilities.FlowCache.Reason)
 	}
+	if err := f.giveSign(); err != nil {
+		f.objects.Close()
+		return nil, err
+	}
 	if f.events, err = openEvents(f.objects.Events); err != nil {
+		_ = f.sign.close()
 		f.objects.Close()
 		return nil, err
 	}
@@ -205,7 +211,7 @@ func (f *FastPath) Abandon() error {
 func (f *FastPath) release() error {
 	f.closed = true
 	f.former.Close()
-	errs := []error{f.events.close(), f.objects.Close()}
+	errs := []error{f.sign.close(), f.events.close(), f.objects.Close()}
 	if f.pins != nil {
 		errs = append(errs, f.pins.close())
 	}

@@ -404,15 +404,29 @@ inline_always __u32 way_slot(const __u8 *dst, const __u8 *src)
 	return ((d[1] | (__u32)d[2] << 16) * 0x9e3779b1 ^ (s[1] | (__u32)s[2] << 16) * 0x85ebca77) >> 24 & (WAYS - 1);
 }
 
-/* Whether a UDP socket takes what comes so. */
-inline_always bool is_socket(struct __sk_buff *skb, void *tuple, __u32 size)
+/* Whether a socket was found, which is let go. */
+inline_always bool found(struct bpf_sock *sk)
 {
-	struct bpf_sock *sk = bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
-
 	if (!sk)
 		return false;
 	bpf_sk_release(sk);
 	return true;
+}
+
+/* Whether a UDP socket takes what comes so. */
+inline_always bool is_socket(struct __sk_buff *skb, void *tuple, __u32 size)
+{
+	return found(bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0));
+}
+
+/* Whether the process lives that loaded the programs. It is asked where the sockets are bound to a VRF: the kernel looks for sockets by the device that a frame
+ * came in on, and takes that for its own VRF (dev_sdif), so that is_socket finds none of them.
+ */
+inline_always bool is_alive(void)
+{
+	__u32 zero = 0;
+
+	return found(bpf_map_lookup_elem(&alive, &zero));
 }
 
 /* Whether so much time has passed. Another CPU may have noted a later time than ours. */

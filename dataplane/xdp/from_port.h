@@ -156,6 +156,8 @@ inline_always bool checksum_in_place(struct __sk_buff *skb, const struct inside 
  */
 inline_always bool peer_is_read(struct __sk_buff *skb, const struct peer *p)
 {
+	if (settings.vrf)
+		return is_alive();
 	if (!p->ipv6) {
 		struct sock4 s = {.address = {p->address.word[3], p->source.word[3]}, .port = {p->udp_port, settings.udp_ports[0]}};
 

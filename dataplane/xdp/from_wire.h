@@ -475,13 +475,11 @@ inline_always struct cell *cell_of(const struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&cells, &slot);
 }
 
-/* Whether somebody reads what goes to user space: a process that was killed has left its programs, but no socket. In a VRF the kernel looks for sockets by
- * the device that belongs to it alone (dev_sdif), and finds none that is bound to the VRF: there somebody is taken to read, for what is alive is to stay in order.
- */
+/* Whether somebody reads what goes to user space: a process that was killed has left its programs, but no socket. */
 inline_always bool is_read(struct __sk_buff *skb, bool ipv6)
 {
 	if (settings.vrf)
-		return true;
+		return is_alive();
 	if (!ipv6) {
 		struct sock4 s;
 

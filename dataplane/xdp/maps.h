@@ -372,6 +372,14 @@ struct {
 	__type(value, __u64);
 } guarded SEC(".maps"); /* UDP ports that VTEPs listen on, besides udp_ports: port n is bit n % 64 of word n / 64 */
 
+/* A socket of the process that loaded the programs, where settings.vrf. The kernel takes it out when the process ends, however that happens. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} alive SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENTS_LEN);

@@ -214,6 +214,7 @@ type programsWireWay struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	programsMapAlive          = "alive"
 	programsMapBudgets        = "budgets"
 	programsMapCells          = "cells"
 	programsMapDevices        = "devices"
@@ -299,6 +300,7 @@ type programsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsMapSpecs struct {
+	Alive        *ebpf.MapSpec `ebpf:"alive"`
 	Budgets      *ebpf.MapSpec `ebpf:"budgets"`
 	Cells        *ebpf.MapSpec `ebpf:"cells"`
 	Devices      *ebpf.MapSpec `ebpf:"devices"`
@@ -350,6 +352,7 @@ func (o *programsObjects) Close() error {
 //
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsMaps struct {
+	Alive        *ebpf.Map `ebpf:"alive"`
 	Budgets      *ebpf.Map `ebpf:"budgets"`
 	Cells        *ebpf.Map `ebpf:"cells"`
 	Devices      *ebpf.Map `ebpf:"devices"`
@@ -376,6 +379,7 @@ type programsMaps struct {
 
 func (m *programsMaps) Close() error {
 	return _ProgramsClose(
+		m.Alive,
 		m.Budgets,
 		m.Cells,
 		m.Devices,

@@ -52,7 +52,7 @@ type Options struct {
 	Locals []netip.Addr
 	// Ports are the UDP ports datagrams are taken from, at most 32.
 	Ports []uint16
-	// VRF says that the sockets on these ports are bound to a VRF, where the programs cannot find out whether there are any.
+	// VRF says that the sockets on these ports are bound to a VRF, where the programs do not find them: they go by whether the process lives.
 	VRF bool
 	// SourcePorts are the first and last outer UDP source port; zero means 49152 to 65535 (RFC 7348 section 5).
 	SourcePorts [2]uint16
