@@ -40,8 +40,9 @@
 // # Life
 //
 // Programs, maps and links are pinned under [Options.PinDir]. When a process dies, the pinned links go on carrying
-// known traffic. The next one loads its own programs and maps, reads what the former knew by [FastPath.Former],
-// and exchanges the program of every link in one step; [FastPath.Commit] drops what is left over.
+// known traffic. The next one loads its own programs and maps, but for the notes of superframes, which it goes on with, reads
+// what the former knew by [FastPath.Former], and exchanges the program of every link in one step; [FastPath.Commit] drops what is
+// left over.
 //
 // # What differs from user space
 //

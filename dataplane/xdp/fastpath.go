@@ -153,7 +153,14 @@ func (f *FastPath) loadWith(settings programsSettings, xdp bool) error {
 	if !xdp {
 		spec.Programs[bareProgram] = nothing.Copy()
 	}
-	if err := spec.LoadAndAssign(&f.objects, &ebpf.CollectionOptions{Cache: kernelTypes()}); err != nil {
+	inherited := make(map[string]*ebpf.Map)
+	if f.pins != nil {
+		if m := f.pins.order(spec.Maps[orderPin]); m != nil {
+			defer m.Close()
+			inherited[orderPin] = m
+		}
+	}
+	if err := spec.LoadAndAssign(&f.objects, &ebpf.CollectionOptions{Cache: kernelTypes(), MapReplacements: inherited}); err != nil {
 		// The text of a VerifierError is the end of its log; the whole is thousands of lines.
 		err = fmt.Errorf("load programs: %w", err)
 		if xdp && strings.Contains(err.Error(), bareProgram) {

@@ -165,7 +165,7 @@ func (f *FastPath) commit() error {
 	if f.committed {
 		return nil
 	}
-	if err := f.pins.keep(map[string]*ebpf.Map{"fdb": f.objects.Fdb, "ports": f.objects.Ports, "peers": f.objects.Peers}); err != nil {
+	if err := f.pins.keep(map[string]*ebpf.Map{"fdb": f.objects.Fdb, "ports": f.objects.Ports, "peers": f.objects.Peers, orderPin: f.objects.Superframes}); err != nil {
 		return err
 	}
 	if err := f.pins.keepFilter(f.objects.SlowOnly); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +74,7 @@ func (p *pins) whole(attached map[place]*attachment) bool {
 	if !p.present() || !exists(p.filter()) {
 		return false
 	}
-	for _, name := range statePins {
+	for _, name := range append(slices.Clone(statePins), orderPin) {
 		if !exists(filepath.Join(p.maps(), name)) {
 			return false
 		}

@@ -21,6 +21,7 @@ func TestKeepPins(t *testing.T) {
 			return err
 		},
 		"maps":   func(p *pins) error { return os.RemoveAll(p.maps()) },
+		"order":  func(p *pins) error { return os.Remove(filepath.Join(p.maps(), orderPin)) },
 		"filter": func(p *pins) error { return os.Remove(p.filter()) },
 		"marks": func(p *pins) error {
 			marks, err := filepath.Glob(filepath.Join(p.dir, "gro-*"))

@@ -18,7 +18,7 @@ import (
 // pins is a directory on a bpffs that one process at a time uses:
 //
 //	links/NAME-IFINDEX    attached programs
-//	maps-N/NAME           what Former reads, in layout N
+//	maps-N/NAME           what Former reads, in layout N, and orderPin
 //	slow_only             the socket filter of the port programs
 //	gro-IFINDEX           an empty directory: GRO of the device was off
 //
@@ -28,11 +28,28 @@ type pins struct {
 	lock int // descriptor of dir
 }
 
-// mapLayout counts changes to the maps in statePins: another version's are not read.
+// mapLayout counts changes to the maps in statePins and to orderPin: another version's are not read.
 const mapLayout = 1
 
 // statePins are the maps that Former reads.
 var statePins = []string{"fdb", "ports", "peers"}
+
+// orderPin is the map in which programs note what they left to user space. The next process's go on with it: while programs and socket filters are exchanged, those
+// of the two decide on the same frames, one to carry and the other to keep.
+const orderPin = "superframes"
+
+// order is the former process's map of that name, nil when there is none that can be gone on with.
+func (p *pins) order(spec *ebpf.MapSpec) *ebpf.Map {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.maps(), orderPin), nil)
+	if err != nil {
+		return nil
+	}
+	if spec.Compatible(m) != nil {
+		m.Close()
+		return nil
+	}
+	return m
+}
 
 // bpffs is where it usually is.
 const bpffs = "/sys/fs/bpf"

@@ -2,7 +2,10 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -10,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
 )
 
 // reads opens the sockets of a VTEP, in a network namespace of the thread's own, until it is told to close them.
@@ -245,6 +250,59 @@ func TestBehindInVRF(t *testing.T) {
 			}
 			want(3000, 1000, oddSuperframe, "superframe unread")
 			want(500, 0, c.carried, "unread")
+		})
+	}
+}
+
+// TestBehindAcrossTakeover: the next process's programs know what the former's left to user space, unless that is in a map that is none of theirs.
+func TestBehindAcrossTakeover(t *testing.T) {
+	for name, spoil := range map[string]bool{"the former's map": false, "another's map": true} {
+		t.Run(name, func(t *testing.T) {
+			lab.NeedRoot(t)
+			needFastPath(t)
+			dir := pinDir(t)
+			next := func() *bench { return newBench(t, func(o *Options, _ *Domain) { o.PinDir = dir }) }
+			notes := func(b *bench) (n int) {
+				var value programsBehind
+				var slot uint32
+				for each := b.objects.Superframes.Iterate(); each.Next(&slot, &value); {
+					if value.Superframe != 0 {
+						n++
+					}
+				}
+				return n
+			}
+			former := next()
+			frame := packet{proto: 17, l4: udpTo(7, 3000)}.frame(macB, macA)
+			if _, v, _ := former.run(former.objects.VtepdTap, frame, &skb{Ifindex: loopback, GSOSize: 1000}); v != oddSuperframe {
+				t.Fatalf("superframe: verdict %d %q", v, word(v))
+			}
+			if err := former.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			pin := filepath.Join(former.pins.maps(), orderPin)
+			if err := former.Abandon(); err != nil {
+				t.Fatal(err)
+			}
+			want := 1
+			if spoil {
+				want = 0
+				m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Close()
+				if err := errors.Join(os.Remove(pin), m.Pin(pin)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b := next()
+			if n := notes(b); n != want {
+				t.Errorf("%d notes of superframes, want %d", n, want)
+			}
+			if err := b.Commit(); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
