@@ -36,6 +36,7 @@ type editor interface {
 type batch struct {
 	c     *Controller
 	model *model.Model
+	own   bool // the model is a copy that nobody else has
 	// exclusive are the static entries that must be new to the switch.
 	exclusive map[model.StaticKey]bool
 	// steps say what each change made different.
@@ -53,7 +54,27 @@ func (b *batch) Change(edit func(m *model.Model) error) error {
 	if err := next.CheckStep(b.model, changes); err != nil {
 		return err
 	}
-	b.model = next
+	b.model, b.own = next, true
+	b.steps = append(b.steps, changes)
+	return nil
+}
+
+// changeStatic is Change for one static entry, of which a batch may have very many: the model is changed in place, and what differs need not be looked for. A
+// batch ends at the first error.
+func (b *batch) changeStatic(k model.StaticKey, edit func(m *model.Model)) error {
+	if !b.own {
+		b.model, b.own = b.model.Clone(), true
+	}
+	was, had := b.model.Statics.Get(k)
+	edit(b.model)
+	changes := model.Changes{Statics: []model.StaticKey{k}}
+	b.model.NormalizeSince(changes)
+	if is, has := b.model.Statics.Get(k); is == was && has == had {
+		changes.Statics = nil
+	}
+	if err := b.model.CheckStep(b.model, changes); err != nil {
+		return err
+	}
 	b.steps = append(b.steps, changes)
 	return nil
 }
@@ -82,9 +103,8 @@ func (b *batch) putEntry(e dataplane.FDBEntry, mode fdb.PutMode) error {
 	} else {
 		delete(b.exclusive, k)
 	}
-	return b.Change(func(m *model.Model) error {
+	return b.changeStatic(k, func(m *model.Model) {
 		m.Statics.Put(k, model.Static{Dst: e.Dst, Port: e.Port, State: e.State})
-		return nil
 	})
 }
 
@@ -106,10 +126,7 @@ func (b *batch) delEntry(vni uint32, mac fdb.MAC, dst netip.AddrPort) error {
 	if dst.IsValid() && !(s.Dst.IsValid() && matchPeer(s.Dst, dst)) {
 		return entryElsewhere(b.model, k, dataplane.FDBEntry{Port: s.Port, Dst: s.Dst}, dst)
 	}
-	return b.Change(func(m *model.Model) error {
-		m.Statics.Delete(k)
-		return nil
-	})
+	return b.changeStatic(k, func(m *model.Model) { m.Statics.Delete(k) })
 }
 
 // blame finds the last change that touched what an operation is about, counted from 0; -1 when there is none.
