@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -152,18 +151,16 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 type filteredDevice interface {
 	SetFilter(progFD int) error
 	SetSink(on bool) error
+	LendSink() int
+	InheritSink(tcx int) error
 	Shut() bool
 }
 
-// filterPort gives the packet sockets of a port only what its program leaves to them, or everything again. The program keeps from the host's stack what
-// the sink did.
-func (m *mirror) filterPort(mp *mirroredPort, on bool) error {
+// filterPort gives the packet sockets of a port only what its program leaves to them. The program keeps from the host's stack what the sink did.
+func (m *mirror) filterPort(mp *mirroredPort) error {
 	dev, ok := mp.p.link.dev.(filteredDevice)
 	if !ok {
 		return nil
-	}
-	if !on {
-		return errors.Join(dev.SetFilter(-1), dev.SetSink(true))
 	}
 	if err := dev.SetFilter(m.e.SocketFilter()); err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
@@ -110,7 +112,10 @@ func (f *fakePrograms) KeepPins() (bool, error) {
 	return true, nil
 }
 
-func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook) error {
+func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook, over int) error {
+	if over >= 0 {
+		unix.Close(over)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.attaching != nil {
@@ -122,7 +127,10 @@ func (f *fakePrograms) AttachPort(ifindex int, at xdp.Hook) error {
 	return f.refusePort
 }
 
-func (f *fakePrograms) DetachPort(ifindex int) error {
+func (f *fakePrograms) DetachPort(ifindex int, heir func(link int) bool) error {
+	if heir != nil {
+		heir(-1)
+	}
 	f.locked(func() {
 		for _, p := range f.ports {
 			if p.Ifindex == ifindex {

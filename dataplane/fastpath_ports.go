@@ -157,11 +157,15 @@ func samePort(a, b *xdp.Port) bool {
 
 // attachPort attaches the program, which carries nothing before the maps know the port: no moment passes in which a frame is taken twice or not at all.
 func (m *mirror) attachPort(mp *mirroredPort, ifindex int, hook xdp.Hook) error {
-	if err := m.e.AttachPort(ifindex, hook); err != nil {
+	sink := -1
+	if dev, ok := mp.p.link.dev.(filteredDevice); ok {
+		sink = dev.LendSink()
+	}
+	if err := m.e.AttachPort(ifindex, hook, sink); err != nil {
 		return err
 	}
 	mp.at, mp.hook = ifindex, hook
-	if err := m.filterPort(mp, true); err != nil {
+	if err := m.filterPort(mp); err != nil {
 		m.detachPort(mp)
 		return err
 	}
@@ -185,11 +189,25 @@ func (m *mirror) withdrawPort(mp *mirroredPort) {
 	}
 }
 
+// detachPort gives the packet sockets of a port everything again, and the place of its program to the sink.
 func (m *mirror) detachPort(mp *mirroredPort) {
-	if err := m.filterPort(mp, false); err != nil {
-		m.log.Debug("fast path: giving a port back", "port", mp.p.config.Name, "error", err) // gone already, mostly
+	var heir func(link int) bool
+	var given error
+	if dev, ok := mp.p.link.dev.(filteredDevice); ok {
+		given = dev.SetFilter(-1)
+		heir = func(link int) bool {
+			if link >= 0 && dev.InheritSink(link) == nil {
+				return true
+			}
+			given = errors.Join(given, dev.SetSink(true))
+			return false
+		}
 	}
-	if err := m.e.DetachPort(mp.at); err != nil {
+	err := m.e.DetachPort(mp.at, heir)
+	if given != nil {
+		m.log.Debug("fast path: giving a port back", "port", mp.p.config.Name, "error", given) // gone already, mostly
+	}
+	if err != nil {
 		m.log.Debug("fast path: detaching from a port", "port", mp.p.config.Name, "error", err)
 	}
 	mp.at = 0

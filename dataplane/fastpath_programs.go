@@ -13,8 +13,8 @@ type programs interface {
 	FormerFilter(ifindex int) int
 	Commit() error
 	KeepPins() (renewed bool, err error)
-	AttachPort(ifindex int, at xdp.Hook) error
-	DetachPort(ifindex int) error
+	AttachPort(ifindex int, at xdp.Hook, over int) error
+	DetachPort(ifindex int, heir func(link int) bool) error
 	AttachUnderlay(ifindex int) (xdp.Decap, error)
 	DetachUnderlay(ifindex int) error
 	SocketFilter() int

@@ -357,6 +357,33 @@ func (d *Device) SetSink(on bool) error {
 	return nil
 }
 
+// LendSink is a descriptor of the tcx link that is the sink, for who puts a program into its place and then switches the sink off; -1 where there is none.
+// It belongs to the caller.
+func (d *Device) LendSink() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.sink == nil {
+		return -1
+	}
+	return d.sink.lend()
+}
+
+// InheritSink is SetSink(true) for who gives up the tcx link that it had at the ingress hook: the program there becomes the sink's. The descriptor of the link
+// stays the caller's.
+func (d *Device) InheritSink(tcx int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.sink != nil {
+		return fmt.Errorf("%s: %q: sink: no need of one", d.kind(), d.name)
+	}
+	s, err := inheritSink(d.ifindex, tcx, d.refuse)
+	if err != nil {
+		return fmt.Errorf("%s: %q: sink: %w", d.kind(), d.name, err)
+	}
+	d.sink = s
+	return nil
+}
+
 // Shut says whether the sink is on.
 func (d *Device) Shut() bool {
 	d.mu.Lock()

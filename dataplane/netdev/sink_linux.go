@@ -68,6 +68,42 @@ func newSink(ifindex int, r Refuse) (s *sink, reason string, err error) {
 	return s, fmt.Sprintf("the host's stack is shut out by a tc filter, which outlives a crash of vtepd: tcx: %v", tcxErr), nil
 }
 
+// inheritSink makes a sink of a tcx link at the ingress of an interface, by a copy of its descriptor.
+func inheritSink(ifindex, tcx int, r Refuse) (_ *sink, err error) {
+	if r.TCX {
+		return nil, ebpf.ErrNotSupported
+	}
+	copied, err := unix.FcntlInt(uintptr(tcx), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	l, err := link.NewFromFD(copied) // the descriptor is closed if that fails
+	if err != nil {
+		return nil, err
+	}
+	program, err := sinkProgram()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load %s: %w", sinkName, err), l.Close())
+	}
+	if err := l.Update(program); err != nil {
+		return nil, errors.Join(err, l.Close(), program.Close())
+	}
+	return &sink{program: program, tcx: l, ifindex: ifindex}, nil
+}
+
+// lend is a copy of the descriptor of the tcx link, -1 where there is none.
+func (s *sink) lend() int {
+	l, ok := s.tcx.(interface{ FD() int })
+	if !ok {
+		return -1
+	}
+	fd, err := unix.FcntlInt(uintptr(l.FD()), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
 // attachFilter is the way before tcx. A filter that a process left which did not end well is replaced.
 func (s *sink) attachFilter(r Refuse) error {
 	if r.ClsBPF {

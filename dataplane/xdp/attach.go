@@ -74,7 +74,12 @@ func (f *FastPath) Attachments() []Attachment {
 
 // AttachPort puts the program for frames from a port on its device, before everything else that is there on ingress; the program of a former
 // process goes without a moment of neither. Doing it twice changes nothing.
-func (f *FastPath) AttachPort(ifindex int, at Hook) error {
+//
+// over is a descriptor of a tcx link that holds the place for it, -1: none. It belongs to AttachPort. Where that link is the first there, ours takes the place
+// of its program in one step: to attach one program and to detach the other would have the kernel wait for its readers twice, and everybody else for it.
+func (f *FastPath) AttachPort(ifindex int, at Hook, over int) error {
+	held := holder(over)
+	defer held.Close()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -86,17 +91,36 @@ func (f *FastPath) AttachPort(ifindex int, at Hook) error {
 	if _, err := ethernetDevice(ifindex); err != nil {
 		return err
 	}
-	return f.attach(place{ifindex, at})
+	return f.attachOver(place{ifindex, at}, &held)
 }
 
-// DetachPort takes the program off a port's device. One that is not there, or whose device has gone, is no error.
-func (f *FastPath) DetachPort(ifindex int) error {
+// DetachPort takes the program off a port's device. One that is not there, or whose device has gone, is no error. Before that heir, if it is not nil, is
+// given a descriptor of the link at the ingress, -1: there is none. When it says that it has put a program of its own there, and has the link by a
+// descriptor of its own, the link stays.
+func (f *FastPath) DetachPort(ifindex int, heir func(link int) bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return ErrClosed
 	}
-	return errors.Join(f.detach(place{ifindex, Ingress}), f.detach(place{ifindex, Egress}))
+	p := place{ifindex, Ingress}
+	if heir == nil {
+		return errors.Join(f.detach(p), f.detach(place{ifindex, Egress}))
+	}
+	a, fd := f.attached[p], -1
+	if a != nil {
+		if l, ok := a.link.(interface{ FD() int }); ok {
+			fd = l.FD()
+		}
+	}
+	if !heir(fd) || a == nil {
+		return f.detach(p)
+	}
+	delete(f.attached, p)
+	if err := errors.Join(ignoreMissing(a.link.Unpin()), a.link.Close()); err != nil {
+		return fmt.Errorf("%s of ifindex %d: %w", p.hook, p.ifindex, err)
+	}
+	return nil
 }
 
 // Decap is how datagrams of an underlay device are unwrapped.
@@ -225,7 +249,10 @@ func (f *FastPath) program(h Hook) *ebpf.Program {
 }
 
 // attach needs mu.
-func (f *FastPath) attach(p place) error {
+func (f *FastPath) attach(p place) error { return f.attachOver(p, nil) }
+
+// attachOver is attach that uses a link which holds the place, if that can be. Needs mu.
+func (f *FastPath) attachOver(p place, held *heldPlace) error {
 	if a := f.attached[p]; a != nil {
 		if a.alive(p) {
 			return nil
@@ -239,8 +266,11 @@ func (f *FastPath) attach(p place) error {
 		a.link, a.taken = f.takeOver(p)
 	}
 	err := f.options.Refuse.place(p)
+	over := false
 	switch {
 	case a.taken, err != nil:
+	case held.first(p):
+		a.link, over = held.take(), true
 	case p.hook == hookXDP:
 		a.link, err = link.AttachXDP(link.XDPOptions{Program: f.program(p.hook), Interface: p.ifindex, Flags: link.XDPDriverMode})
 	default:
@@ -263,6 +293,12 @@ func (f *FastPath) attach(p place) error {
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s of ifindex %d: pin: %w", p.hook, p.ifindex, err), a.link.Close())
+		}
+	}
+	if over {
+		// Last: up to here whoever held the place has it as it was.
+		if err := a.link.Update(f.program(p.hook)); err != nil {
+			return errors.Join(fmt.Errorf("%s of ifindex %d: %w", p.hook, p.ifindex, err), ignoreMissing(a.link.Unpin()), a.link.Close())
 		}
 	}
 	f.attached[p] = a

@@ -89,7 +89,7 @@ func keepPins(t *testing.T, spoil func(*pins) error) {
 	if state := a.reopen(options, b.host.Underlay4()); state == nil || len(state.Entries) == 0 {
 		t.Errorf("the next process finds no entries: %+v", state)
 	}
-	a.do(func() error { return errors.Join(a.f.AttachPort(port, Ingress), a.f.PutPort(sa.port)) })
+	a.do(func() error { return errors.Join(a.f.AttachPort(port, Ingress, -1), a.f.PutPort(sa.port)) })
 	a.do(func() error { _, err := a.f.AttachUnderlay(wire); return err })
 	for _, at := range a.f.Attachments() {
 		if !at.Taken {

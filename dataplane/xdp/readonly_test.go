@@ -44,7 +44,7 @@ func TestReadOnlyPins(t *testing.T) {
 		s.a.reopen(o, s.b.host.Underlay4())
 		s.a.do(func() error {
 			_, err := s.a.f.AttachUnderlay(wire)
-			return errors.Join(s.a.f.AttachPort(port, Ingress), err)
+			return errors.Join(s.a.f.AttachPort(port, Ingress, -1), err)
 		})
 		for i, want := range []int{s.a.programs(wire) + s.a.programs(port) - 2, 0} {
 			s.a.do(func() error {
@@ -70,7 +70,7 @@ func TestReadOnlyPins(t *testing.T) {
 
 		remount(0)
 		s.a.reopen(s.options, s.b.host.Underlay4())
-		s.a.do(func() error { return s.a.f.AttachPort(port, Ingress) })
+		s.a.do(func() error { return s.a.f.AttachPort(port, Ingress, -1) })
 		if err := s.a.f.Close(); err != nil {
 			t.Error(err)
 		}

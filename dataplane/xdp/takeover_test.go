@@ -224,7 +224,7 @@ func (s *succession) takesOverUnderTraffic() {
 		if _, err := s.a.f.AttachUnderlay(s.a.host.Index(s.a.wire.Name)); err != nil {
 			return err
 		}
-		return errors.Join(s.a.f.AttachPort(s.sa.port.Ifindex, hook), s.a.f.Commit())
+		return errors.Join(s.a.f.AttachPort(s.sa.port.Ifindex, hook, -1), s.a.f.Commit())
 	})
 	if err := <-flood; err != nil {
 		s.t.Errorf("takeover under traffic: %v", err)
@@ -280,7 +280,7 @@ func (s *succession) getsBeforeWhatShuts() {
 			err = errors.Join(err, s.a.f.PutEntry(e))
 		}
 		_, underlayErr := s.a.f.AttachUnderlay(s.a.host.Index(s.a.wire.Name))
-		if err := errors.Join(err, underlayErr, s.a.f.PutPort(s.sa.port), s.a.f.AttachPort(s.sa.port.Ifindex, Ingress), s.a.f.Commit()); err != nil {
+		if err := errors.Join(err, underlayErr, s.a.f.PutPort(s.sa.port), s.a.f.AttachPort(s.sa.port.Ifindex, Ingress, -1), s.a.f.Commit()); err != nil {
 			return err
 		}
 		if n := s.a.programs(s.sa.port.Ifindex); n != 2 {
@@ -352,13 +352,13 @@ func TestDeviceGone(t *testing.T) {
 		}
 	})
 	a.host.Must("ip", "link", "add", "d0", "index", "77", "type", "veth", "peer", "name", "d1")
-	a.do(func() error { return errors.Join(a.f.AttachPort(77, Ingress), a.f.Commit()) })
+	a.do(func() error { return errors.Join(a.f.AttachPort(77, Ingress, -1), a.f.Commit()) })
 	a.host.Must("ip", "link", "del", "d0")
-	if err := a.f.DetachPort(77); err != nil {
+	if err := a.f.DetachPort(77, nil); err != nil {
 		t.Errorf("detach from a device that has gone: %v", err)
 	}
 	a.host.Must("ip", "link", "add", "d0", "index", "77", "type", "veth", "peer", "name", "d1")
-	a.do(func() error { return a.f.AttachPort(77, Ingress) })
+	a.do(func() error { return a.f.AttachPort(77, Ingress, -1) })
 	if err := a.f.Abandon(); err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func TestDeviceGone(t *testing.T) {
 		if a.f, err = Open(options); err != nil {
 			return err
 		}
-		return a.f.AttachPort(77, Ingress)
+		return a.f.AttachPort(77, Ingress, -1)
 	})
 	for _, at := range a.f.Attachments() {
 		if at.Taken {

@@ -180,7 +180,7 @@ func (st *station) put(at Hook) {
 		if err := st.f.PutPort(st.port); err != nil {
 			return err
 		}
-		return st.f.AttachPort(st.port.Ifindex, at)
+		return st.f.AttachPort(st.port.Ifindex, at, -1)
 	})
 }
 
