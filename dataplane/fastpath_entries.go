@@ -276,10 +276,7 @@ func (m *mirror) readAges(meanwhile func() bool) {
 	began, paused, n := time.Now(), time.Duration(0), 0
 	m.s.fast.full.Store(false)
 	err := m.e.WalkEntries(func(e xdp.Entry) bool {
-		if !e.Static {
-			// The place of a note may be another's since the last pause: to that, which came later, it says nothing new.
-			m.s.fdb.Touch(e.VNI, fdb.FromBytes(e.MAC[:]), destOf(e), m.toTick(e.Seen))
-		}
+		m.readAge(&e) // whose place may be another's since the last pause: to that, which came later, it says nothing new
 		if n++; meanwhile == nil || n%agesPause != 0 {
 			return true
 		}
@@ -301,6 +298,13 @@ func (m *mirror) readAges(meanwhile func() bool) {
 		}
 	}
 	m.armAges()
+}
+
+// readAge tells the table when the programs have seen an entry.
+func (m *mirror) readAge(e *xdp.Entry) {
+	if !e.Static {
+		m.s.fdb.Touch(e.VNI, fdb.FromBytes(e.MAC[:]), destOf(*e), m.toTick(e.Seen))
+	}
 }
 
 // armAges sets when the ages are read next.
@@ -325,6 +329,22 @@ func (m *mirror) agesFollow() {
 
 // freshAges has ages read that are to be shown, unless that was just done.
 func (f *fastPath) freshAges() { f.agesWithin(agesFresh) }
+
+// freshAge is freshAges for one entry, which does not take the time of all.
+func (f *fastPath) freshAge(vni uint32, mac fdb.MAC) {
+	f.with(func(m *mirror) {
+		m.hearing.hear()
+		k := xdp.EntryKey{VNI: vni}
+		mac.PutBytes(k.MAC[:])
+		e, ok, err := m.e.FindEntry(k)
+		if err != nil {
+			m.log.Warn("fast path: reading an age", "error", err)
+		}
+		if ok {
+			m.readAge(&e)
+		}
+	})
+}
 
 // agesWithin has ages read unless that was done so long ago at most, or takes so long itself that whoever asks for many VNIs would ask for ever.
 func (f *fastPath) agesWithin(d time.Duration) {

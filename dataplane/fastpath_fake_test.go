@@ -381,6 +381,13 @@ func (f *fakePrograms) DelEntries(list ...xdp.EntryKey) (err error) {
 	return err
 }
 
+func (f *fakePrograms) FindEntry(k xdp.EntryKey) (xdp.Entry, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.entries[fdbKey{k.VNI, fdb.FromBytes(k.MAC[:])}]
+	return e, ok, nil
+}
+
 func (f *fakePrograms) WalkEntries(yield func(xdp.Entry) bool) error {
 	var list []xdp.Entry
 	var walked func(nth, all int)

@@ -309,6 +309,61 @@ func TestMirrorAgesMeanwhile(t *testing.T) {
 	f.equal(t, s.Switch, "in the end")
 }
 
+// TestMirrorAgeOfOne: who asks for one entry gets its age without that of all others.
+func TestMirrorAgeOfOne(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: time.Hour}, s.addrs()...)
+	s.port("p0", 42)
+	s.port("p1", 42)
+	s.Inject("p0", frameOf(station(1), broadcast), frameOf(station(3), broadcast))
+	s.Inject("p1", frameOf(station(2), broadcast))
+	s.rest()
+	f.equal(t, s.Switch, "at first")
+	if err := s.FDBPut(FDBEntry{VNI: 42, MAC: 0x020000000077, Port: "p1", State: fdb.Static}, fdb.Add); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the entries have an age", func() bool {
+		e, err := s.FDBPeek(42, fdb.MAC(station(3)))
+		return err == nil && e.Age >= 3*time.Second
+	})
+	f.locked(func() {
+		f.clock += 3600
+		f.walked = func(nth, all int) { t.Error("the ages of all entries are read") }
+	})
+	defer f.locked(func() { f.walked = nil })
+	age := func(what string, mac fdb.MAC, fresh bool) {
+		t.Helper()
+		if e, err := s.FDBPeek(42, mac); err != nil || fresh != (e.Age < 3*time.Second) {
+			t.Errorf("%s: age %s, %v, want it fresh: %v", what, e.Age, err, fresh)
+		}
+	}
+	see := func(mac fdb.MAC) { f.see(fdbKey{42, mac}, f.Now()) }
+	one, two, three := fdb.MAC(station(1)), fdb.MAC(station(2)), fdb.MAC(station(3))
+
+	see(one)
+	age("seen and not asked for", one, false)
+	if e, err := s.FDBGet(42, one); err != nil || e.Age >= 3*time.Second {
+		t.Errorf("asked for: age %s, %v", e.Age, err)
+	}
+	if list := s.FDBDump(FDBFilter{VNI: 42, MAC: one, HasMAC: true}); len(list) != 1 {
+		t.Errorf("a dump of one: %+v", list)
+	}
+	for _, mac := range []fdb.MAC{0x020000000077, 0x020000000099} { // static; not there
+		_, _ = s.FDBGet(42, mac)
+	}
+	see(two)
+	see(three)
+	if _, err := s.Trace(TraceQuery{Port: "p0", Frame: frameOf(station(1), station(2))}); err != nil {
+		t.Fatal(err)
+	}
+	age("traced to", two, true)
+	if _, err := s.Trace(TraceQuery{Port: "p0", Frame: frameOf(station(3), station(9))}); err != nil {
+		t.Fatal(err)
+	}
+	age("traced from", three, true)
+}
+
 // TestMirrorAgesShortened: an entry in use does not expire because its ageing time became shorter than the time since its age was read.
 func TestMirrorAgesShortened(t *testing.T) {
 	t.Parallel()

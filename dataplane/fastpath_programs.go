@@ -33,6 +33,7 @@ type programs interface {
 	DelSources(...xdp.SourceKey) error
 	PutEntries([]xdp.Entry) error
 	DelEntries(...xdp.EntryKey) error
+	FindEntry(xdp.EntryKey) (e xdp.Entry, ok bool, err error)
 	WalkEntries(func(xdp.Entry) bool) error
 
 	// Any goroutine may call these, see xdp.FastPath.

@@ -130,7 +130,7 @@ func (s *Switch) FDBGet(vni uint32, mac fdb.MAC) (FDBEntry, error) {
 	if s.current.Load().vnis.get(vni) == nil {
 		return FDBEntry{}, fmt.Errorf("vni %d: %w", vni, ErrNotFound)
 	}
-	s.fast.freshAges()
+	s.fast.freshAge(vni, mac)
 	return s.FDBPeek(vni, mac)
 }
 
@@ -156,7 +156,11 @@ func (s *Switch) FDBHistory(vni uint32, mac fdb.MAC) []Move {
 // FDBDump lists the forwarding entries that a filter selects, by VNI and MAC. The destinations of the head-end replication lists are
 // among them, as all-zero MACs.
 func (s *Switch) FDBDump(f FDBFilter) []FDBEntry {
-	s.fast.freshAges()
+	if f.VNI != 0 && f.HasMAC {
+		s.fast.freshAge(f.VNI, f.MAC)
+	} else {
+		s.fast.freshAges()
+	}
 	var list []FDBEntry
 	now := s.now()
 	s.fdb.Walk(now, func(e fdb.Entry) bool {

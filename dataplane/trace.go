@@ -80,7 +80,6 @@ type TraceOuter struct {
 
 // Trace says what would become of a frame. Nothing is sent, learned or counted.
 func (s *Switch) Trace(q TraceQuery) (Trace, error) {
-	s.fast.freshAges()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -16,6 +16,7 @@ func (t *tracer) forward() Reason {
 	if encap.MulticastMAC(dst) {
 		return t.flood(floodText(dst))
 	}
+	t.s.fast.freshAge(f.domain.vni, fdb.MAC(dst))
 	place, found := t.s.fdb.Lookup(f.domain.vni, fdb.MAC(dst), t.w.now)
 	text := t.whereText(fdb.MAC(dst))
 	if t.learned && dst == encap.Ethernet(f.bytes()).Src() {

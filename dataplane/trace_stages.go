@@ -184,6 +184,7 @@ func (t *tracer) group() Reason {
 // learn is worker.learn, foreseen.
 func (t *tracer) learn(place fdb.Dest, where string) Reason {
 	mac := fdb.MAC(encap.Ethernet(t.f.bytes()).Src())
+	t.s.fast.freshAge(t.f.domain.vni, mac)
 	verdict, leave := t.s.fdb.Foresee(t.f.domain.vni, mac, place, t.w.now)
 	r, text := ReasonNone, ""
 	switch verdict {

@@ -100,6 +100,19 @@ func delBatch[K any](m *ebpf.Map, keys []K) error {
 	return nil
 }
 
+// FindEntry finds the forwarding entry of a key.
+func (f *FastPath) FindEntry(k EntryKey) (e Entry, ok bool, err error) {
+	key := programsFdbKey{Vni: k.VNI, Mac: k.MAC}
+	var v programsFdbValue
+	switch err := f.objects.Fdb.Lookup(&key, &v); {
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		return e, false, nil
+	case err != nil:
+		return e, false, fmt.Errorf("entry %x vni %d: %w", k.MAC, k.VNI, err)
+	}
+	return entryFrom(&key, &v), true, nil
+}
+
 // WalkEntries calls fn with every entry until it returns false, in no order. Entries that come or go meanwhile may be missed, or come twice.
 func (f *FastPath) WalkEntries(fn func(Entry) bool) error { return walkEntries(f.objects.Fdb, fn) }
 

@@ -111,7 +111,13 @@ func TestPutEntry(t *testing.T) {
 			}
 			return true
 		})
+		if one, ok, err := b.FindEntry(EntryKey{testVNI, macNone}); one != got || !ok || err != nil {
+			t.Errorf("found %+v, %v, %v, want %+v", one, ok, err, got)
+		}
 		return got
+	}
+	if _, ok, err := b.FindEntry(EntryKey{testVNI, macNone}); ok || err != nil {
+		t.Errorf("found what is not there, %v", err)
 	}
 	e := Entry{VNI: testVNI, MAC: macNone, Index: 1, Seen: 100}
 	for _, c := range []struct {
