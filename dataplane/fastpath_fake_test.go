@@ -36,6 +36,7 @@ type fakePrograms struct {
 	asked     int       // how often it was called
 	room      int       // entries; 0: any number
 	seats     int       // the same of sources
+	admitted  int       // how often PutSources was called
 	wrote     uint64    // entries written or removed
 	slow      bool
 	counters  map[uint32]xdp.Counters // of ports
@@ -284,6 +285,7 @@ func (f *fakePrograms) ForgetPeer(index uint32) error { return f.DelPeer(index) 
 
 func (f *fakePrograms) PutSources(list []xdp.Source) (err error) {
 	f.locked(func() {
+		f.admitted++
 		for _, s := range list {
 			k := sourceKey{s.VNI, s.Addr}
 			if _, had := f.sources[k]; !had && f.seats > 0 && len(f.sources) >= f.seats {

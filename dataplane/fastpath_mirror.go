@@ -61,13 +61,15 @@ type mirror struct {
 
 	batch   []xdp.Entry    // to be written
 	drops   []xdp.EntryKey // to be removed before
-	admits  []xdp.Source   // the same of sources
+	admits  []xdp.Source   // the same of sources; those that are new
+	moves   []xdp.Source   // and those that the map has, with another peer
 	refuses []xdp.SourceKey
 	keys    []fdbKey
 	differ  []fdbKey
 	offset  int64 // of the programs' clock over the table's, in seconds
 	full    bool  // the maps do not hold all that the table does, or the table does not learn all that it should
 	noRoom  bool  // the maps have no room for some
+	noSeats bool  // nor for a new source, since none has left
 	behind  bool  // the maps are to get some when there is time
 
 	toldNoRoom, toldIncomplete bool

@@ -61,6 +61,19 @@ func TestSourcesFindNoRoom(t *testing.T) {
 	if got := sources(); got != 3 {
 		t.Errorf("%d sources are admitted where 3 have room", got)
 	}
+	// While none leaves there is no use in trying the others again, each time that something of the VNI changes.
+	tried := func() (n int) {
+		s.fast.catchUp()
+		f.locked(func() { n = f.admitted })
+		return n
+	}
+	before := tried()
+	for i := range 20 {
+		s.set(VNIConfig{VNI: 10, Learning: true, Ageing: time.Duration(i+1) * time.Hour}, s.addrs(0, 1, 2, 3, 4)...)
+	}
+	if got := tried(); got != before {
+		t.Errorf("sources were tried %d times more", got-before)
+	}
 	f.locked(func() { f.seats = 0 })
 	s.set(VNIConfig{VNI: 10, Learning: true}, s.addrs(4, 3, 2)...)
 	f.equal(t, s.Switch, "there is room")

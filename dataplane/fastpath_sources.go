@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"net/netip"
 
 	"vtepd/dataplane/xdp"
@@ -82,7 +83,8 @@ func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
 		m.dropSource(md, md.d.vni, a)
 		return
 	}
-	if old, ok := md.sources[a]; ok && old == p.index {
+	old, has := md.sources[a]
+	if has && old == p.index || !has && m.noSeats {
 		return
 	}
 	serial := uint32(0)
@@ -90,7 +92,11 @@ func (m *mirror) putSource(md *mirroredDomain, a netip.Addr, p *peer) {
 		serial = mp.serial
 	}
 	md.sources[a] = p.index
-	if m.admits = append(m.admits, xdp.Source{SourceKey: xdp.SourceKey{VNI: md.d.vni, Addr: a}, Peer: p.index, Serial: serial}); len(m.admits) == entryBatch {
+	list := &m.admits
+	if has {
+		list = &m.moves
+	}
+	if *list = append(*list, xdp.Source{SourceKey: xdp.SourceKey{VNI: md.d.vni, Addr: a}, Peer: p.index, Serial: serial}); len(*list) == entryBatch {
 		m.writeSources()
 	}
 }
@@ -101,6 +107,7 @@ func (m *mirror) dropSource(md *mirroredDomain, vni uint32, a netip.Addr) {
 		return
 	}
 	delete(md.sources, a)
+	m.noSeats = false
 	if m.refuses = append(m.refuses, xdp.SourceKey{VNI: vni, Addr: a}); len(m.refuses) == entryBatch {
 		m.writeSources()
 	}
@@ -112,19 +119,34 @@ func (m *mirror) writeSources() {
 		m.forbid(m.refuses...)
 		m.refuses = m.refuses[:0]
 	}
-	list := m.admits
-	m.admits = m.admits[:0]
+	m.admit(m.moves, false)
+	m.admit(m.admits, true)
+	m.moves, m.admits = m.moves[:0], m.admits[:0]
+}
+
+// admit writes sources, which are all new to the map or all in it. Datagrams of those that it does not take go to user space, as those of a stranger would.
+func (m *mirror) admit(list []xdp.Source, fresh bool) {
 	if len(list) == 0 || m.e.PutSources(list) == nil {
 		return
 	}
 	for i := range list { // one by one, so that what is in the map is known
 		k := list[i].SourceKey
-		if err := m.e.PutSources(list[i : i+1]); err != nil {
-			// Its datagrams go to user space, as those of a stranger would.
-			m.log.Debug("fast path: admitting a source", "vni", k.VNI, "source", k.Addr, "error", err)
-			m.forbid(k)
-			delete(m.domains[k.VNI].sources, k.Addr)
+		err := m.e.PutSources(list[i : i+1])
+		if err == nil {
+			continue
 		}
+		if fresh && errors.Is(err, xdp.ErrFull) {
+			// Nor have the others room, which the map has nothing of, since it stopped here before.
+			m.log.Debug("fast path: no room for sources", "sources", len(list)-i, "error", err)
+			m.noSeats = true
+			for _, s := range list[i:] {
+				delete(m.domains[s.VNI].sources, s.Addr)
+			}
+			return
+		}
+		m.log.Debug("fast path: admitting a source", "vni", k.VNI, "source", k.Addr, "error", err)
+		m.forbid(k)
+		delete(m.domains[k.VNI].sources, k.Addr)
 	}
 }
 
