@@ -225,23 +225,38 @@ func (g *stormGuard) source(f *frame) stormSource {
 	return stormSource{g.ofPeers, g.peers.of(f.domain, f.peer)}
 }
 
-// stormBudget is the budget that a frame is flooded by, with its rate; nil when nothing bounds it.
-func (f *frame) stormBudget() (b *stormBudgets, rate Rate, kind int) {
+// stormBudget is the budget that a frame is flooded by, with its rate; nil when nothing bounds it, and when nobody is there to get it: that costs nothing, and
+// is dropped for what keeps it from all of them.
+func (w *worker) stormBudget(f *frame) (b *stormBudgets, rate Rate, kind int) {
 	g := f.domain.storm
 	if g == nil {
 		return nil, Rate{}, 0
 	}
 	from := g.source(f)
 	rate, kind = from.limits.of(floodKind(encap.Ethernet(f.bytes()).Dst()))
-	if rate.N == 0 {
+	if rate.N == 0 || !w.hasTaker(f) {
 		return nil, Rate{}, 0
 	}
 	return from.budgets, rate, kind
 }
 
+// hasTaker says whether there is anybody to flood a frame to, mostly by the first look. It judges by what flood asks without exception: what it calls without taker
+// costs no copy.
+func (w *worker) hasTaker(f *frame) bool {
+	if !f.wire && len(f.domain.floodPeers) > 0 {
+		return true
+	}
+	for _, m := range f.domain.floodPorts {
+		if p := w.snap.port(m.port); p != nil && p != f.port && guardPort(f, p, m.vid) == ReasonNone {
+			return true
+		}
+	}
+	return false
+}
+
 // guardStorm keeps a source from having more flooded than it may. It comes last: what is not flooded for another reason costs nothing.
 func (w *worker) guardStorm(f *frame) Reason {
-	b, rate, kind := f.stormBudget()
+	b, rate, kind := w.stormBudget(f)
 	if b == nil {
 		return ReasonNone
 	}

@@ -246,3 +246,77 @@ func TestStormPeers(t *testing.T) {
 		t.Error("a peer's budget is spent by others")
 	}
 }
+
+// What nobody could have got costs nothing of a budget, however much of it there is, and is dropped for what it would be without a bound; a trace says the same.
+//
+//	p0 ... ── switch ════ r0
+func TestStormWithoutTaker(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	bounded := StormControl{Unknown: pps(3), Broadcast: pps(3), Multicast: pps(3)}
+	const many = 40
+	vni := uint32(40)
+	// begin makes a VNI for one case, with p0 in it and nobody else.
+	begin := func(c VNIConfig, p0 PortConfig) {
+		if vni > 40 {
+			for _, p := range s.Ports() {
+				s.do(func() error { return s.DelPort(p.Config.Name) })
+			}
+		}
+		vni++
+		c.VNI, c.Learning, c.Ageing, c.StormControl = vni, true, time.Minute, bounded
+		s.set(c)
+		p0.Name, p0.Untagged = "p0", vni
+		s.configuredPort(p0)
+	}
+	// nobody floods what is dropped for a reason, and finds the budget as it was.
+	nobody := func(what string, reason Reason, query TraceQuery, send func(frames ...[]byte)) {
+		t.Helper()
+		for _, dst := range []uint64{broadcast, 0x01005e000101, station(99)} {
+			s.drops(many, reason, func() { send(times(many, frameOf(station(1), dst))...) })
+			query.Frame = frameOf(station(1), dst)
+			if r := s.trace(query).Reason; r != reason {
+				t.Errorf("%s: a trace says %v, want %v", what, r, reason)
+			}
+		}
+		b := &s.vnis[vni].storm.peers.named[0]
+		if query.Port != "" {
+			b = s.vnis[vni].storm.ports[s.ports[query.Port].published.index].budgets
+		}
+		for kind := range b {
+			if b[kind].Load() != 0 {
+				t.Errorf("%s: something was taken from budget %d", what, kind)
+			}
+		}
+	}
+	fromP0 := func(frames ...[]byte) { s.Inject("p0", frames...) }
+	p0 := TraceQuery{Port: "p0"}
+
+	begin(VNIConfig{}, PortConfig{})
+	nobody("alone", NoDestination, p0, fromP0)
+
+	begin(VNIConfig{}, PortConfig{Isolated: true})
+	s.configuredPort(PortConfig{Name: "p1", Untagged: vni, Isolated: true})
+	nobody("isolated", PortIsolated, p0, fromP0)
+
+	begin(VNIConfig{Header: HeaderPolicy{GBP: true}}, PortConfig{GBPID: 7})
+	s.configuredPort(PortConfig{Name: "p1", Untagged: vni, GBPDrop: []GBPRange{{7, 7}}})
+	nobody("groups", GBPDenied, p0, fromP0)
+
+	// A peer alone: p0 leaves, and what comes from the peer goes to none.
+	begin(VNIConfig{}, PortConfig{})
+	s.do(func() error { return s.DelPort("p0") })
+	s.set(VNIConfig{VNI: vni, Learning: true, Ageing: time.Minute, StormControl: bounded}, s.addrs()...)
+	nobody("from a peer", NoDestination, TraceQuery{Peer: s.remotes[0].addr, VNI: vni}, func(frames ...[]byte) { s.remotes[0].send(vni, frames...) })
+
+	// With one that may have it the bound is there, whoever may not.
+	begin(VNIConfig{}, PortConfig{Isolated: true})
+	s.configuredPort(PortConfig{Name: "p1", Untagged: vni, Isolated: true})
+	s.configuredPort(PortConfig{Name: "p2", Untagged: vni})
+	fromP0(times(many, frameOf(station(1), broadcast))...)
+	s.rest()
+	if s.dropped(StormLimited) == 0 {
+		t.Error("nothing is bounded beside an isolated port")
+	}
+	s.balance()
+}

@@ -123,7 +123,7 @@ func (t *tracer) flood(text string) Reason {
 
 // stormText says what is left of the budget that the frame is flooded by; "" where there is none.
 func (t *tracer) stormText() (Reason, string) {
-	b, rate, kind := t.f.stormBudget()
+	b, rate, kind := t.w.stormBudget(t.f)
 	switch {
 	case b == nil:
 		return ReasonNone, ""
