@@ -232,6 +232,13 @@ func (c *Controller) status() api.Status {
 		TooBigSilenced: s.TooBigSilenced,
 		MSSClamped:     s.MSSClamped,
 	}
+	for _, st := range s.Storms {
+		storm := api.Storm{Port: st.Port, VNI: st.VNI, Kind: st.Kind.String(), Rate: st.Rate.String(), Dropped: st.Dropped, Age: seconds(st.Age)}
+		if st.Port == "" {
+			storm.Peer, storm.DPort = st.Peer.Addr().String(), st.Peer.Port()
+		}
+		out.Storms = append(out.Storms, storm)
+	}
 	for _, a := range s.Locals {
 		out.Locals = append(out.Locals, a.String())
 	}
@@ -246,7 +253,7 @@ func (c *Controller) status() api.Status {
 
 func event(e dataplane.Event) api.Event {
 	out := api.Event{Time: e.Time, Object: e.Object, Action: e.Action, VNI: e.VNI, Port: e.Port, From: e.From, Reason: e.Reason}
-	if e.Action == "lost" || e.Action == "flush" || e.Action == "error" {
+	if e.Action == "lost" || e.Action == "flush" || e.Action == "error" || e.Action == "calm" {
 		out.Count = e.Count
 	}
 	if f := e.FDB; f != nil {

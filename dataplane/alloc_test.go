@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +44,7 @@ func TestBatchesDoNotAllocate(t *testing.T) {
 func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 	s := newScene(t, 2, func(c *Config) { c.Workers = 1 })
 	vni.VNI, vni.Learning, vni.SpoofGuard = 42, true, true
+	vni.StormControl.Multicast = pps(1)
 	s.set(vni, s.addrs()...)
 	for _, c := range []PortConfig{{Name: "p0", Untagged: 42, GBPID: 7}, {Name: "p1", Untagged: 42, GBPDrop: []GBPRange{{9, 9}}}, {Name: "trunk", Tagged: []VIDMap{{7, 42}}}} {
 		c = s.ofKind(c)
@@ -98,6 +100,15 @@ func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 	badTag := putTag(frameOf(here, far), 0x8100, 9)
 	superFar, superNext, superAll := superframe(far), superframe(next), superframe(broadcast)
 	inAll, inHere, inUnknown := datagramOf(42, frameOf(far, broadcast)), datagramOf(42, frameOf(far, here)), datagramOf(43, frameOf(far, here))
+	multicast := uint64(0x01005e000101)
+	toMany, inMany := frameOf(here, multicast), datagramOf(42, frameOf(far, multicast))
+	// stormed has the budget of a source of multicast be exhausted, and the next frame that is dropped begin a storm.
+	guard := s.vnis[42].storm
+	stormed := func(source int, budgets *stormBudgets) {
+		budgets[2].until.Store(s.sinceStart() + int64(time.Hour))
+		budgets[2].dropped.Store(0)
+		s.storms.followed[source].Store(0)
+	}
 	fresh := frameOf(0x02_00_00_09_00_00, far)
 	number := uint16(0)
 
@@ -154,6 +165,17 @@ func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 			}
 		}},
 		{"unknown VNI", underlaySource, 32, true, func() { writeAll(t, wire, inUnknown, 32) }},
+		{"storm from a port", p0, 32, true, func() {
+			stormed(int(p0.index), guard.ports[uint32(p0.index)].budgets)
+			for range 32 {
+				inject["p0"].send(toMany)
+			}
+		}},
+		{"storm from a peer", underlaySource, 32, true, func() {
+			p := s.peers.find(netip.AddrPortFrom(s.remotes[0].addr, DefaultPort))
+			stormed(MaxPorts+int(p.index), &guard.peers.named[p.index])
+			writeAll(t, wire, inMany, 32)
+		}},
 		{"nothing", p0, 0, false, func() {}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,10 @@
 package dataplane
 
-import "vtepd/encap"
+import (
+	"strings"
+
+	"vtepd/encap"
+)
 
 // FloodKinds is a set of the kinds of frames that are flooded.
 type FloodKinds uint8
@@ -16,6 +20,20 @@ const (
 
 	FloodAll = FloodUnknown | FloodBroadcast | FloodMulticast
 )
+
+// String is unknown,broadcast for two of them.
+func (k FloodKinds) String() string {
+	var words []string
+	for _, w := range [...]struct {
+		kind FloodKinds
+		name string
+	}{{FloodUnknown, "unknown"}, {FloodBroadcast, "broadcast"}, {FloodMulticast, "multicast"}} {
+		if k&w.kind != 0 {
+			words = append(words, w.name)
+		}
+	}
+	return strings.Join(words, ",")
+}
 
 // broadcastMAC is the destination of a broadcast (802-2014 8.2.2).
 const broadcastMAC = 1<<48 - 1

@@ -124,6 +124,18 @@ type Capability struct {
 	Reason string // why it is off; empty when on
 }
 
+// StormInfo is a source that has more of a kind flooded in a VNI than it may: what is over it is dropped (StormLimited).
+type StormInfo struct {
+	Port string         // or
+	Peer netip.AddrPort // of those that share a budget the one that was over it first
+	VNI  uint32
+	Kind FloodKinds
+	Rate Rate
+	// Dropped is what was dropped since it began, Age ago.
+	Dropped uint64
+	Age     time.Duration
+}
+
 // Status is the switch as a whole.
 type Status struct {
 	Local netip.Addr
@@ -154,6 +166,8 @@ type Status struct {
 	TooBigAnswered, TooBigSilenced uint64
 	// MSSClamped counts the frames whose MSS was lowered.
 	MSSClamped uint64
+	// Storms are those that are on, in the order in which they began.
+	Storms     []StormInfo
 	FDB        fdb.Stats
 	Ports      int
 	VNIs       int
@@ -191,7 +205,8 @@ type FDBFilter struct {
 type Event struct {
 	Time time.Time
 	// Object is "fdb", "port", "peer", "vni" or "underlay"; Action is "add", "del", "change", "move", "expire", "evict", "flush", "up", "down", "missing", "pmtu" (Reason says
-	// from what to what), "error" (the underlay answered Count datagrams with an ICMP error), or "lost" (the subscriber was too slow: Count events are missing).
+	// from what to what), "error" (the underlay answered Count datagrams with an ICMP error), "storm" and "calm" (more is flooded than a bound allows, and no more:
+	// Reason says which one, Count what was dropped), or "lost" (the subscriber was too slow: Count events are missing).
 	Object, Action string
 	FDB            *FDBEntry // Object fdb
 	From           string    // Action move: where it was (port name or peer)

@@ -155,6 +155,7 @@ func (s *Switch) Status() Status {
 	st.Offload = append(st.Offload, s.portCapabilities("packet-", append(superframes, "sink"), PortNetdev, PortVeth)...)
 	s.mu.Lock()
 	st.Ports, st.VNIs = len(s.ports), len(s.vnis)
+	st.Storms = s.stormsNow()
 	for _, r := range s.ports {
 		st.PortKernelDrops += r.kernelDrops
 		if l := r.published.link; l != nil {

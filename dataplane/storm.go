@@ -101,21 +101,28 @@ func (c *StormControl) of(kind FloodKinds) (Rate, int) {
 // stormBurst is what may come at once, as the time in which the rate makes it up: such frames come in bursts, when stations start or a link comes back.
 const stormBurst = int64(time.Second)
 
-// stormBudgets are the budgets of one source, a kind each: when what it had flooded will have been made up for, in nanoseconds since the switch began. The
-// workers share them.
-type stormBudgets [3]atomic.Int64
+// stormBudgets are the budgets of one source, a kind each.
+type stormBudgets [3]stormBudget
+
+// stormBudget is what one source may have flooded of one kind. The workers share it.
+type stormBudget struct {
+	// until is when what it had flooded will have been made up for, in nanoseconds since the switch began.
+	until atomic.Int64
+	// dropped counts what was over it since a storm began that is followed; 0: none is.
+	dropped atomic.Uint64
+}
 
 // exhausted says whether a budget has nothing left.
-func (b *stormBudgets) exhausted(kind int, now int64) bool { return b[kind].Load() >= now+stormBurst }
+func (b *stormBudget) exhausted(now int64) bool { return b.until.Load() >= now+stormBurst }
 
 // take spends from a budget, unless it has nothing left. A frame that costs more than is left is the last for a while: large ones would never pass else.
-func (b *stormBudgets) take(kind int, now, cost int64) bool {
+func (b *stormBudget) take(now, cost int64) bool {
 	for {
-		until := b[kind].Load()
+		until := b.until.Load()
 		if until >= now+stormBurst {
 			return false
 		}
-		if b[kind].CompareAndSwap(until, max(until, now)+cost) {
+		if b.until.CompareAndSwap(until, max(until, now)+cost) {
 			return true
 		}
 	}
@@ -130,8 +137,8 @@ func (b *stormBudgets) follow(was, is *StormControl, now int64) {
 			continue
 		}
 		for most := now + stormBurst; ; {
-			until := b[i].Load()
-			if until <= most || b[i].CompareAndSwap(until, most) {
+			until := b[i].until.Load()
+			if until <= most || b[i].until.CompareAndSwap(until, most) {
 				break
 			}
 		}
@@ -159,11 +166,14 @@ func (b *peerBudgets) of(d *domain, p *peer) *stormBudgets {
 	switch {
 	case p == nil:
 		return &b.others[0]
-	case d.members[p.addr.Addr()] == p:
+	case d.names(p):
 		return &b.named[p.index%stormPeers]
 	}
 	return &b.others[p.index%stormPeers]
 }
+
+// names says whether configuration names a peer for the VNI.
+func (d *domain) names(p *peer) bool { return d.members[p.addr.Addr()] == p }
 
 // stormGuard is what storm-control says in a VNI: immutable but for the budgets, which go from one to the next.
 type stormGuard struct {
@@ -227,17 +237,17 @@ func (g *stormGuard) source(f *frame) stormSource {
 
 // stormBudget is the budget that a frame is flooded by, with its rate; nil when nothing bounds it, and when nobody is there to get it: that costs nothing, and
 // is dropped for what keeps it from all of them.
-func (w *worker) stormBudget(f *frame) (b *stormBudgets, rate Rate, kind int) {
+func (w *worker) stormBudget(f *frame) (*stormBudget, Rate) {
 	g := f.domain.storm
 	if g == nil {
-		return nil, Rate{}, 0
+		return nil, Rate{}
 	}
 	from := g.source(f)
-	rate, kind = from.limits.of(floodKind(encap.Ethernet(f.bytes()).Dst()))
+	rate, kind := from.limits.of(floodKind(encap.Ethernet(f.bytes()).Dst()))
 	if rate.N == 0 || !w.hasTaker(f) {
-		return nil, Rate{}, 0
+		return nil, Rate{}
 	}
-	return from.budgets, rate, kind
+	return &from.budgets[kind], rate
 }
 
 // hasTaker says whether there is anybody to flood a frame to, mostly by the first look. It judges by what flood asks without exception: what it calls without taker
@@ -256,12 +266,13 @@ func (w *worker) hasTaker(f *frame) bool {
 
 // guardStorm keeps a source from having more flooded than it may. It comes last: what is not flooded for another reason costs nothing.
 func (w *worker) guardStorm(f *frame) Reason {
-	b, rate, kind := w.stormBudget(f)
+	b, rate := w.stormBudget(f)
 	if b == nil {
 		return ReasonNone
 	}
 	packets, bytes := f.extent()
-	if !b.take(kind, w.s.sinceStart(), rate.cost(packets, bytes)) {
+	if now := w.s.sinceStart(); !b.take(now, rate.cost(packets, bytes)) {
+		w.overBudget(f, b, rate, now)
 		return StormLimited
 	}
 	return ReasonNone

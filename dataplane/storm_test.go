@@ -18,11 +18,11 @@ func TestStormBudget(t *testing.T) {
 		var passed, now int64 = 0, 5 * int64(time.Second)
 		size := uint32(100)
 		count := func() (n int64) {
-			for b.take(1, now, r.cost(1, size)) {
+			for b[1].take(now, r.cost(1, size)) {
 				n++
 			}
-			if !b.exhausted(1, now) || b.exhausted(0, now) {
-				t.Errorf("%v: exhausted %v, and its neighbour %v", r, b.exhausted(1, now), b.exhausted(0, now))
+			if !b[1].exhausted(now) || b[0].exhausted(now) {
+				t.Errorf("%v: exhausted %v, and its neighbour %v", r, b[1].exhausted(now), b[0].exhausted(now))
 			}
 			return n
 		}
@@ -46,7 +46,7 @@ func TestStormBudget(t *testing.T) {
 			t.Errorf("%v: %v passed in %v, want %v", r, got, time.Duration(now-begin), want)
 		}
 		now += int64(time.Hour)
-		if !b.take(1, now, r.cost(1<<16, 1<<30)) {
+		if !b[1].take(now, r.cost(1<<16, 1<<30)) {
 			t.Errorf("%v: the largest does not pass", r)
 		}
 	}
@@ -209,7 +209,7 @@ func TestStormDebt(t *testing.T) {
 	slow := vni(pps(10))
 	for _, b := range sources(slow) {
 		for kind := 1; kind <= 2; kind++ {
-			if !b.take(kind, now, slow.Broadcast.cost(44_000, 0)) {
+			if !b[kind].take(now, slow.Broadcast.cost(44_000, 0)) {
 				t.Fatal("the first is refused")
 			}
 		}
@@ -219,13 +219,13 @@ func TestStormDebt(t *testing.T) {
 		passes bool
 	}{{pps(10), false}, {pps(1000), true}, {Rate{N: 1000, Bits: true}, true}} {
 		for i, b := range sources(vni(c.to)) {
-			if !b.exhausted(1, now) {
+			if !b[1].exhausted(now) {
 				t.Errorf("%v, source %d: the change gives something", c.to, i)
 			}
-			if b.exhausted(1, now+int64(time.Second)/1000) == c.passes {
+			if b[1].exhausted(now+int64(time.Second)/1000) == c.passes {
 				t.Errorf("%v, source %d: %v later exhausted: %v", c.to, i, time.Second/1000, c.passes)
 			}
-			if !b.exhausted(2, now+int64(time.Minute)) {
+			if !b[2].exhausted(now + int64(time.Minute)) {
 				t.Errorf("%v, source %d: a kind whose rate stays is forgiven", c.to, i)
 			}
 		}
@@ -239,10 +239,10 @@ func TestStormPeers(t *testing.T) {
 	b := new(peerBudgets)
 	now := int64(time.Minute)
 	for _, p := range []*peer{other, nil} {
-		for b.of(d, p).take(0, now, stormBurst/10) {
+		for b.of(d, p)[0].take(now, stormBurst/10) {
 		}
 	}
-	if b.of(d, named).exhausted(0, now) {
+	if b.of(d, named)[0].exhausted(now) {
 		t.Error("a peer's budget is spent by others")
 	}
 }
@@ -284,7 +284,7 @@ func TestStormWithoutTaker(t *testing.T) {
 			b = s.vnis[vni].storm.ports[s.ports[query.Port].published.index].budgets
 		}
 		for kind := range b {
-			if b[kind].Load() != 0 {
+			if b[kind].until.Load() != 0 {
 				t.Errorf("%s: something was taken from budget %d", what, kind)
 			}
 		}

@@ -47,6 +47,7 @@ type Switch struct {
 	peers   *registry
 	workers []*worker
 	hub     hub
+	storms  *storms
 	// captures are those that go on.
 	captures captures
 	started  time.Time
@@ -184,6 +185,7 @@ func New(c Config) (_ *Switch, err error) {
 		vnis:        make(map[uint32]*vniRecord),
 		ports:       make(map[string]*portRecord),
 		groups:      make(map[netip.AddrPort]*group),
+		storms:      newStorms(),
 		listening:   !c.HoldUnderlay,
 	}
 	for _, port := range c.Ports() {
@@ -396,7 +398,7 @@ func (s *Switch) settle() {
 	}
 }
 
-// keepHouse turns the clock, ages the table, and lets go of learned peers that nothing points to.
+// keepHouse turns the clock, ages the table, lets go of learned peers that nothing points to, and tells of storms.
 func (s *Switch) keepHouse(ctx context.Context) {
 	t := time.NewTicker(housekeeping)
 	defer t.Stop()
@@ -409,6 +411,7 @@ func (s *Switch) keepHouse(ctx context.Context) {
 		s.tick.Store(bornAt + uint32(time.Since(s.started)/time.Second))
 		s.sweep()
 		s.reapPeers()
+		s.followStorms()
 		s.logDegraded()
 		s.reportICMP()
 	}

@@ -123,11 +123,11 @@ func (t *tracer) flood(text string) Reason {
 
 // stormText says what is left of the budget that the frame is flooded by; "" where there is none.
 func (t *tracer) stormText() (Reason, string) {
-	b, rate, kind := t.w.stormBudget(t.f)
+	b, rate := t.w.stormBudget(t.f)
 	switch {
 	case b == nil:
 		return ReasonNone, ""
-	case b.exhausted(kind, t.s.sinceStart()):
+	case b.exhausted(t.s.sinceStart()):
 		return StormLimited, fmt.Sprintf("it has had %s flooded of late, and more", rate)
 	}
 	return ReasonNone, fmt.Sprintf("%s may be flooded", rate)

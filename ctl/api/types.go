@@ -385,6 +385,22 @@ type Status struct {
 	TooBigSilenced uint64 `json:"too_big_silenced"`
 	// MSSClamped counts the frames whose MSS was lowered.
 	MSSClamped uint64 `json:"mss_clamped"`
+	// Storms are the sources that have more flooded than storm-control allows them, in the order in which that began.
+	Storms []Storm `json:"storms,omitempty"`
+}
+
+// Storm is a source, a port or a peer, that has more of a kind flooded in a VNI than storm-control allows. Of peers that share a budget it is the one that was
+// over it first.
+type Storm struct {
+	Port  string `json:"port,omitempty"`
+	Peer  string `json:"peer,omitempty"`
+	DPort uint16 `json:"dport,omitempty"`
+	VNI   uint32 `json:"vni"`
+	Kind  string `json:"kind"`
+	Rate  string `json:"rate"`
+	// Dropped counts frames since it began, Age seconds ago.
+	Dropped uint64 `json:"dropped"`
+	Age     int64  `json:"age"`
 }
 
 // Settings are what concerns the whole switch and may change while it runs.
@@ -471,7 +487,7 @@ type Event struct {
 	Time time.Time `json:"time"`
 	// Object is fdb, port, peer, vni or underlay.
 	Object string `json:"object"`
-	// Action is add, del, change, move, expire, evict, flush, up, down, missing, pmtu or error; lost says that Count events were not delivered because the reader was
+	// Action is add, del, change, move, expire, evict, flush, up, down, missing, pmtu, error, storm or calm; lost says that Count events were not delivered because the reader was
 	// too slow. A flush is about a VNI, a port or a peer, and Count entries.
 	Action string `json:"action"`
 	MAC    string `json:"mac,omitempty"`

@@ -635,6 +635,8 @@ func TestMonitor(t *testing.T) {
 		{Time: ctltest.Time, Object: "fdb", Action: "add", FDB: elsewhere, VNI: 42, Count: 1},
 		{Time: ctltest.Time, Object: "vni", Action: "add", VNI: 42},
 		{Time: ctltest.Time, Object: "underlay", Action: "down", Local: netip.MustParseAddr("192.0.2.1"), Reason: "eth0 is down"},
+		{Time: ctltest.Time, Object: "port", Action: "storm", Port: "tap0", VNI: 42, Reason: "broadcast over 100pps"},
+		{Time: ctltest.Time, Object: "peer", Action: "calm", Peer: netip.MustParseAddrPort("192.0.2.2:4789"), VNI: 42, Count: 1, Reason: "broadcast over 100pps"},
 		{Time: ctltest.Time, Object: "fdb", Action: "lost", Count: 99},
 	}
 	var got strings.Builder

@@ -112,6 +112,8 @@ func eventLine(e api.Event, dstport uint16) string {
 	switch {
 	case e.Object == "fdb" && e.Count > 0:
 		words = append(words, plural(int(e.Count), "entry"))
+	case e.Action == "calm":
+		words = append(words, fmt.Sprintf("%d dropped", e.Count))
 	case e.Count > 1:
 		words = append(words, fmt.Sprintf("%d times", e.Count))
 	}

@@ -31,6 +31,9 @@ var statusObject = &object{
 	}},
 }
 
+// stormRows is how many storms the page lists without details.
+const stormRows = 8
+
 func (a *App) statusPage(s api.Status) {
 	t := table{}
 	t.row("vtepd", fmt.Sprintf("%s, pid %d, up %s", s.Version, s.PID, span(s.Uptime)))
@@ -45,6 +48,20 @@ func (a *App) statusPage(s api.Status) {
 	}
 	if s.MSSClamped > 0 {
 		t.row("", fmt.Sprintf("%d opened a TCP connection with too large an MSS, which was lowered", s.MSSClamped))
+	}
+	for i, st := range s.Storms {
+		if i == stormRows && !a.details {
+			t.row("", fmt.Sprintf("and %s more: see -d", plural(len(s.Storms)-i, "storm")))
+			break
+		}
+		from := "port " + st.Port
+		if st.Port == "" {
+			from = "peer " + st.Peer
+			if st.DPort != s.DstPort {
+				from += fmt.Sprintf(" dport %d", st.DPort)
+			}
+		}
+		t.row("", fmt.Sprintf("storm from %s in VNI %d for %s: %s over %s, %d dropped", from, st.VNI, span(st.Age), st.Kind, st.Rate, st.Dropped))
 	}
 	if s.PortKernelDrops > 0 {
 		t.row("", fmt.Sprintf("%d frames from ports dropped by the kernel because a queue was full", s.PortKernelDrops))

@@ -160,6 +160,10 @@ func (s *Switch) Status() dataplane.Status {
 		FDB:   fdb.Stats{Learned: 7, Moved: 1, Expired: 2, Evicted: 3, Refused: 4},
 		Ports: ports, VNIs: vnis, Peers: peers,
 		TooBigAnswered: 2, TooBigSilenced: 1, MSSClamped: 4,
+		Storms: []dataplane.StormInfo{
+			{Port: "tap0", VNI: 42, Kind: dataplane.FloodBroadcast, Rate: dataplane.Rate{N: 100}, Dropped: 4711, Age: 90 * time.Second},
+			{Peer: netip.MustParseAddrPort("192.0.2.3:4790"), VNI: 42, Kind: dataplane.FloodUnknown, Rate: dataplane.Rate{N: 20_000_000, Bits: true}, Dropped: 1},
+		},
 		CPULatency: dataplane.CPULatencyInfo{Held: true, Bound: 2 * time.Microsecond},
 	}
 	st.FastPath.Mode = s.Config.FastPath
