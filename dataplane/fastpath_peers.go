@@ -79,7 +79,7 @@ func (m *mirror) peersCome(peers []*peer) {
 		}
 		first := !mp.kernel.asked
 		if first || fresh || turn > 0 && (i-m.nextPeer+len(peers))%len(peers) < turn {
-			mp.kernel = m.routes.ask(p.addr.Addr(), m.s.config.localOf(p.family))
+			mp.kernel = m.routes.ask(p.addr.Addr(), m.s.config.localOf(p.family), p.dest.Interface())
 		}
 		m.placePeer(mp, first || fresh)
 	}
@@ -103,7 +103,7 @@ func (m *mirror) placePeer(mp *mirroredPeer, hops bool) {
 	}
 	if hops || mp.route.ifindex != was {
 		mp.ways = nil
-		if mp.route.ifindex != 0 && m.waysLeft > 0 {
+		if mp.route.ifindex != 0 && m.waysLeft > 0 && !mp.p.linkLocal() {
 			m.waysLeft--
 			mp.ways = waysTo(m.routes.h, m.routes.vrf, local, to)
 		}

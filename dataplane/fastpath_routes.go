@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -156,9 +157,9 @@ type kernelRoute struct {
 	reason  string // why it is no way for the programs; empty: it may be one
 }
 
-// ask asks the kernel for the way to a peer, for datagrams from local.
-func (r *routes) ask(peer, local netip.Addr) kernelRoute {
-	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: r.vrf.index})
+// ask asks the kernel for the way to a peer, for datagrams from local, by an interface unless that is 0.
+func (r *routes) ask(peer, local netip.Addr, by int) kernelRoute {
+	list, err := r.h.RouteGetWithOptions(peer.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice(), OifIndex: cmp.Or(by, r.vrf.index)})
 	if err != nil || len(list) == 0 {
 		return kernelRoute{asked: true, reason: noRoute(err)}
 	}

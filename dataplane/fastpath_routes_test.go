@@ -54,7 +54,7 @@ func TestDump(t *testing.T) {
 
 // find asks for the way to a peer, and judges it.
 func (r *routes) find(peer, local netip.Addr) route {
-	a := r.ask(peer, local)
+	a := r.ask(peer, local, 0)
 	return r.judge(peer, local, &a)
 }
 

@@ -176,6 +176,9 @@ func (s *Switch) join(g *group) error {
 		return err
 	}
 	g.peer.dest.SetInterface(index)
+	if g.peer.family == 1 {
+		s.peers.onLink(index)
+	}
 	old := g.joined
 	s.serials++
 	g.joined = &membership{receiver: r, serial: s.serials}

@@ -555,3 +555,64 @@ func TestGroupWithKernel(t *testing.T) {
 		})
 	}
 }
+
+// Members of a group with link-local scope send from their link-local addresses, as the kernel's vxlan device does. They are answered on the link of the group,
+// though the host may have other interfaces that such addresses could be behind, of which the kernel takes the first.
+//
+//	other ── switch ── eth0 ══ eth0 ── r1 (fe80::...)
+//	    p0 ──┘
+func TestLinkLocalMembers(t *testing.T) {
+	t.Parallel()
+	s := newScene6(t, 1, nil)
+	s.Must("ip", "link", "add", "other", "type", "veth", "peer", "name", "otherend")
+	for _, name := range []string{"other", "otherend"} {
+		if err := s.Sysctl("net/ipv6/conf/"+name+"/disable_ipv6", "0"); err != nil {
+			t.Fatal(err)
+		}
+		s.Must("ip", "link", "set", name, "up")
+	}
+	s.Must("ip", "-6", "route", "add", "fe80::/64", "dev", "other", "metric", "1")
+	group := netip.AddrPortFrom(netip.MustParseAddr("ff02::4242"), DefaultPort)
+	s.setGroup(42, group)
+	s.port("p0", 42)
+
+	own := s.wire.Must("ip", "-o", "-6", "address", "show", "dev", s.link.B.Name, "scope", "link")
+	fields := strings.Fields(own)
+	prefix := netip.MustParsePrefix(fields[slices.Index(fields, "inet6")+1])
+	r := &remote{t: t, addr: prefix.Addr(), buf: make([]byte, 1<<16)}
+	eventually(t, "the link-local address is there", func() bool {
+		err := s.wire.Do(func() (err error) {
+			r.conn, err = net.ListenUDP("udp", &net.UDPAddr{IP: prefix.Addr().AsSlice(), Zone: s.link.B.Name, Port: DefaultPort})
+			return err
+		})
+		return err == nil
+	})
+	t.Cleanup(func() { r.conn.Close() })
+	s.remotes = append(s.remotes, r)
+	member := r.toGroup(s, group)
+
+	answered := func(what string) {
+		t.Helper()
+		member.send(42, frameOf(station(2), broadcast))
+		s.rest()
+		if e := s.entry(42, station(2)); e.Dst.Addr() != r.addr {
+			t.Fatalf("%s: learned at %v", what, e.Dst)
+		}
+		s.counts()
+		s.Inject("p0", times(10, frameOf(station(1), station(2)))...)
+		if got := s.counts(); got != "r1:10" {
+			t.Errorf("%s: %q; %v", what, got, s.Drops())
+		}
+		eventually(t, what+": the way to it is known", func() bool {
+			return slices.ContainsFunc(s.Peers(), func(p PeerInfo) bool { return p.Addr.Addr() == r.addr && p.RouteMTU == 1500 })
+		})
+	}
+	answered("at first")
+	// Who was learned before the group was joined on its interface: it is another one by then.
+	s.peers.onLink(s.Index("other"))
+	s.do(func() error {
+		return s.SetVNI(VNIConfig{VNI: 43, Group: netip.MustParseAddrPort("[ff02::4343]:4789"), GroupTTL: 1})
+	})
+	answered("after the interface was found anew")
+	s.balance()
+}

@@ -40,6 +40,9 @@ type peer struct {
 
 func (p *peer) place() fdb.Dest { return fdb.PeerDest(p.index) }
 
+// linkLocal says whether the address of a peer means something on one link alone: members of an IPv6 group with link-local scope send from such.
+func (p *peer) linkLocal() bool { return !p.group && underlay.Scoped(p.addr.Addr()) }
+
 // registry knows every peer. Workers find peers in it without a lock and add learned ones under a short one; it is apart from the
 // forwarding snapshot, so that a million spoofed sources cost no snapshots.
 type registry struct {
@@ -51,6 +54,8 @@ type registry struct {
 	version atomic.Uint64 // counts arrivals and departures
 	// dports holds the UDP ports that peers listen on.
 	dports portSet
+	// link is the ifindex of the interface that peers with link-local addresses are behind, who speak to a group; 0: not known. Written under mu.
+	link atomic.Int32
 
 	mu   sync.Mutex
 	free []uint32 // indices that may be used again
@@ -108,6 +113,9 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	}
 	p := &peer{index: index, addr: a, dest: underlay.NewDest(a), stats: newCounterSet(r.workers), family: familyOf(a.Addr()), group: a.Addr().IsMulticast(),
 		refs: refs, young: refs == 0}
+	if p.linkLocal() {
+		p.dest.SetInterface(int(r.link.Load()))
+	}
 	r.byIndex[index].Store(p)
 	head := r.bucket(a.Addr())
 	p.next.Store(head.Load())
@@ -116,6 +124,20 @@ func (r *registry) obtain(a netip.AddrPort, refs int) (*peer, error) {
 	r.version.Add(1)
 	r.dports.add(a.Port())
 	return p, nil
+}
+
+// onLink says which interface peers with link-local addresses are behind.
+func (r *registry) onLink(ifindex int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link.Swap(int32(ifindex)) == int32(ifindex) {
+		return
+	}
+	for i := range r.high {
+		if p := r.byIndex[i].Load(); p != nil && p.linkLocal() {
+			p.dest.SetInterface(ifindex)
+		}
+	}
 }
 
 // release takes refs back. The peer stays until reap finds it unused.

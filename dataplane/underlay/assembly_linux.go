@@ -218,7 +218,7 @@ func (t *Transmitter) finish(i int, l *Lane, iovecs []unix.Iovec, segment int, r
 	if label := t.s.labels.label(l.key); label != 0 {
 		end += putFlowLabel(control[end:], label)
 	}
-	if l.dest.group {
+	if l.dest.scoped {
 		end += putInterface(control[end:], l.dest, t.s.cfg.Local)
 	}
 	if start == end {

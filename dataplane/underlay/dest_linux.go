@@ -11,14 +11,16 @@ import (
 // Dest is a destination in the form the kernel takes it: a raw socket address,
 // built once. Two datagrams go to the same peer exactly when their *Dest is the
 // same pointer, so keep one for each peer. A Dest never changes and may be
-// shared by all workers. Only the interface of a group may change.
+// shared by all workers. Only the interface of one that Scoped is true for may
+// change.
 type Dest struct {
 	name    *byte // points at v4 or v6
 	nameLen uint32
 	hash    uint32 // spreads destinations over the lane table
 	addr    netip.AddrPort
-	group   bool
-	// ifindex is where a group's datagrams leave; 0: as the sockets say.
+	scoped  bool
+	// ifindex is where datagrams to what is scoped leave; 0: as the sockets and
+	// routes say.
 	ifindex atomic.Uint32
 	v4      unix.RawSockaddrInet4
 	v6      unix.RawSockaddrInet6
@@ -35,7 +37,7 @@ func NewDest(a netip.AddrPort) *Dest {
 		hash: destSerial.Add(1) * 0x9e3779b1,
 	}
 	ip := d.addr.Addr()
-	d.group = ip.IsMulticast()
+	d.scoped = Scoped(ip)
 	if ip.Is4() {
 		d.v4.Family = unix.AF_INET
 		d.v4.Port = networkOrder(a.Port())
@@ -56,8 +58,15 @@ func NewDest(a netip.AddrPort) *Dest {
 // AddrPort is the destination as it was given, IPv4-mapped addresses unmapped.
 func (d *Dest) AddrPort() netip.AddrPort { return d.addr }
 
-// SetInterface makes datagrams to a group leave through the interface of an
-// index; 0 leaves the choice to the sockets, which is the one that holds
+// Scoped says whether an address says nothing without an interface: a group,
+// and a link-local address of IPv6 (RFC 4007 section 5), which the kernel would
+// look for behind the first interface that has any.
+func Scoped(a netip.Addr) bool {
+	return a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast()
+}
+
+// SetInterface makes datagrams to what is Scoped leave through the interface of
+// an index; 0 leaves the choice to the sockets, for a group the one that holds
 // Config.Local. Other destinations follow the routing table whatever is set.
 // Safe from any goroutine; a batch that is being flushed may go either way.
 func (d *Dest) SetInterface(ifindex int) { d.ifindex.Store(uint32(ifindex)) }

@@ -114,7 +114,7 @@ func explainJoin(err error, group netip.Addr) error {
 const pktinfoSlot = cmsgHeader + 24
 
 // putInterface writes the entry that says through which interface a message to
-// a group leaves, or nothing. IPv4 takes the source address from it too, and
+// a scoped destination leaves, or nothing. IPv4 takes the source address from it too, and
 // would else choose one of the interface's own; over IPv6 the unspecified one
 // leaves it to the socket.
 //
