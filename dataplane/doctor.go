@@ -106,7 +106,7 @@ func (s *Switch) ProbePath(ctx context.Context, a netip.Addr) (PathProbe, error)
 	}
 	var prober *underlay.Prober
 	if err := s.atHome(func() (err error) {
-		prober, err = underlay.NewProber(s.config.VRF, local, p.addr)
+		prober, err = underlay.NewProber(s.config.VRF, local, p.withLink())
 		return err
 	}); errors.Is(err, unix.EADDRNOTAVAIL) { // gone this moment
 		out.NoRoute, out.Away = awayText(s.config.VRF, local, ""), true

@@ -608,6 +608,9 @@ func TestLinkLocalMembers(t *testing.T) {
 		})
 	}
 	answered("at first")
+	if probe, err := s.ProbePath(t.Context(), r.addr); err != nil || probe.Evidence != EvidenceEcho || probe.Fits != 1500 {
+		t.Errorf("the path is probed: %+v, %v", probe, err)
+	}
 	// Who was learned before the group was joined on its interface: it is another one by then.
 	s.peers.onLink(s.Index("other"))
 	s.do(func() error {

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,14 @@ func (p *peer) place() fdb.Dest { return fdb.PeerDest(p.index) }
 
 // linkLocal says whether the address of a peer means something on one link alone: members of an IPv6 group with link-local scope send from such.
 func (p *peer) linkLocal() bool { return !p.group && underlay.Scoped(p.addr.Addr()) }
+
+// withLink is the address of a peer with the interface that a link-local one is behind.
+func (p *peer) withLink() netip.AddrPort {
+	if i := p.dest.Interface(); i != 0 && p.linkLocal() {
+		return netip.AddrPortFrom(p.addr.Addr().WithZone(strconv.Itoa(i)), p.addr.Port())
+	}
+	return p.addr
+}
 
 // registry knows every peer. Workers find peers in it without a lock and add learned ones under a short one; it is apart from the
 // forwarding snapshot, so that a million spoofed sources cost no snapshots.
