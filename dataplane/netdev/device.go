@@ -368,13 +368,19 @@ func (d *Device) LendSink() int {
 	return d.sink.lend()
 }
 
-// InheritSink is SetSink(true) for who gives up the tcx link that it had at the ingress hook: the program there becomes the sink's. The descriptor of the link
-// stays the caller's.
+// InheritSink is SetSink(true) for who gives up the tcx link that it had at the ingress hook: the program there becomes the sink's, also before the sink
+// was switched off. The descriptor of the link stays the caller's.
 func (d *Device) InheritSink(tcx int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || d.sink != nil {
-		return fmt.Errorf("%s: %q: sink: no need of one", d.kind(), d.name)
+	if d.closed {
+		return fmt.Errorf("%s: %q: sink: closed", d.kind(), d.name)
+	}
+	if d.sink != nil {
+		if err := d.sink.takeBack(); err != nil {
+			return fmt.Errorf("%s: %q: sink: %w", d.kind(), d.name, err)
+		}
+		return nil
 	}
 	s, err := inheritSink(d.ifindex, tcx, d.refuse)
 	if err != nil {

@@ -104,6 +104,14 @@ func (s *sink) lend() int {
 	return fd
 }
 
+// takeBack puts the sink's program into its link again, which was lent.
+func (s *sink) takeBack() error {
+	if s.tcx == nil {
+		return fmt.Errorf("a tc filter lends nothing: %w", ebpf.ErrNotSupported)
+	}
+	return s.tcx.Update(s.program)
+}
+
 // attachFilter is the way before tcx. A filter that a process left which did not end well is replaced.
 func (s *sink) attachFilter(r Refuse) error {
 	if r.ClsBPF {
