@@ -161,6 +161,31 @@ func TestKillThenStart(t *testing.T) {
 	}
 }
 
+// TestKillThenStartAtOnce: who starts vtepd again right after a kill need not know that the kernel takes its time to close what the killed one had.
+//
+//	blue {e0 to e19} ══ {p0 to p19} vtepd on a
+func TestKillThenStartAtOnce(t *testing.T) {
+	l, h, other, _ := pair(t)
+	blue := l.Host("blue")
+	config := overlay(h.Underlay4(), other.Underlay4(), h.OverlayPrefixes())
+	for i := range 20 {
+		config += fmt.Sprintf("- {name: p%d, type: veth, vni: 42, netns: %s, ifname: e%d}\n", i, blue.Name(), i)
+	}
+	d := start(t, l, h, config)
+	for range 3 {
+		killed := d.Process
+		if err := d.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		d.run(t)
+		<-killed.Done()
+		if got := len(d.list(t, "port", "show")); got != 21 {
+			t.Errorf("%d ports, want 21", got)
+		}
+	}
+	d.stop(t, syscall.SIGTERM)
+}
+
 // TestSecondIsRefused starts a second vtepd on what the first one holds, one thing at a time.
 func TestSecondIsRefused(t *testing.T) {
 	l, h, _, _ := pair(t)

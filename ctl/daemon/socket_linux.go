@@ -17,6 +17,12 @@ import (
 // socketMode lets owner and group speak to vtepd.
 const socketMode = 0o660
 
+// dyingPatience is how long a vtepd that was killed may take to be gone: 800 ports take 20 s. dyingPoll is how often it is looked at.
+const (
+	dyingPatience = time.Minute
+	dyingPoll     = 20 * time.Millisecond
+)
+
 // controlSocket is the unix socket of the control API with the lock that keeps a second vtepd off it.
 type controlSocket struct {
 	net.Listener
@@ -28,7 +34,7 @@ type controlSocket struct {
 
 // claim takes the place of the control socket at path, so that nobody else can have it. A second vtepd is refused with the first one's pid, and so is any
 // other process that listens there; a socket that nobody serves any more is removed. The lock is a file beside the socket (a socket itself cannot be
-// locked), and goes with the process however that ends.
+// locked), and goes with the process however that ends. For one that was killed, and closes its ports one by one, claim waits.
 func claim(path string) (*controlSocket, error) {
 	s := &controlSocket{path: path}
 	var err error
@@ -114,15 +120,27 @@ func missing(dir string) []string {
 // lockFile takes an exclusive lock on a file that it makes, and writes the pid into it. The one who holds it removes the file before letting go, so
 // whoever gets a lock makes sure that it is on the file which has the name now.
 func lockFile(path string) (*os.File, error) {
-	for {
+	sure := false
+	for end := time.Now().Add(dyingPatience); ; {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, noPlace(err))
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			defer f.Close()
-			return nil, fmt.Errorf("in use by another vtepd%s: stop it, or give this one a socket of its own", holder(f))
+			pid := holder(f)
+			f.Close()
+			switch {
+			case pid == 0:
+				return nil, errors.New("in use by another vtepd: stop it, or give this one a socket of its own")
+			case dying(pid) && time.Now().Before(end):
+				time.Sleep(dyingPoll)
+				continue
+			case !sure: // it may have let go between the two looks
+				sure = true
+				continue
+			}
+			return nil, fmt.Errorf("in use by another vtepd, pid %d: stop it, or give this one a socket of its own", pid)
 		}
 		if err != nil {
 			f.Close()
@@ -145,15 +163,12 @@ func lockFile(path string) (*os.File, error) {
 	}
 }
 
-// holder says who wrote a lock file.
-func holder(f *os.File) string {
+// holder is the process that wrote a lock file; 0: it has not.
+func holder(f *os.File) int {
 	b := make([]byte, 32)
 	n, _ := f.ReadAt(b, 0)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf(", pid %d", pid)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return pid
 }
 
 // removeStale takes away a socket that nobody serves, and refuses anything else that has its name.
