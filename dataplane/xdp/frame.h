@@ -16,6 +16,7 @@ enum {
 	VXLAN_LEN = 8,
 	ETH_IP4 = 0x0800,
 	ETH_IP6 = 0x86dd,
+	ETH_TEB = 0x6558, /* what the kernel calls a tunnelled Ethernet frame */
 	ETH_8021Q = 0x8100,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
@@ -190,6 +191,21 @@ inline_always bool to_be_clamped(const struct inside *in, __u16 type, const stru
 	if (in->mss > (ipv6 ? d->mss6 : d->mss4))
 		return true;
 	return d->flags & DOMAIN_CLAMP_BY_PATH && in->mss + ETH_LEN + (ipv6 ? IP6_LEN : IP4_LEN) + TCP_LEN > max_frame;
+}
+
+/* How the kernel would cut a superframe. */
+inline_always __u32 gso_type(struct __sk_buff *skb)
+{
+	const struct sk_buff *s = bpf_cast_to_kern_ctx(skb);
+	const struct skb_shared_info *more = bpf_rdonly_cast(s->head + s->end, __builtin_btf_type_id(*(struct skb_shared_info *)0, TYPE_ID_TARGET));
+
+	return more->gso_type;
+}
+
+/* Whether a superframe is one of a tunnel, whose datagrams were never apart. */
+inline_always bool tunnels_own(struct __sk_buff *skb)
+{
+	return gso_type(skb) & (SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM);
 }
 
 /* What a question answers when nothing speaks against carrying the frame. It has the number of a verdict that is carried, but is none yet. */

@@ -357,16 +357,62 @@ inline_always __u16 second_half(__u32 w)
 	return be16(be32(w));
 }
 
+/* A frame that came out of a tunnel on this machine, and that a workload routed, still counts as wrapped up, and the kernel refuses to do it again (EALREADY).
+ * Where it notes of the tunnel what it would note of ours, Ethernet frames that begin where this one does, room is all that is missing.
+ */
+inline_always bool make_room_again(struct __sk_buff *skb, __u32 room)
+{
+	const struct sk_buff *s = bpf_cast_to_kern_ctx(skb);
+
+	if (s->inner_network_header != s->network_header || s->inner_mac_header + ETH_LEN != s->network_header || s->inner_protocol != be16(ETH_TEB) ||
+	    (skb->gso_size && !tunnels_own(skb)))
+		return false;
+	return !bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
+/* Writes the sum of the pseudo-header (RFC 768, RFC 8200 section 8.1) where the kernel will cut a superframe with checksums, as it would have that tunnel's. */
+inline_always bool sum_again(struct __sk_buff *skb, __u32 room)
+{
+	bool ipv6 = room == ROOM6;
+	__u32 udp = ETH_LEN + (ipv6 ? IP6_LEN : IP4_LEN), addresses = ipv6 ? 32 : 8, sum = be16(PROTO_UDP);
+	__u16 word;
+
+	if (!skb->gso_size || !(gso_type(skb) & SKB_GSO_UDP_TUNNEL_CSUM))
+		return true;
+	for (__u32 i = 0; i < 34; i += 2) { /* addresses, and the length behind the ports */
+		__u32 at = i < addresses ? udp - addresses + i : udp + 4;
+
+		if (bpf_skb_load_bytes(skb, at, &word, sizeof(word)))
+			return false;
+		sum += word;
+		if (i == addresses)
+			break;
+	}
+	sum = (sum & 0xffff) + (sum >> 16);
+	word = (sum & 0xffff) + (sum >> 16);
+	return !bpf_skb_store_bytes(skb, udp + 6, &word, sizeof(word), 0);
+}
+
+/* Makes room for outer headers. again: a tunnel's own notes serve. */
+inline_always bool make_room(struct __sk_buff *skb, __u32 room, __u64 outer, bool same_family, bool *again)
+{
+	const __u64 encap = BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_LEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+	long err = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | encap | outer);
+
+	*again = err == -EALREADY && same_family;
+	return *again ? make_room_again(skb, room) : !err;
+}
+
 /* Wraps a frame up for a peer. Returns the program's answer, or -1 when the frame is as it was. */
 inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool ingress)
 {
-	const __u64 common = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_LEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
 	struct peer *p = &j->way->peer;
 	const struct domain *d = &j->way->domain;
 	struct bpf_redir_neigh hop = {};
 	struct tunnel_key nowhere = {};
 	__u32 hash = bpf_get_hash_recalc(skb);
 	__u8 tos = d->tos, ecn = j->in.tos & ECN_MASK, ttl = d->ttl;
+	bool again;
 
 	if (d->flags & DOMAIN_INHERIT_DSCP)
 		tos = j->in.tos & ~ECN_MASK;
@@ -383,7 +429,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 		struct outer4 h = {};
 
 		h.udp_source = source_port(hash, false);
-		if (bpf_skb_adjust_room(skb, ROOM4, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4))
+		if (!make_room(skb, ROOM4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, j->front.type == be16(ETH_IP4), &again))
 			return -1;
 		copy_mac(h.dst, j->front.dst);
 		copy_mac(h.src, j->front.src);
@@ -407,13 +453,13 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 		copy_mac(h.inner_dst, j->front.dst);
 		copy_mac(h.inner_src, j->front.src);
 		h.inner_type = j->front.type;
-		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0))
+		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0) || (again && !sum_again(skb, ROOM4)))
 			return TCX_DROP;
 	} else {
 		struct outer6 h = {};
 
 		h.udp_source = source_port(hash, true);
-		if (bpf_skb_adjust_room(skb, ROOM6, BPF_ADJ_ROOM_MAC, common | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6))
+		if (!make_room(skb, ROOM6, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, j->front.type == be16(ETH_IP6), &again))
 			return -1;
 		copy_mac(h.dst, j->front.dst);
 		copy_mac(h.src, j->front.src);
@@ -438,7 +484,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 		copy_mac(h.inner_dst, j->front.dst);
 		copy_mac(h.inner_src, j->front.src);
 		h.inner_type = j->front.type;
-		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0))
+		if (bpf_skb_store_bytes(skb, 0, &h, sizeof(h), 0) || (again && !sum_again(skb, ROOM6)))
 			return TCX_DROP;
 	}
 	/* A frame that leaves a local socket through a TAP still has the overlay's route on it. Should it have to wait for the neighbour's address, the kernel

@@ -415,15 +415,6 @@ inline_always bool vxlan_like(const __u8 *header)
 	return header[0] & VNI_VALID && !(header[0] & ~(GROUP | VNI_VALID | PROTOCOL | OAM)) && !header[7];
 }
 
-/* Whether a superframe is one of a tunnel, whose datagrams were never apart. */
-inline_always bool tunnels_own(struct __sk_buff *skb)
-{
-	const struct sk_buff *s = bpf_cast_to_kern_ctx(skb);
-	const struct skb_shared_info *more = bpf_rdonly_cast(s->head + s->end, __builtin_btf_type_id(*(struct skb_shared_info *)0, TYPE_ID_TARGET));
-
-	return more->gso_type & (SKB_GSO_UDP_TUNNEL | SKB_GSO_UDP_TUNNEL_CSUM);
-}
-
 /* Whether a superframe is no one's, but several datagrams that UDP GSO or GRO joined, whose first says that it is as long as all of them: the others may
  * be of other VNIs and stations. Their VXLAN headers lie where a superframe's second segment begins, and are told by the flags and the reserved last byte.
  * Without checksum nothing is joined (udp_gro_receive_segment, udp_send_skb).

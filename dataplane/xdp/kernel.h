@@ -75,9 +75,13 @@ struct __sk_buff {
 /* What is read of the kernel's own structure behind it. That is no stable interface: whoever loads the programs puts in where each field is (CO-RE). */
 struct sk_buff {
 	__u8 ip_summed : 2;
-	__u16 csum_start; /* from head */
+	__u16 csum_start; /* from head, as all that follow */
 	__u16 csum_offset;
-	__u32 end; /* from head: there is skb_shared_info */
+	__u16 network_header;
+	__u16 inner_protocol; /* network byte order */
+	__u16 inner_network_header;
+	__u16 inner_mac_header;
+	__u32 end; /* there is skb_shared_info */
 	unsigned char *head;
 	unsigned char *data;
 } __attribute__((preserve_access_index));
@@ -87,6 +91,7 @@ struct skb_shared_info {
 } __attribute__((preserve_access_index));
 
 enum { CHECKSUM_PARTIAL = 3 };
+enum { EALREADY = 114 }; /* but on alpha, mips, parisc and sparc */
 enum { SKB_GSO_UDP_TUNNEL = 1 << 10, SKB_GSO_UDP_TUNNEL_CSUM = 1 << 11 };
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __attribute__((section(".ksyms"))); /* Linux 6.2 */
