@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -14,13 +15,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"vtepd/bench/lab"
 )
 
 // The first argument of a program that shall be one end of a dialogue between services: see Serve. Each end is a process of its own, because inside one
 // process a scheduler that is awake already would serve both.
 const (
 	EchoCommand = "echo" // ADDRESS: answer UDP and TCP there
-	AskCommand  = "ask"  // udp|tcp ADDRESS:PORT FLOWS DURATION: send requests and print an Answers
+	AskCommand  = "ask"  // udp|tcp|crr ADDRESS:PORT FLOWS DURATION: send requests and print an Answers
 )
 
 const (
@@ -30,11 +33,15 @@ const (
 	streamTimeout = 5 * time.Second
 )
 
+// connectRequest is the network of a dialogue over TCP in which each request has a connection of its own.
+const connectRequest = "crr"
+
 var errAsk = errors.New("round trips")
 
 // Answers is what a dialogue came to.
 type Answers struct {
 	P50, P99       float64 // microseconds
+	PerSecond      float64 // answered
 	Answered, Lost int
 }
 
@@ -108,6 +115,9 @@ func echo(address string, out io.Writer) error {
 func ask(network, address string, flows int, d time.Duration) (Answers, error) {
 	conns := make([]net.Conn, flows)
 	for i := range conns {
+		if network == connectRequest {
+			continue // it makes its own
+		}
 		var err error
 		if conns[i], err = net.Dial(network, address); err != nil {
 			return Answers{}, err
@@ -116,14 +126,23 @@ func ask(network, address string, flows int, d time.Duration) (Answers, error) {
 	}
 	micros, lost, errs := make([][]float64, flows), make([]int, flows), make([]error, flows)
 	var all sync.WaitGroup
-	end := time.Now().Add(d)
+	start := time.Now()
+	end := start.Add(d)
 	for i, conn := range conns {
-		all.Go(func() { micros[i], lost[i], errs[i] = dialogue(conn, network == "tcp", end) })
+		all.Go(func() {
+			if network == connectRequest {
+				micros[i], errs[i] = connections(address, end)
+				return
+			}
+			micros[i], lost[i], errs[i] = dialogue(conn, network == "tcp", end)
+		})
 	}
 	all.Wait()
+	// The last ones end after the time is up: one that takes a second, because its SYN was lost, has to count.
+	took := time.Since(start)
 	times := slices.Concat(micros...)
 	slices.Sort(times)
-	a := Answers{Answered: len(times)}
+	a := Answers{Answered: len(times), PerSecond: float64(len(times)) / took.Seconds()}
 	for _, n := range lost {
 		a.Lost += n
 	}
@@ -177,9 +196,58 @@ func dialogue(conn net.Conn, stream bool, end time.Time) (micros []float64, lost
 	}
 }
 
+// connections makes one short connection after the other. Nothing can be lost, as on a stream: what does not come in time is an error.
+func connections(address string, end time.Time) (micros []float64, err error) {
+	request, answer := make([]byte, loadPayload), make([]byte, loadPayload)
+	for number := uint64(1); ; number++ {
+		begun := time.Now()
+		if begun.After(end) {
+			return micros, nil
+		}
+		binary.BigEndian.PutUint64(request, number)
+		if err := connection(address, begun.Add(streamTimeout), request, answer); err != nil {
+			return micros, fmt.Errorf("connection %d: %w", number, err)
+		}
+		micros = append(micros, float64(time.Since(begun).Nanoseconds())/1e3)
+	}
+}
+
+// connection is one request over a connection of its own. Who asks closes first and waits until the other end has done so too: all of the exchange lies within it, and none of it
+// is left to be done beside the next one.
+func connection(address string, deadline time.Time, request, answer []byte) error {
+	c, err := (&net.Dialer{Deadline: deadline}).Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	conn := c.(*net.TCPConn)
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := conn.Write(request); err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if !bytes.Equal(answer, request) {
+		return errors.New("answer: it is another request's")
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	switch n, err := conn.Read(answer); {
+	case n > 0:
+		return fmt.Errorf("close: %d bytes after the answer", n)
+	case err != io.EOF:
+		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}
+
 // Dialogue is requests and answers between services at two sites.
 type Dialogue struct {
-	Network string // udp or tcp
+	Network string // udp or tcp, or connectRequest
 	Flows   int    // requests in flight, each on a socket of its own
 	Place   Placement
 }
@@ -215,24 +283,20 @@ func (g Dialogue) Ask(from, to Site, d time.Duration) (a Answers, err error) {
 			}
 		}
 	}
+	if g.Network == connectRequest {
+		if err := reusePorts(from.Host); err != nil {
+			return a, err
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return a, err
 	}
-	echo, err := to.Host.Start(self, EchoCommand, to.Addr.String())
+	echo, far, err := startEcho(self, to)
 	if err != nil {
 		return a, err
 	}
 	defer echo.Stop()
-	for end := time.Now().Add(startTimeout); !strings.HasSuffix(echo.Output(), "\n"); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return a, fmt.Errorf("%w: echo does not start: %s", errAsk, echo.Output())
-		}
-	}
-	far, err := netip.ParseAddrPort(strings.TrimSpace(echo.Output()))
-	if err != nil {
-		return a, fmt.Errorf("%w: echo: %w", errAsk, err)
-	}
 	said, err := from.Host.Command(self, AskCommand, g.Network, far.String(), strconv.Itoa(g.Flows), d.String())
 	if err != nil {
 		return a, fmt.Errorf("%w: %w", errAsk, err)
@@ -241,4 +305,33 @@ func (g Dialogue) Ask(from, to Site, d time.Duration) (a Answers, err error) {
 		return a, fmt.Errorf("%w: %w", errAsk, err)
 	}
 	return a, nil
+}
+
+// startEcho has a program answer at a site, and says where.
+func startEcho(self string, at Site) (echo *lab.Process, far netip.AddrPort, err error) {
+	if echo, err = at.Host.Start(self, EchoCommand, at.Addr.String()); err != nil {
+		return nil, far, err
+	}
+	for end := time.Now().Add(startTimeout); !strings.HasSuffix(echo.Output(), "\n"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			err = fmt.Errorf("%w: echo does not start: %s", errAsk, echo.Output())
+			return nil, far, errors.Join(err, echo.Stop())
+		}
+	}
+	if far, err = netip.ParseAddrPort(strings.TrimSpace(echo.Output())); err != nil {
+		return nil, far, errors.Join(fmt.Errorf("%w: echo: %w", errAsk, err), echo.Stop())
+	}
+	return echo, far, nil
+}
+
+// reusePorts lets a host make short connections without end. Who closes first keeps the port for a minute (TIME_WAIT), and by default there are 28,232 of them, which ten
+// thousand connections a second use up in three. So there are more, and each is taken again after a second: timestamps tell the new connection from the former one (RFC 6191),
+// and what is sent stays the same. Below 10000 are the ports that the systems under test listen on.
+func reusePorts(h *lab.Host) error {
+	for _, setting := range [][2]string{{"ip_local_port_range", "10000 65535"}, {"tcp_tw_reuse", "1"}} {
+		if err := h.Sysctl("net/ipv4/"+setting[0], setting[1]); err != nil {
+			return fmt.Errorf("ports of connections: %w", err)
+		}
+	}
+	return nil
 }

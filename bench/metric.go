@@ -36,6 +36,10 @@ const (
 	Streams50 Metric = "streams50" // over 16 TCP connections
 	Streams99 Metric = "streams99"
 
+	// Connections with one request and its response of 64 bytes each, between services as above.
+	CRR  Metric = "crr"  // one after another
+	CRRs Metric = "crrs" // 16 at once
+
 	LocalTP Metric = "localtcp" // iperf3, one stream, between two ports of one host
 )
 
@@ -49,12 +53,13 @@ var trips = []struct {
 }
 
 // Metrics are all figures in the order of the tables.
-var Metrics = slices.Concat(rateMetrics, tripMetrics, []Metric{LocalTP})
+var Metrics = slices.Concat(rateMetrics, tripMetrics, shortMetrics, []Metric{LocalTP})
 
-// The figures of the first and of the second table of an underlay.
+// The figures of the first, the second and the third table of an underlay.
 var (
-	rateMetrics = []Metric{TCP1, TCP4, CPU, UDP1, UDP64}
-	tripMetrics = []Metric{RTT50, RTT99, Event50, Event99, One50, One99, Apart50, Apart99, Many50, Many99, Stream50, Stream99, Streams50, Streams99}
+	rateMetrics  = []Metric{TCP1, TCP4, CPU, UDP1, UDP64}
+	tripMetrics  = []Metric{RTT50, RTT99, Event50, Event99, One50, One99, Apart50, Apart99, Many50, Many99, Stream50, Stream99, Streams50, Streams99}
+	shortMetrics = []Metric{CRR, CRRs}
 )
 
 type metricText struct {
@@ -82,6 +87,8 @@ var metricTexts = map[Metric]metricText{
 	Stream99:  {"round trip p99, TCP", "µs", true},
 	Streams50: {"round trip p50, TCP, 16 at once", "µs", true},
 	Streams99: {"round trip p99, TCP, 16 at once", "µs", true},
+	CRR:       {"short TCP connections, one after another", "a second", false},
+	CRRs:      {"short TCP connections, 16 at once", "a second", false},
 	LocalTP:   {"TCP between two local ports", "Gb/s", false},
 }
 

@@ -62,14 +62,17 @@ func (r Report) ratio(c Cell) float64 {
 	return Median(r.Results.Values[c]) / Median(r.Results.Values[Cell{r.Plan.Systems[i].Against, c.Mode, c.Metric}])
 }
 
-// Markdown is the report as text: the targets, two tables for each mode, one for the local figure, and what is missing.
+// Markdown is the report as text: the targets, three tables for each mode, one for the local figure, and what is missing.
 func (r Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s.\n", r.Date.UTC().Format(time.DateOnly), r.Machine)
 	t := r.Plan.Times
-	fmt.Fprintf(&b, "vtepd %s. Medians over rounds: %d; a TCP stream runs for %v, with %s as its congestion control, a UDP load for %v, round trips of a kind for %v. In brackets the ratio to the system that it is held against.\n",
+	fmt.Fprintf(&b, "vtepd %s. Medians over rounds: %d; a TCP stream runs for %v, with %s as its congestion control, a UDP load for %v, round trips and short connections of a kind for %v. In brackets the ratio to the system that it is held against.\n",
 		r.Version, r.Plan.Rounds, t.TCP, r.congestion(), t.UDP, t.Trips)
-	b.WriteString("During round trips vtepd asks for CPUs that are quick to wake up ([performance.md](performance.md#requests-and-responses)); for the other systems nobody does.\n")
+	b.WriteString("During round trips and short connections vtepd asks for CPUs that are quick to wake up ([performance.md](performance.md#requests-and-responses)); for the other systems nobody does.\n")
+	if slices.ContainsFunc(shortMetrics, func(m Metric) bool { return slices.Contains(r.Plan.Metrics, m) }) {
+		b.WriteString("A short connection is opened, carries one request and one answer of 64 bytes, and is closed by who asked, then by the other end; it counts when that has been heard of.\n")
+	}
 	b.WriteString(r.missing())
 	b.WriteString(r.targets())
 	for _, mode := range r.Plan.Modes {
@@ -80,6 +83,7 @@ func (r Report) Markdown() string {
 			columns = append(columns, column{kind.title, []Metric{kind.p50, kind.p99}})
 		}
 		r.table(&b, title+". Round trips of 64 bytes, p50 / p99, µs", mode, false, columns)
+		r.table(&b, title+". Short TCP connections a second", mode, false, []column{{"one after another", []Metric{CRR}}, {"16 at once", []Metric{CRRs}}})
 	}
 	if len(r.Plan.Modes) > 0 {
 		r.table(&b, "Two ports of one host", r.Plan.Modes[0], true, columnsOf(LocalTP))

@@ -17,7 +17,7 @@ func testReport() Report {
 	return Report{
 		Plan: Plan{
 			Systems: []System{{Name: "vtepd", Title: "vtepd, TAP", Short: "vtepd", Own: true, Against: Baseline}, {Name: "vtepd-fast", Title: "vtepd, fast", Own: true, Against: HostBaseline}, {Name: Baseline, Title: "kernel", Short: "kernel"}, {Name: "ovs", Title: "Open vSwitch"}},
-			Modes:   Modes, Metrics: []Metric{TCP1, RTT50, RTT99}, Rounds: 3, Times: TimesFor(8 * time.Second),
+			Modes:   Modes, Metrics: []Metric{TCP1, RTT50, RTT99, CRR, CRRs}, Rounds: 3, Times: TimesFor(8 * time.Second),
 		},
 		Machine: Machine{CPU: "Z80 <fast>", Cores: 2, Kernel: "6.18", Go: "go1.26", Congestion: "reno"},
 		Version: "v1", Date: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
@@ -27,6 +27,7 @@ func testReport() Report {
 				value("vtepd", WireGRO, TCP1): {5.5}, value("vtepd", Wire, TCP1): {2, 3, 4}, value(Baseline, Wire, TCP1): {4, 4, 4},
 				value(Baseline, Wire, RTT50): {25, 26, 27}, value(Baseline, Wire, RTT99): {104},
 				value("vtepd", Wire, RTT50): {52}, value("vtepd", Wire, RTT99): {52},
+				value("vtepd", Wire, CRR): {3000, 3300, 3100}, value(Baseline, Wire, CRR): {6200}, value("vtepd", Wire, CRRs): {6000}, value(Baseline, Wire, CRRs): {12000},
 			},
 			Missing: map[string]string{"ovs": "not installed", "vtepd-fast": "no\ntcx"},
 		},
@@ -41,12 +42,15 @@ func TestMarkdown(t *testing.T) {
 	got := testReport().Markdown()
 	for _, want := range []string{
 		"2026-11-23, Z80 <fast>, 2 cores, Linux 6.18, go1.26.",
-		"a TCP stream runs for 8s, with reno as its congestion control, a UDP load for 2s, round trips of a kind for 1s.",
+		"a TCP stream runs for 8s, with reno as its congestion control, a UDP load for 2s, round trips and short connections of a kind for 1s.",
+		"A short connection is opened, carries one request and one answer of 64 bytes,",
 		"| | held against | TCP, 1 stream, Gb/s |\n| --- | --- | ---: |\n",
 		"| vtepd, TAP | kernel | 11.0 (1.25) |\n| kernel |  | 8.80 |\n",
 		"| vtepd, TAP | kernel | 3.00 (0.75) |\n| kernel |  | 4.00 |\n",
 		"| vtepd, TAP | kernel | 52.0 / 52.0 (2.00 / 0.50) |\n| kernel |  | 26.0 / 104 |\n",
-		"TCP, 1 stream 67 %",
+		"bytes cross it). Short TCP connections a second**\n\n| | held against | one after another | 16 at once |\n| --- | --- | ---: | ---: |\n" +
+			"| vtepd, TAP | kernel | 3100 (0.50) | 6000 (0.50) |\n| kernel |  | 6200 | 12000 |\n",
+		"TCP, 1 stream 67 %", "short TCP connections, one after another 10 %",
 		"Open vSwitch: not installed.", "vtepd, fast: no tcx.",
 		// Targets: the aim, the bound, above it, below it, and what could not be measured.
 		"| user space, TAP ports, TCP, 1 stream | veth | ≥ 0.6 | ≥ 1 | 1.250 | met, and the aim |\n",
@@ -66,6 +70,14 @@ func TestMarkdown(t *testing.T) {
 	}
 	if strings.Contains(got, "| Open vSwitch |") || strings.Contains(got, "local TAPs") || strings.Contains(got, "4 streams") {
 		t.Errorf("a row without a value in:\n%s", got)
+	}
+	if n := strings.Count(got, "Short TCP connections"); n != 1 {
+		t.Errorf("%d tables of short connections, want that of the one mode with figures, in:\n%s", n, got)
+	}
+	r := testReport()
+	r.Plan.Metrics = []Metric{TCP1}
+	if got := r.Markdown(); strings.Contains(got, "A short connection") || strings.Contains(got, "Short TCP") {
+		t.Errorf("short connections, which were not wanted, in:\n%s", got)
 	}
 }
 

@@ -43,7 +43,7 @@ func (r Results) measured(system string) bool {
 type Times struct {
 	TCP   time.Duration // of a stream: congestion control takes a second or two to find its pace, and BBR begins at half of it
 	UDP   time.Duration // of a load
-	Trips time.Duration // of one kind of round trips
+	Trips time.Duration // of one kind of round trips, and of short connections
 }
 
 // TimesFor are in proportion to a stream of the given length.
@@ -204,7 +204,7 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 		if err != nil {
 			return err
 		}
-		return recordTrips(record, Answers{Percentile(micros, 0.50), Percentile(micros, 0.99), len(micros), lost}, RTT50, RTT99)
+		return recordTrips(record, Answers{P50: Percentile(micros, 0.50), P99: Percentile(micros, 0.99), Answered: len(micros), Lost: lost}, RTT50, RTT99)
 	}, RTT50, RTT99)
 	for _, trip := range []struct {
 		Dialogue
@@ -227,6 +227,19 @@ func (p Plan) steps(s System, a, b Site, record func(Metric, float64)) (steps []
 			}
 			return recordTrips(record, answers, trip.p50, trip.p99)
 		}, trip.p50, trip.p99)
+	}
+	for _, short := range []struct {
+		Dialogue
+		metric Metric
+	}{{Dialogue{connectRequest, 1, Anywhere}, CRR}, {Dialogue{connectRequest, manyFlows, Anywhere}, CRRs}} {
+		add(func() error {
+			answers, err := short.Ask(a, b, p.Times.Trips)
+			if err != nil {
+				return err
+			}
+			record(short.metric, answers.PerSecond)
+			return nil
+		}, short.metric)
 	}
 	return steps
 }

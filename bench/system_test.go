@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -56,12 +58,12 @@ func TestSystemsCarryTraffic(t *testing.T) {
 			if err != nil || len(micros) == 0 || lost > 1 || micros[0] <= 0 || micros[0] > micros[len(micros)-1] {
 				t.Errorf("round trips: %d answered, %d lost, error %v", len(micros), lost, err)
 			}
-			for _, g := range []Dialogue{{"udp", 1, Anywhere}, {"udp", 1, Together}, {"udp", 1, Apart}, {"udp", 16, Anywhere}, {"tcp", 1, Anywhere}, {"tcp", 16, Anywhere}} {
+			for _, g := range []Dialogue{{"udp", 1, Anywhere}, {"udp", 1, Together}, {"udp", 1, Apart}, {"udp", 16, Anywhere}, {"tcp", 1, Anywhere}, {"tcp", 16, Anywhere}, {connectRequest, 1, Anywhere}, {connectRequest, 16, Anywhere}} {
 				if g.Place == Apart && runtime.NumCPU() < 2 {
 					continue
 				}
 				got, err := g.Ask(a, b, 200*time.Millisecond)
-				if err != nil || got.Answered == 0 || got.Lost > 1 || got.P50 <= 0 || got.P50 > got.P99 {
+				if err != nil || got.Answered == 0 || got.Lost > 1 || got.P50 <= 0 || got.P50 > got.P99 || got.PerSecond <= 0 || got.PerSecond > float64(got.Answered)/0.2 {
 					t.Errorf("%+v: %+v, error %v", g, got, err)
 				}
 			}
@@ -75,7 +77,7 @@ func TestRunMeasuresAndSaysWhatIsMissing(t *testing.T) {
 		t.Skip(err)
 	}
 	systems := Systems(Programs{Vtepd: "/nonexistent/vtepd"})
-	plan := Plan{Modes: []Mode{Wire}, Metrics: []Metric{TCP1, CPU}, Rounds: 1, Times: TimesFor(time.Second), Log: t.Output()}
+	plan := Plan{Modes: []Mode{Wire}, Metrics: []Metric{TCP1, CPU, CRR, CRRs}, Rounds: 1, Times: TimesFor(time.Second), Log: t.Output()}
 	for _, s := range systems {
 		if s.Name == "vtepd" || s.Name == Baseline {
 			plan.Systems = append(plan.Systems, s)
@@ -89,6 +91,109 @@ func TestRunMeasuresAndSaysWhatIsMissing(t *testing.T) {
 	}
 	if why := r.Missing["vtepd"]; !strings.Contains(why, "make build") || len(r.Missing) != 1 {
 		t.Errorf("missing: %v", r.Missing)
+	}
+}
+
+// TestConnectionsAreWhole: what is counted has been opened, answered, and closed by both ends, one after another.
+func TestConnectionsAreWhole(t *testing.T) {
+	lab.NeedRoot(t)
+	h := lab.New(t).Host("h")
+	for _, c := range []struct {
+		name   string
+		answer func(conn net.Conn, request []byte) // and then it closes
+		says   string
+	}{
+		{"echo", func(conn net.Conn, request []byte) {
+			_, _ = conn.Write(request)
+			if n, err := conn.Read(request); n != 0 || err != io.EOF {
+				t.Errorf("after the answer %d bytes, error %v; want the end", n, err)
+			}
+		}, ""},
+		{"another answer", func(conn net.Conn, request []byte) { _, _ = conn.Write(make([]byte, loadPayload)) }, "connection 1: answer: it is another request's"},
+		{"half an answer", func(conn net.Conn, request []byte) { _, _ = conn.Write(request[:loadPayload/2]) }, "connection 1: answer: unexpected EOF"},
+		{"too much", func(conn net.Conn, request []byte) { _, _ = conn.Write(append(request, 0)) }, "connection 1: close: 1 bytes after the answer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := h.Do(func() error {
+				listener, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				served := make(chan int)
+				go func() {
+					n := 0
+					for ; ; n++ {
+						conn, err := listener.Accept()
+						if err != nil {
+							served <- n
+							return
+						}
+						request := make([]byte, loadPayload)
+						if _, err := io.ReadFull(conn, request); err == nil {
+							c.answer(conn, request)
+						}
+						conn.Close()
+					}
+				}()
+				micros, err := connections(listener.Addr().String(), time.Now().Add(50*time.Millisecond))
+				listener.Close()
+				if n := <-served; c.says == "" && (n != len(micros) || n == 0) {
+					t.Errorf("%d connections counted, %d served", len(micros), n)
+				}
+				return err
+			})
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("error %v, want %q", err, c.says)
+			}
+		})
+	}
+}
+
+// TestConnectionsDoNotRunOutOfPorts: ports are taken again while the former connection's is still remembered.
+func TestConnectionsDoNotRunOutOfPorts(t *testing.T) {
+	lab.NeedRoot(t)
+	l := lab.New(t)
+	a, b := l.Host("a"), l.Host("b")
+	l.Link(a, b, lab.LinkOptions{})
+	to := Site{Host: b, Addr: b.Underlay4()}
+	if err := reusePorts(a); err != nil {
+		t.Fatal(err)
+	}
+	// So few that they are used up at once.
+	if err := a.Sysctl("net/ipv4/ip_local_port_range", "10000 10019"); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, echo, err := startEcho(self, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	err = a.Do(func() error {
+		request, answer := make([]byte, loadPayload), make([]byte, loadPayload)
+		usedUp := false
+		for end := time.Now().Add(20 * time.Second); made < 60 && time.Now().Before(end); {
+			err := connection(echo.String(), time.Now().Add(streamTimeout), request, answer)
+			switch {
+			case errors.Is(err, unix.EADDRNOTAVAIL):
+				usedUp = true
+				time.Sleep(50 * time.Millisecond)
+			case err != nil:
+				return err
+			default:
+				made++
+			}
+		}
+		if !usedUp {
+			t.Error("the ports were never used up: this test proves nothing")
+		}
+		return nil
+	})
+	if err != nil || made < 60 {
+		t.Errorf("%d connections from 20 ports, error %v", made, err)
 	}
 }
 
