@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,9 @@ func TestDying(t *testing.T) {
 			t.Fatal("a killed process is not told to be dying")
 		}
 	}
+	if err := inUse("/x.lock", p.Process.Pid, true); !strings.Contains(err.Error(), fmt.Sprintf("pid %d, which was killed and is not gone yet", p.Process.Pid)) {
+		t.Errorf("of one that takes too long: %v", err)
+	}
 	_ = p.Wait()
 	if dying(p.Process.Pid) {
 		t.Error("a process that has gone is told to be dying")
@@ -53,6 +57,7 @@ func TestClaimWaitsForTheDying(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := exec.Command("sleep", "600")
+	p.ExtraFiles = []*os.File{f}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

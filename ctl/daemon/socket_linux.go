@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketMode lets owner and group speak to vtepd.
-const socketMode = 0o660
+// socketMode lets owner and group speak to vtepd. lockMode lets nobody else open the lock: who may read a file may lock it, and keep the next vtepd off.
+const (
+	socketMode = 0o660
+	lockMode   = 0o600
+)
 
 // dyingPatience is how long a vtepd that was killed may take to be gone: with 200 veth ports it took 5 to 8 s. dyingPoll is how often it is looked at.
 const (
@@ -122,25 +125,28 @@ func missing(dir string) []string {
 func lockFile(path string) (*os.File, error) {
 	sure := false
 	for end := time.Now().Add(dyingPatience); ; {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, lockMode)
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, noPlace(err))
 		}
+		closeToOthers(f)
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			pid := holder(f)
+			gone := !has(pid, f)
 			f.Close()
 			switch {
-			case pid == 0:
-				return nil, errors.New("in use by another vtepd: stop it, or give this one a socket of its own")
 			case dying(pid) && time.Now().Before(end):
 				time.Sleep(dyingPoll)
 				continue
-			case !sure: // it may have let go between the two looks
+			case !sure: // it may have let go between the two looks, or has not written its pid yet
 				sure = true
+				if gone {
+					time.Sleep(dyingPoll)
+				}
 				continue
 			}
-			return nil, fmt.Errorf("in use by another vtepd, pid %d: stop it, or give this one a socket of its own", pid)
+			return nil, inUse(path, pid, gone)
 		}
 		if err != nil {
 			f.Close()
@@ -161,6 +167,47 @@ func lockFile(path string) (*os.File, error) {
 		}
 		return f, nil
 	}
+}
+
+// closeToOthers mends the mode of a lock that a former version made, which let everybody read it. Where it is another user's, that one may lock it anyway.
+func closeToOthers(f *os.File) {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) == nil && int(st.Uid) == os.Geteuid() && st.Mode&0o777 != lockMode {
+		_ = unix.Fchmod(int(f.Fd()), lockMode) // who has it open already keeps it all the same
+	}
+}
+
+// inUse says who keeps vtepd from the lock. Whoever may read the file of a former version can hold it, and the pid in it is then of one that has gone.
+func inUse(path string, pid int, gone bool) error {
+	who := "a process that has not written its pid"
+	switch {
+	case dying(pid):
+		return fmt.Errorf("in use by another vtepd, pid %d, which was killed and is not gone yet: wait until it is, or give this one a socket of its own", pid)
+	case !gone:
+		return fmt.Errorf("in use by another vtepd, pid %d: stop it, or give this one a socket of its own", pid)
+	case pid != 0:
+		who = fmt.Sprintf("another process than the vtepd that wrote its pid, %d, and has gone", pid)
+	}
+	return fmt.Errorf("lock %s: held by %s: `fuser %s` or `lslocks` finds it: stop it, or give this one a socket of its own", path, who, path)
+}
+
+// has says whether a process lives and has a file open, or may have: another user's cannot be looked into. A pid may be another process's by now.
+func has(pid int, f *os.File) bool {
+	var want, st unix.Stat_t
+	if pid <= 0 || unix.Kill(pid, 0) == unix.ESRCH {
+		return false
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	list, err := os.ReadDir(dir)
+	if err != nil || unix.Fstat(int(f.Fd()), &want) != nil {
+		return true
+	}
+	for _, fd := range list {
+		if unix.Stat(filepath.Join(dir, fd.Name()), &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
+			return true
+		}
+	}
+	return false
 }
 
 // holder is the process that wrote a lock file; 0: it has not.

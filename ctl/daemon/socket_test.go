@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -25,6 +27,88 @@ func TestPlaceRefused(t *testing.T) {
 		err := noPlace(&os.PathError{Op: "open", Path: "/x", Err: errno})
 		if got := err.Error(); got != errno.Error()+": "+want {
 			t.Errorf("%v: %s", errno, got)
+		}
+	}
+}
+
+// TestLockIsClosedToOthers: who may read a file may lock it, and keep the next vtepd off. One that a former version made is mended.
+func TestLockIsClosedToOthers(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	socket := filepath.Join(shortDir(t), "s")
+	lock := socket + ".lock"
+	for _, former := range []os.FileMode{0, 0o644, 0o666} {
+		if former != 0 {
+			if err := os.WriteFile(lock, []byte("1\n"), former); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := claim(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(lock); err != nil || info.Mode() != 0o600 {
+			t.Errorf("made with mode %v: mode %v, error %v", former, info.Mode(), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	// Another user's stays as it is.
+	if err := os.WriteFile(lock, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(lock, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	s, err := claim(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if info, err := os.Stat(lock); err != nil || info.Mode() != 0o644 {
+		t.Errorf("another user's: mode %v, error %v", info.Mode(), err)
+	}
+}
+
+// TestLockHeldByStranger: a pid that has gone, or is another process's by now, is not told to be a vtepd that could be stopped.
+func TestLockHeldByStranger(t *testing.T) {
+	socket := filepath.Join(shortDir(t), "s")
+	lock := socket + ".lock"
+	f, err := os.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	other := exec.Command("sleep", "600")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	const held = "lock LOCK: held by another process than the vtepd that wrote its pid, %d, and has gone"
+	const find = ": `fuser LOCK` or `lslocks` finds it: stop it, or give this one a socket of its own"
+	for _, c := range []struct{ written, says string }{
+		{fmt.Sprintln(gone.Process.Pid), fmt.Sprintf(held, gone.Process.Pid) + find},
+		{fmt.Sprintln(other.Process.Pid), fmt.Sprintf(held, other.Process.Pid) + find},
+		{"", "lock LOCK: held by a process that has not written its pid" + find},
+		{fmt.Sprintln(os.Getpid()), fmt.Sprintf("in use by another vtepd, pid %d: stop it, or give this one a socket of its own", os.Getpid())},
+	} {
+		if err := os.WriteFile(lock, []byte(c.written), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := "control socket " + socket + ": " + strings.ReplaceAll(c.says, "LOCK", lock)
+		if _, err := claim(socket); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", c.written, err, want)
 		}
 	}
 }
