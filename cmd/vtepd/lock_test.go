@@ -3,10 +3,12 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,4 +55,43 @@ func TestLockHeldAfterKill(t *testing.T) {
 		t.Errorf("mode of a former version's lock: %v", got)
 	}
 	d.stop(t, syscall.SIGTERM)
+}
+
+// TestStopWhileWaitingForKilled: a vtepd that waits until a killed one is gone says so, and a signal ends it at once.
+func TestStopWhileWaitingForKilled(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		l, h, other, _ := pair(t)
+		blue := l.Host("blue")
+		d := prepare(t, l, h, overlay(h.Underlay4(), other.Underlay4(), h.OverlayPrefixes()))
+		awaitCarrier(t, h, "eth0")
+		// A process that nobody waits for is as one that closes its ports for long.
+		killed := exec.Command("sleep", "600")
+		if err := killed.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := killed.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		defer killed.Wait()
+		f, err := os.Create(d.socket + ".lock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(f, killed.Process.Pid)
+		before := traces(t, d, blue)
+		d.launch(t)
+		says := fmt.Sprintf(`level=INFO msg="waiting for a killed vtepd to be gone" pid=%d`, killed.Process.Pid)
+		soon(t, "vtepd says what it waits for", func() bool { return strings.Contains(d.Output(), says) })
+		d.stop(t, sig)
+		if !strings.Contains(d.Output(), "msg=stopping reason="+sig.String()) {
+			t.Errorf("%v: %s", sig, d.Output())
+		}
+		if d := cmp.Diff(before, traces(t, d, blue)); d != "" {
+			t.Errorf("left behind (-before +after):\n%s", d)
+		}
+	}
 }

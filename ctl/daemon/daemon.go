@@ -203,7 +203,11 @@ type running struct {
 
 // serve runs the switch until a signal or a failure, and leaves nothing behind but what a former process left where the ports or the control socket cannot be had.
 func (d *running) serve(m *model.Model, source, socketPath string) (err error) {
-	socket, err := claim(socketPath)
+	socket, err := claim(d.life, socketPath, d.log)
+	if stoppedBy(err) {
+		d.sayStopping(context.Cause(d.life).Error())
+		return nil
+	}
 	if err != nil {
 		return d.atSocket(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -406,6 +407,11 @@ func TestTwoLocals(t *testing.T) {
 	}
 }
 
+// claimNow is claim for who does not look at the log, and does not stop.
+func claimNow(socket string) (*controlSocket, error) {
+	return claim(context.Background(), socket, slog.New(slog.DiscardHandler))
+}
+
 // TestStaleSocket: a socket that nobody serves is replaced; one that another program serves is not.
 func TestStaleSocket(t *testing.T) {
 	socket := filepath.Join(shortDir(t), "s")
@@ -413,7 +419,7 @@ func TestStaleSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := claim(socket); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by another program, pid %d", os.Getpid())) {
+	if _, err := claimNow(socket); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by another program, pid %d", os.Getpid())) {
 		t.Errorf("a socket in use: %v", err)
 	}
 	l.SetUnlinkOnClose(false)
@@ -421,7 +427,7 @@ func TestStaleSocket(t *testing.T) {
 	if _, err := os.Stat(socket); err != nil {
 		t.Fatal(err)
 	}
-	s, err := claim(socket)
+	s, err := claimNow(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +457,7 @@ func TestLockRace(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				s, err := claim(socket)
+				s, err := claimNow(socket)
 				if err != nil {
 					continue
 				}

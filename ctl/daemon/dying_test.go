@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,14 +47,14 @@ func TestDying(t *testing.T) {
 	}
 }
 
-// TestClaimWaitsForTheDying: the place of a vtepd that was killed is had as soon as that lets go of it, and of one that lives not at all.
-func TestClaimWaitsForTheDying(t *testing.T) {
-	socket := filepath.Join(shortDir(t), "s")
-	f, err := os.OpenFile(socket+".lock", os.O_RDWR|os.O_CREATE, 0o644)
+// heldLock is a lock beside the socket that is held, with the pid of a process that lives until it is killed, and a zombie then. Who calls release lets go of it.
+func heldLock(t *testing.T, socket string) (holder *exec.Cmd, release func()) {
+	t.Helper()
+	f, err := os.OpenFile(socket+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
@@ -61,35 +63,83 @@ func TestClaimWaitsForTheDying(t *testing.T) {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer p.Wait()
-	defer p.Process.Kill()
-	pid := strconv.Itoa(p.Process.Pid)
-	if _, err := f.WriteString(pid + "\n"); err != nil {
+	t.Cleanup(func() {
+		_ = p.Process.Kill() // it may have been already
+		_ = p.Wait()
+	})
+	if _, err := fmt.Fprintln(f, p.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := claim(socket); err == nil || !strings.Contains(err.Error(), "in use by another vtepd, pid "+pid) {
-		t.Fatalf("of one that lives: %v", err)
-	}
-	if err := p.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	claimed := make(chan error, 1)
-	go func() {
-		s, err := claim(socket)
-		if err == nil {
-			err = s.Close()
+	return p, func() {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+			t.Error(err)
 		}
-		claimed <- err
-	}()
-	select {
-	case err := <-claimed:
-		t.Fatalf("while it holds the lock: %v", err)
-	case <-time.After(5 * dyingPoll):
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
-		t.Fatal(err)
+}
+
+// TestClaimWaitsForTheDying: the place of a vtepd that was killed is had as soon as that lets go of it, and of one that lives not at all. A wait that takes long is told of once.
+func TestClaimWaitsForTheDying(t *testing.T) {
+	for _, c := range []struct {
+		held time.Duration
+		says int
+	}{{5 * dyingPoll, 0}, {dyingSilence + 10*dyingPoll, 1}} {
+		socket := filepath.Join(shortDir(t), "s")
+		p, release := heldLock(t, socket)
+		pid := p.Process.Pid
+		if _, err := claimNow(socket); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by another vtepd, pid %d", pid)) {
+			t.Fatalf("of one that lives: %v", err)
+		}
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		var said syncBuffer
+		claimed := make(chan error, 1)
+		begun := time.Now()
+		go func() {
+			s, err := claim(context.Background(), socket, slog.New(slog.NewTextHandler(&said, nil)))
+			if err == nil {
+				err = s.Close()
+			}
+			claimed <- err
+		}()
+		select {
+		case err := <-claimed:
+			t.Fatalf("while it holds the lock: %v", err)
+		case <-time.After(c.held):
+		}
+		release()
+		if err := <-claimed; err != nil {
+			t.Fatal(err)
+		}
+		if c.says == 0 && time.Since(begun) > dyingSilence {
+			continue // the machine is busy
+		}
+		if line := fmt.Sprintf(`msg="waiting for a killed vtepd to be gone" pid=%d lock=%s.lock at_most=1m0s`, pid, socket); strings.Count(said.String(), line) != c.says {
+			t.Errorf("held for %v: want %q %d times, got: %s", c.held, line, c.says, said.String())
+		}
 	}
-	if err := <-claimed; err != nil {
-		t.Fatal(err)
+}
+
+// TestStopWhileWaitingForTheDying: a signal ends the wait as it ends any start, and the lock stays whose it is.
+func TestStopWhileWaitingForTheDying(t *testing.T) {
+	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		dir := shortDir(t)
+		socket := filepath.Join(dir, "s")
+		p, _ := heldLock(t, socket)
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		r := launch(t, nil, "--local", "192.0.2.1", "--vni", "42", "--tap", "tap0", "--socket", socket)
+		r.logged(t, "waiting for a killed vtepd to be gone")
+		r.stops <- sig
+		if code := r.wait(t); code != ExitClean || !strings.HasSuffix(r.err.String(), "level=INFO msg=stopping reason="+sig.String()+"\n") || r.sw != nil {
+			t.Errorf("exit %d, switch %v: %s", code, r.sw, r.err)
+		}
+		if b, err := os.ReadFile(socket + ".lock"); err != nil || string(b) != fmt.Sprintln(p.Process.Pid) {
+			t.Errorf("the lock has %q, error %v", b, err)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != 1 {
+			t.Errorf("left behind: %v", left)
+		}
 	}
 }

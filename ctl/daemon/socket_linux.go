@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,10 +22,12 @@ const (
 	lockMode   = 0o600
 )
 
-// dyingPatience is how long a vtepd that was killed may take to be gone: with 200 veth ports it took 5 to 8 s. dyingPoll is how often it is looked at.
+// dyingPatience is how long a vtepd that was killed may take to be gone: with 200 veth ports it took 5 to 8 s. dyingPoll is how often it is looked at,
+// and dyingSilence how long nothing is said of it.
 const (
 	dyingPatience = time.Minute
 	dyingPoll     = 20 * time.Millisecond
+	dyingSilence  = 300 * time.Millisecond
 )
 
 // controlSocket is the unix socket of the control API with the lock that keeps a second vtepd off it.
@@ -37,8 +41,9 @@ type controlSocket struct {
 
 // claim takes the place of the control socket at path, so that nobody else can have it. A second vtepd is refused with the first one's pid, and so is any
 // other process that listens there; a socket that nobody serves any more is removed. The lock is a file beside the socket (a socket itself cannot be
-// locked), and goes with the process however that ends. For one that was killed, and closes its ports one by one, claim waits.
-func claim(path string) (*controlSocket, error) {
+// locked), and goes with the process however that ends. For one that was killed, and closes its ports one by one, claim waits,
+// until ctx ends with a cause that is then the error's.
+func claim(ctx context.Context, path string, log *slog.Logger) (*controlSocket, error) {
 	s := &controlSocket{path: path}
 	var err error
 	// Another vtepd that stops just now may remove the directory that it made, between here and the lock.
@@ -47,7 +52,7 @@ func claim(path string) (*controlSocket, error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("control socket %s: %w", path, noPlace(err))
 		}
-		if s.lock, err = lockFile(path + ".lock"); !errors.Is(err, unix.ENOENT) {
+		if s.lock, err = lockFile(ctx, path+".lock", log); !errors.Is(err, unix.ENOENT) {
 			break
 		}
 	}
@@ -122,9 +127,9 @@ func missing(dir string) []string {
 
 // lockFile takes an exclusive lock on a file that it makes, and writes the pid into it. The one who holds it removes the file before letting go, so
 // whoever gets a lock makes sure that it is on the file which has the name now.
-func lockFile(path string) (*os.File, error) {
-	sure := false
-	for end := time.Now().Add(dyingPatience); ; {
+func lockFile(ctx context.Context, path string, log *slog.Logger) (*os.File, error) {
+	sure, said := false, false
+	for begun := time.Now(); ; {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, lockMode)
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, noPlace(err))
@@ -136,8 +141,16 @@ func lockFile(path string) (*os.File, error) {
 			gone := !has(pid, f)
 			f.Close()
 			switch {
-			case dying(pid) && time.Now().Before(end):
-				time.Sleep(dyingPoll)
+			case dying(pid) && time.Since(begun) < dyingPatience:
+				if !said && time.Since(begun) > dyingSilence {
+					said = true
+					log.Info("waiting for a killed vtepd to be gone", "pid", pid, "lock", path, "at_most", dyingPatience)
+				}
+				select {
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				case <-time.After(dyingPoll):
+				}
 				continue
 			case !sure: // it may have let go between the two looks, or has not written its pid yet
 				sure = true

@@ -42,7 +42,7 @@ func TestLockIsClosedToOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := claim(socket)
+		s, err := claimNow(socket)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestLockIsClosedToOthers(t *testing.T) {
 	if err := os.Chown(lock, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	s, err := claim(socket)
+	s, err := claimNow(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestLockHeldByStranger(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "control socket " + socket + ": " + strings.ReplaceAll(c.says, "LOCK", lock)
-		if _, err := claim(socket); err == nil || err.Error() != want {
+		if _, err := claimNow(socket); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", c.written, err, want)
 		}
 	}
@@ -135,7 +135,7 @@ func TestFullPlace(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "full"), make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := claim(filepath.Join(dir, "s")); err == nil || !strings.HasSuffix(err.Error(), "no space left on device: make room there, or choose another place with socket") {
+	if _, err := claimNow(filepath.Join(dir, "s")); err == nil || !strings.HasSuffix(err.Error(), "no space left on device: make room there, or choose another place with socket") {
 		t.Errorf("a full filesystem: %v", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
@@ -145,7 +145,7 @@ func TestFullPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"s", "new/s"} {
-		if _, err := claim(filepath.Join(dir, path)); err == nil || !strings.HasSuffix(err.Error(), "read-only file system: mount it writable, or choose another place with socket") {
+		if _, err := claimNow(filepath.Join(dir, path)); err == nil || !strings.HasSuffix(err.Error(), "read-only file system: mount it writable, or choose another place with socket") {
 			t.Errorf("%s on a read-only filesystem: %v", path, err)
 		}
 	}

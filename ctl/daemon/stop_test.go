@@ -154,7 +154,7 @@ func TestPlaceHeldUntilTheEnd(t *testing.T) {
 	}
 	r := launchOver(t, func(sw *ctltest.Switch) (dataPlane, error) {
 		return heldAtClose{sw, func() {
-			if _, err := claim(socket); err == nil || !strings.Contains(err.Error(), "in use by another vtepd") {
+			if _, err := claimNow(socket); err == nil || !strings.Contains(err.Error(), "in use by another vtepd") {
 				t.Errorf("another vtepd gets the place of one that stops: %v", err)
 			}
 			if _, err := os.Lstat(socket); err != nil {
