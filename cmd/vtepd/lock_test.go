@@ -45,7 +45,7 @@ func TestLockHeldAfterKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := execute(t, h, vtepdPath, d.args()...)
-	want := fmt.Sprintf("lock %s: held by another process than the vtepd that wrote its pid, %d, and has gone: `fuser %s` or `lslocks` finds it", lock, killed, lock)
+	want := fmt.Sprintf("lock %s: held by another process than the one whose pid stands there, %d: `fuser %s` or `lslocks` finds it", lock, killed, lock)
 	if got.code != 1 || !strings.Contains(got.stderr, want) {
 		t.Errorf("exit code %d, %s; want 1 and %s", got.code, got.stderr, want)
 	}

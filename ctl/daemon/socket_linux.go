@@ -199,7 +199,7 @@ func inUse(path string, pid int, gone bool) error {
 	case !gone:
 		return fmt.Errorf("in use by another vtepd, pid %d: stop it, or give this one a socket of its own", pid)
 	case pid != 0:
-		who = fmt.Sprintf("another process than the vtepd that wrote its pid, %d, and has gone", pid)
+		who = fmt.Sprintf("another process than the one whose pid stands there, %d", pid)
 	}
 	return fmt.Errorf("lock %s: held by %s: `fuser %s` or `lslocks` finds it: stop it, or give this one a socket of its own", path, who, path)
 }

@@ -95,7 +95,7 @@ func TestLockHeldByStranger(t *testing.T) {
 	}
 	defer other.Wait()
 	defer other.Process.Kill()
-	const held = "lock LOCK: held by another process than the vtepd that wrote its pid, %d, and has gone"
+	const held = "lock LOCK: held by another process than the one whose pid stands there, %d"
 	const find = ": `fuser LOCK` or `lslocks` finds it: stop it, or give this one a socket of its own"
 	for _, c := range []struct{ written, says string }{
 		{fmt.Sprintln(gone.Process.Pid), fmt.Sprintf(held, gone.Process.Pid) + find},
