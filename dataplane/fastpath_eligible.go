@@ -125,6 +125,9 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 		}
 	case PortNetdev:
 		kind, hook = xdp.Netdev, xdp.Ingress
+		if c.attr.Whole { // without the short way, which passes by what somebody else may have put there: queueing disciplines, filters
+			kind = xdp.Veth
+		}
 	}
 	put = xdp.Port{
 		Index:     p.index,
@@ -139,7 +142,7 @@ func (m *mirror) portOnFastPath(p *port) (put xdp.Port, hook xdp.Hook, reason st
 		put.Tagged = append(put.Tagged, xdp.VIDMap{VID: vid, VNI: vni})
 	}
 	slices.SortFunc(put.Tagged, func(a, b xdp.VIDMap) int { return int(a.VID) - int(b.VID) })
-	if kind == xdp.Veth && !c.attr.XDP { // the short way to the workload passes its driver by
+	if c.p.config.Type == PortVeth && kind == xdp.Veth && !c.attr.XDP { // the short way to the workload passes its driver by
 		copy(put.PeerMAC[:], c.attr.MAC)
 	}
 	// The mirror filters them before the maps know the port, and for as long.

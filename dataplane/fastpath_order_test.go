@@ -7,8 +7,8 @@ import (
 	"vtepd/bench/lab"
 )
 
-// A connection whose superframes pass user space where they arrive: to a netdev port when the underlay carries them whole, and from a peer in user space,
-// whose datagrams come joined. Single segments between them do so too, and it stays in order. Acknowledgements, the other way, and pings are carried.
+// A connection whose superframes pass user space where they arrive: to a netdev port that they would not cross whole when the underlay carries them so, and from a
+// peer in user space, whose datagrams come joined. Single segments between them do so too, and it stays in order. Acknowledgements, the other way, and pings are carried.
 //
 //	workload ══ web0 ── switch ── eth0 ══ eth0 ── switch ── db0 ══ workload
 //	                      a                         b
@@ -41,6 +41,10 @@ func TestSegmentsStayBehindSuperframes(t *testing.T) {
 			a.vni(42, hb.Underlay4())
 			b.vni(42, ha.Underlay4())
 			wa, wb := a.packetPort(l, c.to, "web0", 42, 1450, nil), b.packetPort(l, c.to, "db0", 42, 1450, nil)
+			if c.to == PortNetdev { // which would take them whole
+				lab.End{Host: hb, Name: "db0"}.Features(map[string]bool{"tx-udp_tnl-segmentation": false})
+				b.awaitWhole("db0", false)
+			}
 			newPinger(t, wa, wb.Overlay4()).ping(100)
 			left := func() (odd, behind uint64) {
 				p := b.Status().FastPath.Punted

@@ -182,7 +182,7 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.log.Debug("asking for a port's state", "port", p.config.Name, "error", err)
 		return
 	}
-	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Away != (r.here == 0) || !bytes.Equal(a.MAC, r.attr.MAC) || a.Up != (r.state == PortUp) || a.XDP != r.xdp {
+	if a.Ifindex != r.attr.Ifindex || a.NetNS != r.attr.NetNS || a.Away != (r.here == 0) || !bytes.Equal(a.MAC, r.attr.MAC) || a.Up != (r.state == PortUp) || a.XDP != r.xdp || a.Whole != r.whole {
 		s.fast.portChanged(p)
 	}
 	if a.Warning == "" {
@@ -200,7 +200,7 @@ func (s *Switch) refreshPort(r *portRecord) {
 	} else {
 		s.place(r, a.Ifindex)
 	}
-	r.xdp = a.XDP
+	r.xdp, r.whole = a.XDP, a.Whole
 	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	if workload := cmp.Or(a.OtherMTU, a.MTU); workload != p.link.workload {
 		s.keepIPv6(r, workload)

@@ -126,6 +126,8 @@ type portRecord struct {
 	master int
 	// xdp: the driver of the workload's interface runs a program.
 	xdp bool
+	// whole: superframes from peers may be put into it as they are.
+	whole bool
 	// lastMAC is that of a device that vanished.
 	lastMAC net.HardwareAddr
 	// warned is what the port was last said to exceed, and by what, both in bytes: its MTU and that of the underlay.

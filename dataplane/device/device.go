@@ -41,6 +41,8 @@ type Attr struct {
 	Peer string
 	// OtherMTU is the MTU of that end in bytes, whatever namespace it is in; 0 where there is none or it cannot be told.
 	OtherMTU int
+	// Whole: it is a taken veth whose other end is in another namespace, and TCP superframes pass to there uncut.
+	Whole bool
 	// PeerIndex is the ifindex of that end in its namespace; 0: there is none.
 	PeerIndex int
 	// XDP: the driver of a TAP, or of a pair's other end, runs a program, which sees nothing of what comes to the workload past that driver.

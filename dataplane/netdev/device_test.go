@@ -236,3 +236,33 @@ func TestErrorsOut(t *testing.T) {
 		t.Errorf("attr of a deleted interface: %v", err)
 	}
 }
+
+// TestWhole: superframes pass whole to the other end of a veth in another namespace, while its features let them, and to nothing else.
+func TestWhole(t *testing.T) {
+	s := newStage(t)
+	d := s.open(nil)
+	wants := func(when string, d *Device, want bool) {
+		t.Helper()
+		if a, err := d.Attr(); err != nil || a.Whole != want {
+			t.Errorf("%s: %v, %v, want %v", when, a.Whole, err, want)
+		}
+	}
+	wants("a veth to another namespace", d, true)
+	end := lab.End{Host: s.host, Name: "port0"}
+	for _, name := range whole {
+		end.Features(map[string]bool{name: false})
+		wants("without "+name, d, false)
+		end.Features(map[string]bool{name: true})
+		wants("with "+name, d, true)
+	}
+	s.workload.Must("ip", "link", "set", "eth0", "netns", s.host.Name(), "name", "far0")
+	wants("moved to the namespace of the port", d, false)
+	s.host.Must("ip", "link", "set", "far0", "netns", s.workload.Name())
+	wants("moved away again", d, true)
+
+	s.host.Must("ip", "link", "add", "here0", "type", "veth", "peer", "name", "there0")
+	s.host.Must("ip", "link", "add", "br0", "type", "bridge")
+	for _, name := range []string{"here0", "br0"} {
+		wants(name, s.open(func(o *Options) { o.Name = name }), false)
+	}
+}

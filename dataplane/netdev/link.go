@@ -154,7 +154,7 @@ func (d *Device) Attr() (device.Attr, error) {
 		if d.pair != nil {
 			d.pair.describe(h, link, &attr)
 		}
-		if attr.OtherMTU = d.otherMTU(link); attr.OtherMTU > 0 {
+		if d.describeOther(link, &attr); attr.OtherMTU > 0 {
 			attr.MTU = min(attr.MTU, attr.OtherMTU)
 		}
 		d.cutTo(attr.MTU)

@@ -96,7 +96,7 @@ type Port struct {
 	Untagged  uint32   // VNI of untagged frames, both ways; 0: none allowed
 	NativeVID uint16   // also means Untagged when tagged so; 0: none
 	Tagged    []VIDMap // of a trunk
-	PeerMAC   [6]byte  // of the other end of a Veth
+	PeerMAC   [6]byte  // of the other end of a Veth; zero: everything goes through its queue
 	ToUser    bool     // frames from it all go to user space
 	Isolated  bool     // frames to another such port go to user space
 	// Filtered says that the packet sockets of the device have SocketFilter: to be set after they got it, and taken back before they lose it. They
