@@ -119,6 +119,7 @@ func (m *mirror) placePeer(mp *mirroredPeer, hops bool) {
 		Ifindex:  mp.route.ifindex,
 		NextHop:  mp.route.nextHop,
 		MaxFrame: mp.route.mtu - encapOverhead(to),
+		Divided:  mp.route.divided,
 	}
 	if n := mp.p.maxFrame(); n != 0 {
 		want.MaxFrame = min(want.MaxFrame, n) // ICMP may have taught what no route says

@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"vtepd/dataplane/xdp"
 )
 
 // route is how a peer is reached: what `ip route get` says.
@@ -20,6 +22,7 @@ type route struct {
 	ifindex int        // 0: there is none that the programs could take
 	nextHop netip.Addr // the peer itself where it is on the link
 	mtu     int        // bytes of an IP packet that passes in one piece
+	divided bool       // superframes of UDP leave as datagrams
 	reason  string     // why the programs cannot go that way; empty: they can
 }
 
@@ -29,6 +32,7 @@ type linkInfo struct {
 	mtu      int
 	ethernet bool
 	loopback bool // of the host or of a VRF
+	divided  bool // superframes of UDP leave it as datagrams
 	// reversePath is the setting of its reverse path filter.
 	reversePath int
 	err         error
@@ -209,7 +213,7 @@ func (r *routes) judge(peer, local netip.Addr, a *kernelRoute) route {
 	case !l.ethernet:
 		return route{reason: fmt.Sprintf("%s, which leads to it, carries no Ethernet", l.name)}
 	}
-	out := route{ifindex: a.ifindex, nextHop: a.nextHop, mtu: l.mtu}
+	out := route{ifindex: a.ifindex, nextHop: a.nextHop, mtu: l.mtu, divided: l.divided}
 	if a.mtu > 0 && a.mtu < out.mtu {
 		out.mtu = a.mtu
 	}
@@ -312,7 +316,7 @@ func (r *routes) link(ifindex int) linkInfo {
 	} else {
 		a := k.Attrs()
 		l = linkInfo{name: a.Name, mtu: a.MTU, ethernet: a.EncapType == "ether", loopback: a.RawFlags&unix.IFF_LOOPBACK != 0 || k.Type() == vrfKind,
-			reversePath: reversePathFilter(a.Name)}
+			reversePath: reversePathFilter(a.Name), divided: xdp.DividesUDP(k)}
 	}
 	r.links[ifindex] = l
 	return l

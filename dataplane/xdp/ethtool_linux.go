@@ -34,6 +34,22 @@ func tunnelGSO(d *ethtool.Device) (bool, error) {
 	return features["tx-udp_tnl-segmentation"].On, err
 }
 
+// DividesUDP says whether superframes of UDP in a tunnel leave a device of the calling thread's namespace as datagrams. A network card sends nothing else, and the kernel divides
+// them itself for a device that lacks one of the two offloads. Any other may hand them whole to somebody on this machine, whose socket takes them for datagrams of the tunnel
+// that were joined.
+func DividesUDP(link netlink.Link) bool {
+	e, err := ethtool.OpenIndex(link.Attrs().Index)
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	if f, err := e.Features(); err != nil || !f["tx-udp_tnl-segmentation"].On || !f["tx-udp-segmentation"].On {
+		return err == nil
+	}
+	driver, err := e.Driver()
+	return err == nil && link.Type() == "device" && !slices.Contains(virtualDrivers, driver)
+}
+
 // whatJoins judges a device by its driver and features: what to try, the best first, and where XDP is left out, why. raised: GRO is on because XDP
 // wanted it.
 func whatJoins(ifindex int, raised bool) ([]joiner, string) {

@@ -182,7 +182,7 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 	struct validity validity = {};
 	struct port_way *w;
 	__u32 v, flags;
-	bool ip;
+	bool ip, odd;
 
 	j->len = skb->len;
 	ip = load_front(skb, false, 0, j->len, &j->front);
@@ -237,9 +237,10 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 		if (j->in.mss && to_be_clamped(&j->in, j->front.type, &w->domain, w->peer.max_frame))
 			return DOMAIN_POLICY;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
-		if (j->in.proto == PROTO_UDP && behind_superframe(j->front.dst, j->front.src, PROTO_UDP, true, skb->gso_size) &&
-		    (skb->gso_size || read || peer_is_read(skb, &w->peer)))
-			return skb->gso_size ? ODD_SUPERFRAME : BEHIND_SUPERFRAME;
+		odd = skb->gso_size && (!w->peer.divided || j->len > MAX_LEN);
+		if (j->in.proto == PROTO_UDP && behind_superframe(j->front.dst, j->front.src, PROTO_UDP, true, odd) &&
+		    (odd || read || peer_is_read(skb, &w->peer)))
+			return odd ? ODD_SUPERFRAME : BEHIND_SUPERFRAME;
 		if (j->len > MAX_LEN)
 			return TOO_LARGE;
 		v = TO_PEER;

@@ -120,7 +120,7 @@ struct peer {
 	__u32 max_frame; /* bytes of the inner frame */
 	__u16 udp_port; /* network byte order */
 	__u8 ipv6;
-	__u8 zero;
+	__u8 divided; /* superframes of UDP leave the device as datagrams */
 };
 
 struct source_key {

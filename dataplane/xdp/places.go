@@ -214,7 +214,7 @@ func (f *FastPath) PutPeer(p Peer) error {
 	}
 	v := programsPeer{
 		NextHop: words(hop), NextHopFamily: unix.AF_INET6, Ifindex: uint32(p.Ifindex), MaxFrame: uint32(p.MaxFrame),
-		UdpPort: wire16(p.Addr.Port()), Ipv6: flag8(a.Is6()),
+		UdpPort: wire16(p.Addr.Port()), Ipv6: flag8(a.Is6()), Divided: flag8(p.Divided),
 	}
 	v.Source.Word, v.Address.Word = words(source), words(a)
 	if hop.Is4() {

@@ -88,7 +88,7 @@ type programsPeer struct {
 	MaxFrame      uint32
 	UdpPort       uint16
 	Ipv6          uint8
-	Zero          uint8
+	Divided       uint8
 }
 
 type programsPort struct {

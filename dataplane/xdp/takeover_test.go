@@ -511,7 +511,7 @@ func TestTwoInstances(t *testing.T) {
 			b2.start(a2, false, change)
 			for _, s := range []*side{a2, b2} {
 				t.Cleanup(func() { s.f.Close() })
-				p := Peer{Index: peerIndex, Ifindex: s.host.Index(s.wire.Name), MaxFrame: 1464}
+				p := Peer{Index: peerIndex, Ifindex: s.host.Index(s.wire.Name), MaxFrame: 1464, Divided: s.divided}
 				p.NextHop = map[*side]netip.Addr{a2: b.host.Underlay4(), b2: a.host.Underlay4()}[s]
 				p.Addr = netip.AddrPortFrom(p.NextHop, testPort+1)
 				if err := s.f.PutPeer(p); err != nil {

@@ -32,6 +32,8 @@ type side struct {
 	wire lab.End
 	f    *FastPath
 	next uint32
+	// divided: superframes of UDP leave for the other side as datagrams.
+	divided bool
 }
 
 // station is where a workload lives: a namespace and an interface in it.
@@ -130,8 +132,14 @@ func (s *side) start(other *side, ipv6 bool, change func(*Options, *Domain)) {
 		if ipv6 {
 			overhead = 70
 		}
+		link, err := s.host.Netlink().LinkByName(s.wire.Name)
+		if err != nil {
+			return err
+		}
+		s.divided = DividesUDP(link)
 		err = s.f.PutPeer(Peer{
 			Index: peerIndex, Addr: netip.AddrPortFrom(remote, testPort), Ifindex: s.host.Index(s.wire.Name), NextHop: remote, MaxFrame: 1500 + 14 - overhead,
+			Divided: s.divided,
 		})
 		if err != nil {
 			return err

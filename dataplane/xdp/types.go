@@ -144,6 +144,7 @@ type Peer struct {
 	Ifindex  int        // of the device that the route leaves by; a route of type local has no use here
 	NextHop  netip.Addr // gateway, or the peer itself on a connected route
 	MaxFrame int        // bytes of the largest inner frame that the way takes, Ethernet header included
+	Divided  bool       // superframes of UDP leave the device as datagrams: see DividesUDP
 }
 
 // SourceKey names an underlay source in a VNI.

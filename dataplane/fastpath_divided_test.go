@@ -1,0 +1,71 @@
+package dataplane
+
+import (
+	"testing"
+
+	"vtepd/bench/lab"
+)
+
+// Superframes of UDP are carried to a peer where they leave the underlay's interface as datagrams, and what is sent right behind them is, too; in order, also behind the largest,
+// which wrapped up would not fit the length fields. Where the interface may hand them over whole, and as soon as it may, user space divides them.
+//
+//	workload ══ web0 ── switch ── eth0 ══ eth0 ── switch ── db0 ══ workload
+//	                      a                         b
+func TestFastPathDividedUDP(t *testing.T) {
+	t.Parallel()
+	needFastPath(t)
+	for _, kind := range []PortType{PortTAP, PortVeth, PortNetdev} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t)
+			ha, hb := l.Host("a"), l.Host("b")
+			link := l.Link(ha, hb, lab.LinkOptions{})
+			link.OffloadsOff()
+			fast := func(c *Config) { c.FastPath = FastPathOn }
+			a, b := startNode(t, ha, fast), startNode(t, hb, fast)
+			a.vni(42, hb.Underlay4())
+			b.vni(42, ha.Underlay4())
+			var from *lab.Host
+			if kind == PortTAP { // the host is the workload
+				from = ha
+				a.do(func() error {
+					return a.AddPort(PortConfig{Name: "web0", Type: kind, Untagged: 42, Addresses: ha.OverlayPrefixes()})
+				})
+			} else {
+				from = a.packetPort(l, kind, "web0", 42, 1450, nil)
+			}
+			to := b.packetPort(l, PortVeth, "db0", 42, 1450, nil)
+			newPinger(t, from, to.Overlay4()).ping(100)
+			const turns, small = 50, 5
+			// burst says how many were left to user space.
+			burst := func(segments int) (left uint64) {
+				t.Helper()
+				rest(a, b)
+				before := a.Status().FastPath
+				got, late := sendInTurns(t, from, to, turns, segments, 1393)
+				rest(a, b)
+				after := a.Status().FastPath
+				if want := turns * (segments + small); got < want*9/10 || late != 0 { // a veth queue of 256 may have had no room
+					t.Errorf("%d of %d datagrams came, %d of them late", got, want, late)
+				}
+				for _, reason := range []string{"odd_superframe", "behind_superframe"} {
+					left += after.Punted[reason] - before.Punted[reason]
+				}
+				if n := after.Encap - before.Encap; left == 0 && n < uint64(turns*(segments+small)) {
+					t.Errorf("superframes of %d: %d carried", segments, n)
+				}
+				return left
+			}
+			if left := burst(20); left != 0 {
+				t.Errorf("%d left to user space", left)
+			}
+			if left := burst(47); left < turns {
+				t.Errorf("of the largest %d left to user space", left)
+			}
+			link.A.Features(map[string]bool{"tx-udp_tnl-segmentation": true, "tx-udp-segmentation": true})
+			eventually(t, "superframes are left to user space", func() bool { return burst(20) >= turns })
+			link.A.Features(map[string]bool{"tx-udp-segmentation": false})
+			eventually(t, "they are carried again", func() bool { return burst(20) == 0 })
+		})
+	}
+}
