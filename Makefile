@@ -27,7 +27,7 @@ test: ## all tests with the race detector; those that need root say so when this
 demo: build ## two hosts, a vtepd on each, traffic between them, and the kernel's figures beside (root, half a minute)
 	@$(GO) run ./bench/cmd/demo -vtepd bin/vtepd -vtepctl bin/vtepctl
 
-bench: build ## measure beside the kernel and Open vSwitch, rewrite docs/benchmarks.md (root, 50 minutes; BENCH='-only fastpath' prints a part)
+bench: build ## measure beside the kernel and Open vSwitch, rewrite docs/benchmarks.md (root, 47 minutes; BENCH='-only fastpath' prints a part)
 	$(GO) run ./bench/cmd/bench -vtepd bin/vtepd -version $(VERSION) -docs docs $(BENCH)
 
 lint: ## gofmt, go vet, staticcheck
