@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 
 	"vtepd/bench/lab"
@@ -68,4 +69,40 @@ func TestFastPathDividedUDP(t *testing.T) {
 			eventually(t, "they are carried again", func() bool { return burst(20) == 0 })
 		})
 	}
+}
+
+// Superframes of a tunnel that the workload has itself are left to user space as such, wherever they leave: the kernel does not wrap them up again, and what comes behind them must not
+// overtake them.
+//
+//	vxlan7 ── eth0 ══ web0 ── switch ── eth0 ══ eth0 ── switch ── db0 ══ eth0 ── vxlan7
+//	  workload                  a                         b              workload
+func TestFastPathTunnelInsideDivided(t *testing.T) {
+	t.Parallel()
+	needFastPath(t)
+	l := lab.New(t)
+	ha, hb := l.Host("a"), l.Host("b")
+	l.Link(ha, hb, lab.LinkOptions{}).OffloadsOff()
+	fast := func(c *Config) { c.FastPath = FastPathOn }
+	a, b := startNode(t, ha, fast), startNode(t, hb, fast)
+	a.vni(42, hb.Underlay4())
+	b.vni(42, ha.Underlay4())
+	from, to := a.packetPort(l, PortNetdev, "web0", 42, 1450, nil), b.packetPort(l, PortVeth, "db0", 42, 1450, nil)
+	inner := []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}
+	for i, h := range []*lab.Host{from, to} {
+		other := []*lab.Host{to, from}[i]
+		h.Must("ip", "link", "add", "vxlan7", "mtu", "1400", "type", "vxlan", "id", "7", "local", h.Overlay4().String(), "remote", other.Overlay4().String(), "dstport", "8472")
+		h.Must("ip", "link", "set", "vxlan7", "up")
+		h.Addr("vxlan7", netip.PrefixFrom(inner[i], 24))
+	}
+	newPinger(t, from, inner[1]).ping(100)
+	server, err := to.Start("iperf3", "-s")
+	if err != nil {
+		t.Skipf("needs iperf3: %v", err)
+	}
+	defer server.Stop()
+	before := a.Status().FastPath.Punted
+	eventually(t, "superframes of the workload's tunnel are left to user space", func() bool {
+		_, _ = from.Command("timeout", "4", "iperf3", "-c", inner[1].String(), "-t", "1")
+		return a.Status().FastPath.Punted["odd_superframe"] > before["odd_superframe"]
+	})
 }

@@ -237,7 +237,7 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 		if (j->in.mss && to_be_clamped(&j->in, j->front.type, &w->domain, w->peer.max_frame))
 			return DOMAIN_POLICY;
 		/* Where the underlay carries superframes whole, the receiving socket would take this one for datagrams of a tunnel joined. */
-		odd = skb->gso_size && (!w->peer.divided || j->len > MAX_LEN);
+		odd = skb->gso_size && (!w->peer.divided || j->len > MAX_LEN || tunnels_own(skb)); /* a tunnel of the workload's is not wrapped up again */
 		if (j->in.proto == PROTO_UDP && behind_superframe(j->front.dst, j->front.src, PROTO_UDP, true, odd) &&
 		    (odd || read || peer_is_read(skb, &w->peer)))
 			return odd ? ODD_SUPERFRAME : BEHIND_SUPERFRAME;
