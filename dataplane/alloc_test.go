@@ -90,10 +90,12 @@ func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 		header := encodeOffload(off)
 		return append(header[:], f...)
 	}
-	segments := make([][]byte, 40)
+	segments, singles := make([][]byte, 40), make([][]byte, 40)
 	for i := range segments {
 		p := encaptest.Packet{SrcMAC: far, DstMAC: here, Proto: encap.ProtoTCP, Flags: encap.TCPAck, Seq: uint32(1000 * i), ID: uint16(i), Payload: encaptest.Payload(1000, 1)}
 		segments[i] = datagramOf(42, p.Frame())
+		p.SrcMAC, p.DstMAC = here, next
+		singles[i] = p.Frame()
 	}
 	toFar, toNext, toTagged, toAll := frameOf(here, far), frameOf(here, next), frameOf(here, tagged), frameOf(here, broadcast)
 	fromTrunk := putTag(frameOf(tagged, far), 0x8100, 7)
@@ -127,6 +129,11 @@ func testBatchesDoNotAllocate(t *testing.T, vni VNIConfig) {
 		{"port to port", p0, 32, false, func() {
 			for range 32 {
 				inject["p0"].send(toNext)
+			}
+		}},
+		{"port to port, joined", p0, 40, false, func() {
+			for _, f := range singles {
+				inject["p0"].send(f)
 			}
 		}},
 		{"port to trunk", p0, 32, false, func() {

@@ -66,7 +66,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 	if vid != 0 {
 		vid |= f.priority
 	}
-	if f.wire && !shared && l.coalesce != (encap.Caps{}) {
+	if !shared && l.coalesce != (encap.Caps{}) {
 		if !f.off.IsGSO() {
 			w.joinLater(f, p, vid)
 			return ReasonNone
@@ -278,7 +278,7 @@ func portReason(err error) Reason {
 	return PortRefused
 }
 
-// joinLater gives a frame from the wire to the coalescer, which writes it, alone or joined with others, at the end of the batch.
+// joinLater gives a frame to the coalescer, which writes it, alone or joined with others, at the end of the batch.
 func (w *worker) joinLater(f *frame, p *port, tci uint16) {
 	w.work++
 	f.joined = true

@@ -42,6 +42,7 @@ func TestEveryKindOfPort(t *testing.T) {
 				{"FloodSuperframe", TestFloodSuperframe},
 				{"VNIsAreApart", TestVNIsAreApart},
 				{"EveryFrameIsAccountedFor", TestEveryFrameIsAccountedFor},
+				{"FramesBetweenPortsAreJoined", TestFramesBetweenPortsAreJoined},
 				{"BatchesDoNotAllocate", TestBatchesDoNotAllocate},
 				{"CaptureWhatAndWhere", TestCaptureWhatAndWhere},
 				{"CaptureIsWhatThereIs", TestCaptureIsWhatThereIs},

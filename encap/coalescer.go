@@ -147,15 +147,20 @@ func (c *Coalescer) Add(dest, tag uint32, caps Caps, frame []byte) bool {
 	return c.AddParsed(dest, tag, caps, frame, &l, Offload{})
 }
 
-// AddParsed takes a frame for destination dest, whose layout is l and whose L4
-// checksum off says to be unfinished, or nothing; it is no superframe. The tag is
-// given back in Superframe.Tags. It returns false when there is no slot left: the
-// caller then writes all slots, calls Reset and adds the frame again.
+// AddParsed takes a frame for destination dest, whose layout is l and of which off
+// says what checksum is unfinished, if any; it is no superframe. One whose unfinished
+// checksum is another than that of its own TCP or UDP header stays alone: that of
+// what is tunnelled in it. The tag is given back in Superframe.Tags. It returns false
+// when there is no slot left: the caller then writes all slots, calls Reset and adds
+// the frame again.
 func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layout, off Offload) bool {
 	if l.Payload == 0 || l.Flags&LayoutFragment != 0 {
 		return c.newSlot(dest, tag, frame, off) != nil
 	}
 	joins, opens := eligible(frame, l, caps)
+	if off.NeedsChecksum() && !off.ownChecksum(l) {
+		joins, opens = false, false
+	}
 	s := c.last
 	var hash uint32
 	if s == nil || !s.open || !s.sameFlow(dest, frame, l) {

@@ -119,12 +119,16 @@ func (o Offload) ChangesHeaders(l *Layout) bool {
 	field := int(o.CsumStart) + int(o.CsumOffset)
 	switch {
 	case l.Payload != 0:
-		own := o.CsumStart == l.L4 && (l.Proto == ProtoTCP && o.CsumOffset == TCPChecksumOffset || l.Proto == ProtoUDP && o.CsumOffset == UDPChecksumOffset)
-		return !own && field < int(l.Payload)
+		return !o.ownChecksum(l) && field < int(l.Payload)
 	case l.L4 != 0:
 		return field < int(l.L4)
 	case l.EtherType == EtherTypeIPv4, l.EtherType == EtherTypeIPv6:
 		return true // a later fragment, or headers that were not understood: what may be written to is not known
 	}
 	return field < int(l.L3)
+}
+
+// ownChecksum says whether the unfinished checksum is that of the frame's own TCP or UDP header, which l has found complete, and not one further inside.
+func (o Offload) ownChecksum(l *Layout) bool {
+	return o.CsumStart == l.L4 && (l.Proto == ProtoTCP && o.CsumOffset == TCPChecksumOffset || l.Proto == ProtoUDP && o.CsumOffset == UDPChecksumOffset)
 }
