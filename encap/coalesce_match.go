@@ -124,8 +124,10 @@ func (s *slot) continues(frame []byte, l *Layout) bool {
 	return string(p[TCPMinLen:]) == string(q[TCPMinLen:])
 }
 
-// verify says whether the IPv4 header checksum and, unless it is unfinished, the TCP
-// or UDP checksum of an eligible frame are right. Ethernet padding is left out.
+// verify says whether the IPv4 header checksum and the TCP or UDP checksum of an
+// eligible frame are right. Ethernet padding is left out. An unfinished one is right
+// when it will be once somebody has finished it: the field holds the sum of the
+// pseudo-header, and behind the packet, where who finishes sums on, is nothing.
 func verify(frame []byte, l *Layout, unfinished bool) bool {
 	h := frame[l.L3:l.L4]
 	l4 := frame[l.L4:l.End]
@@ -141,13 +143,27 @@ func verify(frame []byte, l *Layout, unfinished bool) bool {
 	} else {
 		addresses = addresses6(h)
 	}
-	if unfinished {
-		return true
-	}
 	// The length and protocol words of the pseudo-header, in the order of the wire. On a
 	// little-endian reading both come with their bytes swapped.
 	words := uint64(bits.ReverseBytes16(uint16(len(l4)))) + uint64(l.Proto)<<8
+	if unfinished {
+		field := UDPChecksumOffset
+		if l.Proto == ProtoTCP {
+			field = TCPChecksumOffset
+		}
+		s, c := bits.Add64(addresses, words, 0)
+		return binary.BigEndian.Uint16(l4[field:]) == foldLE(endAround(s, c)) && allZero(frame[l.End:])
+	}
 	s, c := bits.Add64(sumWords(l4), addresses, 0)
 	s, c = bits.Add64(s, words, c)
 	return foldLE(endAround(s, c)) == 0xffff
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -47,8 +47,8 @@ type Superframe struct {
 // own. Fragments are a flow of their own. What a superframe promises is
 // true: FlagNeedsCsum makes the receiver trust the payload, therefore no frame
 // joins whose IPv4 header checksum and L4 checksum have not been verified; an
-// unfinished L4 checksum (Unfinished) promises the same already. A frame
-// that stays alone is neither verified nor changed.
+// unfinished L4 checksum promises the same already, but must be one that comes out
+// right when it is finished. A frame that stays alone is neither verified nor changed.
 //
 // Frames are borrowed from Add to Reset. The first frame of a superframe has its
 // headers changed in place, so the bytes of a frame must belong to one

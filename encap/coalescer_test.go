@@ -387,6 +387,47 @@ func TestCoalesceForeignChecksum(t *testing.T) {
 	}
 }
 
+// TestCoalesceWrongUnfinished has frames that a sender says to be unfinished, and that would be wrong if they were finished: the field holds another sum than
+// that of the pseudo-header, or there is something behind the packet. To join them would make them right.
+func TestCoalesceWrongUnfinished(t *testing.T) {
+	for _, proto := range []uint8{encap.ProtoTCP, encap.ProtoUDP} {
+		for _, v6 := range []bool{false, true} {
+			for what, spoil := range map[string]func(p encaptest.Packet, f []byte, field int) []byte{
+				"another sum":            func(_ encaptest.Packet, f []byte, field int) []byte { f[field] ^= 0x40; return f },
+				"a finished sum":         func(p encaptest.Packet, _ []byte, _ int) []byte { return p.Frame() },
+				"bytes behind the end":   func(_ encaptest.Packet, f []byte, _ int) []byte { return append(f, 1, 2, 3, 4) },
+				"nothing (zeros behind)": func(_ encaptest.Packet, f []byte, _ int) []byte { return append(f, 0, 0, 0, 0) },
+			} {
+				for first, want := range map[bool]string{true: "0 1+2", false: "0+1 2 3+4"} {
+					n, at := 5, 2
+					if first {
+						n, at = 3, 0
+					}
+					if what == "nothing (zeros behind)" {
+						want = map[bool]string{true: "0+1+2", false: "0+1+2+3+4"}[first]
+					}
+					j := encap.NewCoalescer(8)
+					for i := range n {
+						p := encaptest.Packet{V6: v6, Proto: proto, Flags: encap.TCPAck, ID: uint16(i), Seq: uint32(100 * i), Payload: encaptest.Payload(100, uint64(i))}
+						f, off := p.Superframe(0)
+						if i == at {
+							f = spoil(p, f, int(off.CsumStart)+int(off.CsumOffset))
+						}
+						var l encap.Layout
+						l.Parse(f)
+						if !j.AddParsed(1, uint32(i), allCaps, f, &l, off) {
+							t.Fatal("no room")
+						}
+					}
+					if got := shape(j); got != want {
+						t.Errorf("protocol %d, IPv6 %t, %s in frame %d: slots %q, want %q", proto, v6, what, at, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestCoalesceCaps(t *testing.T) {
 	mk := func(v6 bool, proto, flags uint8) (out [][]byte) {
 		for i := range 2 {

@@ -43,10 +43,8 @@ func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 	if binary.BigEndian.Uint16(frame[field:]) != pseudo || pseudo == 0 {
 		return Offload{}, false
 	}
-	for _, b := range frame[l.End:] {
-		if b != 0 {
-			return Offload{}, false
-		}
+	if !allZero(frame[l.End:]) {
+		return Offload{}, false
 	}
 	uncut := int(l.End) > size && gso != GSONone
 	off.Flags = FlagNeedsCsum
