@@ -44,7 +44,8 @@ type Superframe struct {
 //
 // Order within a flow is kept: slots come out in the order they were made, and a
 // frame that cannot join its flow's open slot closes it and gets a slot of its
-// own. Fragments are a flow of their own. What a superframe promises is
+// own. A fragment, most of which tell no ports, closes the slots of all flows of its
+// protocol between its two addresses. What a superframe promises is
 // true: FlagNeedsCsum makes the receiver trust the payload, therefore no frame
 // joins whose IPv4 header checksum and L4 checksum have not been verified; an
 // unfinished L4 checksum promises the same already, but must be one that comes out
@@ -154,6 +155,9 @@ func (c *Coalescer) Add(dest, tag uint32, caps Caps, frame []byte) bool {
 // when there is no slot left: the caller then writes all slots, calls Reset and adds
 // the frame again.
 func (c *Coalescer) AddParsed(dest, tag uint32, caps Caps, frame []byte, l *Layout, off Offload) bool {
+	if l.Flags&LayoutFragment != 0 && c.open != 0 {
+		c.closeBetween(dest, frame, l)
+	}
 	if l.Payload == 0 || l.Flags&LayoutFragment != 0 {
 		return c.newSlot(dest, tag, frame, off) != nil
 	}
@@ -283,6 +287,25 @@ func (c *Coalescer) openSlot(s *slot, hash uint32, frame []byte, l *Layout) {
 func (c *Coalescer) close(s *slot) {
 	s.open = false
 	c.open--
+}
+
+// closeBetween closes the open slots that a fragment may be of the flow of: those with
+// its Ethernet header, addresses and protocol.
+func (c *Coalescer) closeBetween(dest uint32, frame []byte, l *Layout) {
+	from, to := l.L3+12, l.L3+20
+	if l.Flags&LayoutIPv6 != 0 {
+		from, to = l.L3+8, l.L3+40
+	}
+	for i := range c.slots[:c.n] {
+		s := &c.slots[i]
+		if !s.open || s.Dest != dest || s.layout.L3 != l.L3 || s.layout.Proto != l.Proto {
+			continue
+		}
+		head := s.firstPart[0]
+		if string(frame[:l.L3]) == string(head[:l.L3]) && string(frame[from:to]) == string(head[from:to]) {
+			c.close(s)
+		}
+	}
 }
 
 // extend appends the payload of frame to s if the two are pieces of one stream, and

@@ -3,6 +3,7 @@ package encap_test
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -428,6 +429,40 @@ func TestCoalesceWrongUnfinished(t *testing.T) {
 	}
 }
 
+// TestCoalesceFragments has datagrams of one sender between which there are larger ones, in fragments: they arrive in the order that they were sent in. Those to
+// and from somebody else join all the same.
+func TestCoalesceFragments(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		for _, c := range []struct {
+			other bool
+			want  string
+		}{{false, "0 1 2 3+4"}, {true, "0+3+4 1 2"}} {
+			j := encap.NewCoalescer(8)
+			for i := range 5 {
+				p := encaptest.Packet{V6: v6, Proto: encap.ProtoUDP, ID: uint16(i), Fragment: 0x4000, Payload: encaptest.Payload(100, uint64(i))}
+				if i == 1 || i == 2 {
+					p.Fragment, p.Extensions = uint16(0x2000), []encaptest.Extension{{Proto: encap.ProtoFragment, Body: []byte{0, 0, 0, 1, 0, 0, 0, 9}}}
+					if i == 2 { // the last, which tells no ports
+						p.Fragment, p.Extensions[0].Body[3] = 10, 80
+					}
+					if c.other {
+						p.Src = netip.MustParseAddr("192.0.2.77")
+						if v6 {
+							p.Src = netip.MustParseAddr("2001:db8::77")
+						}
+					}
+				}
+				if !j.Add(1, uint32(i), allCaps, p.Frame()) {
+					t.Fatal("no room")
+				}
+			}
+			if got := shape(j); got != c.want {
+				t.Errorf("IPv6 %t, fragments of another %t: slots %q, want %q", v6, c.other, got, c.want)
+			}
+		}
+	}
+}
+
 func TestCoalesceCaps(t *testing.T) {
 	mk := func(v6 bool, proto, flags uint8) (out [][]byte) {
 		for i := range 2 {
@@ -511,7 +546,7 @@ func TestCoalesceOrder(t *testing.T) {
 }
 
 // TestCoalesceFindsAgain: a slot that followed a closed one is found again after
-// frames of other flows; a fragment and another protocol are other flows.
+// frames of other flows; a fragment of another protocol and another protocol are other flows.
 func TestCoalesceFindsAgain(t *testing.T) {
 	seg := func(proto uint8, i int, fragment uint16) []byte {
 		return encaptest.Packet{Proto: proto, Flags: encap.TCPAck, ID: uint16(i), Fragment: fragment, Seq: uint32(100 * i), Payload: make([]byte, 100)}.Frame()
@@ -521,7 +556,7 @@ func TestCoalesceFindsAgain(t *testing.T) {
 	addAll(t, c, [][]byte{
 		seg(encap.ProtoTCP, 0, 0), seg(encap.ProtoTCP, 9, 0), // a gap
 		seg(encap.ProtoUDP, 0, 0), arp,
-		seg(encap.ProtoTCP, 10, 0), seg(encap.ProtoTCP, 3, encap.IPv4MoreFragments), seg(encap.ProtoTCP, 11, 0),
+		seg(encap.ProtoTCP, 10, 0), seg(encap.ProtoICMP, 3, encap.IPv4MoreFragments), seg(encap.ProtoTCP, 11, 0),
 		seg(encap.ProtoUDP, 1, 0),
 	})
 	if got, want := shape(c), "0 1+4+6 2+7 3 5"; got != want {
