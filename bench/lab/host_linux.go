@@ -31,6 +31,7 @@ type Host struct {
 	mu        sync.Mutex
 	links     int
 	processes []*Process
+	outlets   [2]*os.File // see outlet
 }
 
 // Host makes a namespace. Its number, which ends its addresses, is the count of namespaces made so far, from 1.

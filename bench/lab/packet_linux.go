@@ -257,23 +257,54 @@ func (h *Host) InjectSuperframe(ifname string, header [vnetHeaderLen]byte, frame
 }
 
 func (h *Host) inject(ifname string, vnet bool, frames [][]byte) error {
-	fd, index, err := h.packetSocket(ifname, 0)
+	link, err := h.nl.LinkByName(ifname)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	if err := unix.SetNonblock(fd, false); err != nil {
+	fd, err := h.outlet(vnet)
+	if err != nil {
 		return err
 	}
-	if vnet {
-		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
-			return err
-		}
-	}
+	to := &unix.SockaddrLinklayer{Ifindex: link.Attrs().Index}
 	for i, frame := range frames {
-		if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: index}); err != nil {
+		if err := unix.Sendto(fd, frame, 0, to); err != nil {
 			return fmt.Errorf("frame %d of %d bytes: %w", i, len(frame), err)
 		}
 	}
 	return nil
+}
+
+// outletBuffer in bytes is for frames that wait in the queue of an interface: nothing is to wait for them here.
+const outletBuffer = 64 << 20
+
+// outlet is the packet socket that frames are injected by, with virtio-net headers or without. The lab keeps it: the kernel takes 12 ms to close one
+// (packet_release waits for all that may still see it).
+func (h *Host) outlet(vnet bool) (fd int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := &h.outlets[0]
+	if vnet {
+		kept = &h.outlets[1]
+	}
+	if *kept != nil {
+		return int((*kept).Fd()), nil
+	}
+	if err := h.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	file := os.NewFile(uintptr(fd), "frames into "+h.name)
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, outletBuffer)
+	if err == nil && vnet {
+		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1)
+	}
+	if err != nil {
+		file.Close()
+		return 0, err
+	}
+	h.lab.own(file)
+	*kept = file
+	return fd, nil
 }
