@@ -21,26 +21,33 @@ func TestFlowLabel(t *testing.T) {
 			s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{DSCP: 46}}, s.addrs()...)
 			s.port("p0", 42)
 			labels, both := map[uint32]bool{}, map[string]bool{}
-			const flows = 100
-			for flow := range flows {
-				p := encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, Proto: encap.ProtoTCP, SrcPort: uint16(1000 + flow), Payload: encaptest.Payload(3000, 1)}
-				if offload {
-					frame, off := p.Superframe(1000)
-					s.InjectSuperframe("p0", encodeOffload(off), frame)
-				}
-				p.Payload = p.Payload[:1000]
-				s.Inject("p0", p.Frame(), p.Frame())
-				got := s.outers()
-				if want := 2 + 3*btoi(offload); len(got) != want {
-					t.Fatalf("flow %d: %d datagrams, want %d", flow, len(got), want)
-				}
-				for _, o := range got {
-					if o.label != got[0].label || o.source != got[0].source || o.label == 0 || o.tos != 46<<2 {
-						t.Fatalf("flow %d: label %#x, port %d, traffic class %#x after label %#x, port %d", flow, o.label, o.source, o.tos, got[0].label, got[0].source)
+			const flows, first, together = 100, 1000, 25
+			for flow := first; flow < first+flows; flow += together {
+				var frames [][]byte
+				for i := range together {
+					p := encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, Proto: encap.ProtoTCP, SrcPort: uint16(flow + i), Payload: encaptest.Payload(3000, 1)}
+					if offload {
+						frame, off := p.Superframe(1000)
+						s.InjectSuperframe("p0", encodeOffload(off), frame)
 					}
+					p.Payload = p.Payload[:1000]
+					frames = append(frames, p.Frame(), p.Frame())
 				}
-				labels[got[0].label] = true
-				both[fmt.Sprint(got[0].label, got[0].source)] = true
+				s.Inject("p0", frames...)
+				of := byFlow(s.outers())
+				for i := range together {
+					got := of[uint16(flow+i)]
+					if want := 2 + 3*btoi(offload); len(got) != want {
+						t.Fatalf("flow %d: %d datagrams, want %d", flow+i, len(got), want)
+					}
+					for _, o := range got {
+						if o.label != got[0].label || o.source != got[0].source || o.label == 0 || o.tos != 46<<2 {
+							t.Fatalf("flow %d: label %#x, port %d, traffic class %#x after label %#x, port %d", flow+i, o.label, o.source, o.tos, got[0].label, got[0].source)
+						}
+					}
+					labels[got[0].label] = true
+					both[fmt.Sprint(got[0].label, got[0].source)] = true
+				}
 			}
 			// 100 flows fall on about 69 of 128 labels.
 			least, most := 14, 16

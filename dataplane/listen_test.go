@@ -107,15 +107,23 @@ func TestSourcePortRange(t *testing.T) {
 			s := newWiretap(newScene(t, 1, func(conf *Config) { conf.SourcePorts = [2]uint16{c.first, c.last} }))
 			s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
 			s.port("p0", 42)
+			const flows, first, together = 200, 1000, 40
 			ports := map[uint16]bool{}
-			for flow := range 200 {
-				frame := encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, Proto: encap.ProtoUDP, SrcPort: uint16(1000 + flow), Payload: encaptest.Payload(40, 1)}.Frame()
-				s.Inject("p0", frame, frame)
-				got := s.outers()
-				if len(got) != 2 || got[0].source != got[1].source {
-					t.Fatalf("flow %d: %+v, want two datagrams from one port", flow, got)
+			for flow := first; flow < first+flows; flow += together {
+				var frames [][]byte
+				for i := range together {
+					frame := encaptest.Packet{SrcMAC: station(1), DstMAC: broadcast, Proto: encap.ProtoUDP, SrcPort: uint16(flow + i), Payload: encaptest.Payload(40, 1)}.Frame()
+					frames = append(frames, frame, frame)
 				}
-				ports[got[0].source] = true
+				s.Inject("p0", frames...)
+				of := byFlow(s.outers())
+				for i := range together {
+					got := of[uint16(flow+i)]
+					if len(got) != 2 || got[0].source != got[1].source {
+						t.Fatalf("flow %d: %+v, want two datagrams from one port", flow+i, got)
+					}
+					ports[got[0].source] = true
+				}
 			}
 			for p := range ports {
 				if p < c.first || p > c.last || p == DefaultPort {

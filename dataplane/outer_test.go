@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -93,6 +94,18 @@ func (w *wiretap) outers() []outer {
 		list = append(list, o)
 	}
 	return list
+}
+
+// byFlow sorts datagrams by the inner TCP or UDP source port.
+func byFlow(list []outer) map[uint16][]outer {
+	of := map[uint16][]outer{}
+	for _, o := range list {
+		var l encap.Layout
+		l.Parse(o.inner)
+		port := binary.BigEndian.Uint16(o.inner[l.L4:])
+		of[port] = append(of[port], o)
+	}
+	return of
 }
 
 // one sends a frame from p0 and returns the one datagram that comes of it.
