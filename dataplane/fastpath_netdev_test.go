@@ -11,6 +11,7 @@ import (
 	"vtepd/bench/lab"
 	"vtepd/dataplane/xdp"
 	"vtepd/encap"
+	"vtepd/fdb"
 )
 
 // awaitWhole waits until the maps say whether superframes may be put into a netdev port whole.
@@ -176,24 +177,27 @@ func TestFastPathTaggedSuperframe(t *testing.T) {
 	b.awaitWhole("db0", true)
 	to.Inject("eth0", putTag(frameOf(station(2), broadcast), encap.EtherTypeVLAN, 10))
 	w[0].Inject("eth0", frameOf(station(1), broadcast))
+	for _, n := range nodes { // a superframe that passes user space before the maps know it would keep back those behind it
+		for i := range 2 {
+			eventually(t, "the stations are known", func() bool { _, err := n.FDBGet(42, fdb.MAC(station(1+i))); return err == nil })
+		}
+		n.fast.catchUp()
+	}
 	p := stream(1, 2, 10_000, false, false)
 	p.SrcMAC, p.DstMAC = station(1), station(2)
 	frame, off := p.Superframe(1000)
 	sniffer := to.SniffOffload("eth0")
 	defer sniffer.Close()
-	eventually(t, "a superframe crosses whole", func() bool {
-		before := b.Status().FastPath.Decap
-		w[0].InjectSuperframe("eth0", encodeOffload(off), frame)
-		f, ok := sniffer.Until(100*time.Millisecond, func(f []byte) bool { return len(f) == len(frame)+encap.VLANTagLen })
-		if !ok {
-			return false
-		}
-		var got encap.Offload
-		if got.Decode(f.Offload[:]); got.GSOSize != 1000 || b.Status().FastPath.Decap != before+10 {
-			t.Errorf("%+v, %d segments carried", got, b.Status().FastPath.Decap-before)
-		}
-		return true
-	})
+	before := b.Status().FastPath.Decap
+	w[0].InjectSuperframe("eth0", encodeOffload(off), frame)
+	f, ok := sniffer.Until(time.Second, func(f []byte) bool { return len(f) == len(frame)+encap.VLANTagLen })
+	if !ok {
+		t.Fatal("no superframe came")
+	}
+	var got encap.Offload
+	if got.Decode(f.Offload[:]); got.GSOSize != 1000 || b.Status().FastPath.Decap != before+10 {
+		t.Errorf("%+v, %d segments carried, left to user space %v", got, b.Status().FastPath.Decap-before, b.Status().FastPath.Punted)
+	}
 }
 
 // TestFastPathFollowsOtherEnd: whether superframes from peers are put into a netdev port whole follows its interface and the other end of that, wherever they go.
