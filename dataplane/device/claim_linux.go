@@ -13,8 +13,9 @@ import (
 // errOwn is a claim that this process holds.
 var errOwn = fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
 
-// forkTime bounds the time between a child's fork and its exec.
-const forkTime = 100 * time.Millisecond
+// ForkTime bounds the time between a child's fork and its exec, in which it holds all that this process has given up meanwhile. vtepd has no children; a
+// program that uses these packages may.
+const ForkTime = 100 * time.Millisecond
 
 // Claim marks an interface of the calling thread's namespace as taken, for as long as the descriptor is open: a listening socket of an abstract name, of which there is one set in
 // every network namespace (unix(7)), and which goes with its process however that ends. Packet sockets alone exclude nobody: two processes on one
@@ -36,7 +37,7 @@ func claim(name string) (fd int, err error) {
 	}
 	at := &unix.SockaddrUnix{Name: name}
 	var busy error
-	for end := time.Now().Add(forkTime); ; time.Sleep(forkTime / 100) {
+	for end := time.Now().Add(ForkTime); ; time.Sleep(ForkTime / 100) {
 		if err = unix.Bind(fd, at); !errors.Is(err, unix.EADDRINUSE) {
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -28,7 +29,19 @@ type Device struct {
 // Open makes the device, or takes over a persistent TAP of that name, gives it
 // its namespace, addresses and MTU, and sets it up. On failure nothing remains
 // of it, and a device that was found is as it was.
+//
+// A device that is in use is waited for, device.ForkTime long: a child of this
+// process may still hold what was closed.
 func Open(o Options) (*Device, error) {
+	for end := time.Now().Add(device.ForkTime); ; time.Sleep(device.ForkTime / 20) {
+		d, err := open(o)
+		if !errors.Is(err, ErrBusy) || time.Now().After(end) {
+			return d, err
+		}
+	}
+}
+
+func open(o Options) (*Device, error) {
 	var d *Device
 	err := byName(&o, func(h *netlink.Handle, found netlink.Link, home int) (err error) {
 		if found == nil {

@@ -284,6 +284,20 @@ func TestNameTaken(t *testing.T) {
 	}
 }
 
+// A child that is about to become its program holds what its parent has closed, for a moment.
+func TestNameOfAClosedDevice(t *testing.T) {
+	newNetNS(t)
+	d := mustOpen(t, Options{Name: "tap0"})
+	child, err := unix.FcntlInt(uintptr(d.Queue(0).FD()), unix.F_DUPFD_CLOEXEC, 0)
+	must(t, err)
+	must(t, d.Close())
+	if err := Check(Options{Name: "tap0"}); !errors.Is(err, ErrBusy) {
+		t.Errorf("Check: %v; want ErrBusy", err)
+	}
+	time.AfterFunc(device.ForkTime/4, func() { unix.Close(child) })
+	mustOpen(t, Options{Name: "tap0"})
+}
+
 // A name under /run/netns and an absolute path must both lead to a network namespace.
 func TestNoNamespace(t *testing.T) {
 	newNetNS(t)
