@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"slices"
 
 	"vtepd/encap"
@@ -312,6 +313,21 @@ var craftedCases = []crafted{
 						p.Src, p.Dst = s.config.Local, s.remotes[0].addr
 					})...)
 				}
+			}
+		}
+		return list
+	}},
+	{name: "VXLAN to VTEPs, and between stations", toPeers: 3 + 2, others: 3 + 2 + 2*4, frames: func(tw *twins) (list []action) {
+		s := tw.pair[0]
+		station := netip.MustParseAddr("198.51.100.9")
+		if tw.v6 {
+			station = netip.MustParseAddr("2001:db8:1::9")
+		}
+		for _, to := range []netip.Addr{s.config.Local, s.remotes[0].addr, s.remotes[1].addr, station} {
+			for _, port := range []uint16{4789, 4788} {
+				list = append(list, tw.ways(12, func(p *encaptest.Packet) {
+					p.DstPort, p.V6, p.Src, p.Dst = port, tw.v6, s.config.Local, to
+				})...)
 			}
 		}
 		return list

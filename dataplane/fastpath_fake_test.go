@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -43,11 +44,14 @@ type fakePrograms struct {
 	vnis      map[uint32]xdp.Counters
 	clock     uint32
 	guarded   []uint16
-	wrong     []string
-	commits   int
-	refusePin error // of Commit and KeepPins
-	unpinned  bool  // somebody removed pins, or Commit was refused
-	former    *xdp.State
+	vteps     []netip.Addr
+	// refuseGuard is the answer of GuardAddresses.
+	refuseGuard error
+	wrong       []string
+	commits     int
+	refusePin   error // of Commit and KeepPins
+	unpinned    bool  // somebody removed pins, or Commit was refused
+	former      *xdp.State
 	// formerFilter is a descriptor, -1: none. refusePort is the answer of AttachPort.
 	formerFilter int
 	refusePort   error
@@ -231,6 +235,16 @@ func (f *fakePrograms) GuardPorts(ports []uint16) error {
 	return nil
 }
 
+func (f *fakePrograms) GuardAddresses(vteps []netip.Addr) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuseGuard != nil {
+		return f.refuseGuard
+	}
+	f.vteps = slices.Clone(vteps)
+	return nil
+}
+
 func (f *fakePrograms) PutDomain(d xdp.Domain) error {
 	f.locked(func() {
 		if _, had := f.domains[d.VNI]; !had && !f.keepsSources {
@@ -268,6 +282,9 @@ func (f *fakePrograms) PutPeer(p xdp.Peer) error {
 		}
 		if port := p.Addr.Port(); port != DefaultPort && !slices.Contains(f.guarded, port) {
 			f.blame("peer %s comes before its UDP port is guarded", p.Addr)
+		}
+		if f.refuseGuard == nil && !slices.Contains(f.vteps, p.Addr.Addr()) {
+			f.blame("peer %s comes before its address is guarded", p.Addr)
 		}
 		f.peers[p.Index] = p
 		for _, k := range f.leadsTo(true, p.Index) {

@@ -40,9 +40,11 @@ type mirror struct {
 	// askPeers has the kernel asked about all peers that are looked at again, pollPeers about those from nextPeer on whose turn it is, by their order.
 	askPeers, pollPeers bool
 	nextPeer            int
-	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well, unless unguarded says why not.
+	// foreign lists the UDP ports that peers listen on and this switch does not, which the programs guard as well. vteps is the version of the peers whose
+	// addresses they guard. unguarded says why they do not.
 	// left says of which families datagrams are left to the host, whoever sent them.
 	foreign   []uint16
+	vteps     uint64
 	unguarded error
 	left      [families]bool
 	away      [families]bool // of which the local address is on no interface
@@ -160,6 +162,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 		ageTimer:  time.NewTimer(agesMost),
 		former:    e.Former(),
 		hearing:   newHearing(s, e),
+		vteps:     ^uint64(0), // none
 	}
 	m.held = m.former != nil
 	s.fast.heard.incomplete.Store(false) // the table may have room by now
@@ -177,7 +180,6 @@ func (m *mirror) round() {
 	m.portsLeave(snap)
 	m.peersLeave(version, peers)
 	m.domainsLeave(snap)
-	m.guardFollows()
 
 	m.entriesFollow(changed)
 	m.agesFollow()
@@ -255,15 +257,19 @@ func (m *mirror) domainsCome(snap *snapshot) {
 	})
 }
 
-// guardFollows has the programs guard the UDP ports of all peers, before they know the way to a new one.
+// guardFollows has the programs guard the UDP ports and addresses of all VTEPs there are by now.
 func (m *mirror) guardFollows() {
+	version := m.s.peers.version.Load()
 	foreign := m.s.peers.dports.others(m.s.config.Ports())
-	if slices.Equal(foreign, m.foreign) {
+	if version == m.vteps && slices.Equal(foreign, m.foreign) {
 		return
 	}
 	had, failed := len(m.foreign) > 0, m.unguarded != nil
 	if m.unguarded = m.e.GuardPorts(foreign); m.unguarded == nil {
 		m.foreign = foreign
+		if m.unguarded = m.e.GuardAddresses(m.s.vteps()); m.unguarded == nil {
+			m.vteps = version
+		}
 	}
 	if had == (len(m.foreign) > 0) && failed == (m.unguarded != nil) {
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -443,6 +444,31 @@ func TestMirrorCountsToTheEnd(t *testing.T) {
 			t.Errorf("round %d: %d frames counted, want %d", round, got, want)
 		}
 	}
+}
+
+// TestMirrorUnguarded: while the programs do not know all that they should guard, VNIs that ask for it are user space's, and others are not.
+func TestMirrorUnguarded(t *testing.T) {
+	t.Parallel()
+	s, f := fakeScene(t, 2, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, SpoofGuard: true}, s.addrs(0)...)
+	s.set(VNIConfig{VNI: 43, Learning: true}, s.addrs(0)...)
+	on := func(when string, want bool) {
+		t.Helper()
+		s.fast.catchUp()
+		for _, v := range s.VNIs() {
+			guarded := v.Config.VNI == 42
+			if wants := want || !guarded; v.FastPath != wants || !wants && !strings.Contains(v.FastPathReason, "spoof-guard: no room today") {
+				t.Errorf("%s: VNI %d: %t %q", when, v.Config.VNI, v.FastPath, v.FastPathReason)
+			}
+		}
+	}
+	on("at first", true)
+	f.locked(func() { f.refuseGuard = errors.New("no room today") })
+	on("nothing is new", true)
+	s.set(VNIConfig{VNI: 43, Learning: true}, s.addrs()...)
+	on("one peer more", false)
+	f.locked(func() { f.refuseGuard = nil })
+	on("later", true)
 }
 
 // TestMirrorRoom: an entry that finds no room passes user space, and is there again when there is room; more changes than are noted mean the whole table.

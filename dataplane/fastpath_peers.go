@@ -50,7 +50,7 @@ func (m *mirror) forgetPeer(mp *mirroredPeer) {
 	mp.last = xdp.Counters{}
 }
 
-// peersCome looks up the way to peers that are new. When routes have changed it looks up all, and at a poll those whose turn it is, and judges the others anew.
+// peersCome looks up the way to peers that are new, once they are guarded. When routes have changed it looks up all, and at a poll those whose turn it is, and judges the others anew.
 func (m *mirror) peersCome(peers []*peer) {
 	all, fresh, turn := m.recheckPeers, m.askPeers, 0
 	if all {
@@ -64,6 +64,7 @@ func (m *mirror) peersCome(peers []*peer) {
 		}
 		m.recheckPeers, m.askPeers, m.pollPeers = false, false, false
 	}
+	m.guardFollows()
 	for i, p := range peers {
 		if p.group {
 			continue // floods, and is the place of no MAC

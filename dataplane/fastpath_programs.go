@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"net/netip"
+
 	"vtepd/dataplane/xdp"
 )
 
@@ -23,6 +25,7 @@ type programs interface {
 	DelPort(index uint32) error
 	ForgetPort(index uint32) error
 	GuardPorts([]uint16) error
+	GuardAddresses([]netip.Addr) error
 	PutDomain(xdp.Domain) error
 	DelDomain(vni uint32) error
 	ForgetDomain(vni uint32) error

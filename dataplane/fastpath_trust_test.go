@@ -118,6 +118,38 @@ func TestFastPathSpoofGuardOfAllPeers(t *testing.T) {
 	}
 }
 
+// VXLAN of stations to stations is carried, and to a VTEP it never is, however that came to be known: a peer by name, one that was learned, a group, or this host.
+//
+//	p0, p1 (VNI 42, guarded) ── switch ════ r0, group (VNI 42), r1 (learned)
+func TestFastPathOverlaysOfStations(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []PortType{PortTAP, PortVeth} {
+		t.Run(string(kind), func(t *testing.T) {
+			s := newSceneOf(t, kind, nil, 2, func(c *Config) { c.FastPath = FastPathOn })
+			group := netip.MustParseAddr("239.1.1.1")
+			s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn, SpoofGuard: true, MSSClamp: MSSOff, Group: netip.AddrPortFrom(group, DefaultPort)}, s.addrs(0)...)
+			s.port("p0", 42)
+			s.port("p1", 42)
+			s.pinned(42, "p0", station(1))
+			s.pinned(42, "p1", station(2))
+			to := func(a netip.Addr) []byte {
+				return nested(a, func(p *encaptest.Packet) { p.DstMAC = station(2) }).Frame()
+			}
+			learned := s.remotes[1]
+			s.carries("between stations", 0, 0, 10, func() { s.Inject("p0", times(10, to(netip.MustParseAddr("198.51.100.9")))...) })
+			s.carries("to whom nobody has heard of", 0, 0, 10, func() { s.Inject("p0", times(10, to(learned.addr))...) })
+			learned.send(42, frameOf(station(20), broadcast))
+			eventually(t, "the peer is learned", func() bool { return s.peers.knows(learned.addr) })
+			s.rest()
+			for _, a := range []netip.Addr{s.config.Local, s.remotes[0].addr, learned.addr, group} {
+				s.carries(a.String(), 0, 0, 0, func() { s.drops(10, VXLANSpoof, func() { s.Inject("p0", times(10, to(a))...) }) })
+			}
+			s.carries("between stations", 0, 0, 10, func() { s.Inject("p0", times(10, to(netip.MustParseAddr("198.51.100.9")))...) })
+			s.balance()
+		})
+	}
+}
+
 // What a peer sends is counted for it while nothing can be sent to it, and not for the next one of its index.
 //
 //	p0 ── switch ════ r0 (no way to it), then r1

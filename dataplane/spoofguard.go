@@ -47,6 +47,20 @@ func (s *Switch) isVTEP(a netip.Addr) bool {
 	return s.isLocal(a) || s.peers.knows(a)
 }
 
+// vteps lists the addresses of which isVTEP says yes; some may be in it twice.
+func (s *Switch) vteps() []netip.Addr {
+	var list []netip.Addr
+	for _, a := range []netip.Addr{s.config.Local, s.config.OtherLocal} {
+		if a.IsValid() {
+			list = append(list, a)
+		}
+	}
+	for _, p := range s.peers.all() {
+		list = append(list, p.addr.Addr())
+	}
+	return list
+}
+
 // knows says whether there is a peer of that address, whatever its port.
 func (r *registry) knows(a netip.Addr) bool {
 	for p := r.bucket(a).Load(); p != nil; p = p.next.Load() {

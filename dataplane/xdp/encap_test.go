@@ -102,11 +102,18 @@ func TestFromPort(t *testing.T) {
 		{name: "TCP cut short", frame: packet{proto: 6, l4: tcpWith(2, 0)[:13]}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
 		{name: "TCP behind extensions", frame: packet{ipv6: true, proto: 60, l4: append([]byte{6, 0, 1, 4, 0, 0, 0, 0}, tcpWith(2, 0)...)}.frame(macB, macA), verdict: domainPolicy, domain: domain(syn)},
 		{name: "SYN with no one to clamp", frame: packet{proto: 6, l4: opening(2, mss(1460))}.frame(macB, macA), verdict: toPeer},
-		{name: "VXLAN inside", frame: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
-		{name: "VXLAN inside, another port of ours", frame: packet{ipv6: true, proto: 17, l4: udpTo(8472, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "VXLAN to a peer", frame: packet{proto: 17, dst: remote4, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "VXLAN to a peer, options", frame: packet{proto: 17, options: 8, dst: remote4, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "VXLAN to a port", frame: packet{proto: 17, dst: remote4, l4: udpTo(testPort, 50)}.frame(macD, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "VXLAN to ourselves", frame: packet{ipv6: true, proto: 17, dst: local6, l4: udpTo(8472, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "VXLAN to a mapped address", frame: packet{ipv6: true, proto: 17, dst: netip.AddrFrom16(remote4.As16()), l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "VXLAN to a station", frame: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: toPeer, domain: domain(guard)},
+		{name: "VXLAN to a station, IPv6", frame: packet{ipv6: true, proto: 17, l4: udpTo(testPort, 50)}.frame(macC, macA), verdict: toPeer, domain: domain(guard)},
+		{name: "fragment of VXLAN to a station", frame: packet{proto: 17, flags: 0x2000, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
+		{name: "another port of a peer", frame: packet{proto: 17, dst: remote4, l4: udpTo(4790, 50)}.frame(macB, macA), verdict: toPeer, domain: domain(guard)},
 		{name: "fragment of UDP, guarded", frame: packet{proto: 17, flags: 5, l4: udpTo(7, 50)}.frame(macB, macA), verdict: domainPolicy, domain: domain(guard)},
 		{name: "other UDP, guarded", frame: known().frame(macB, macA), verdict: toPeer, domain: domain(guard)},
-		{name: "VXLAN inside, not guarded", frame: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: toPeer},
+		{name: "VXLAN inside, not guarded", frame: packet{proto: 17, dst: remote4, l4: udpTo(testPort, 50)}.frame(macB, macA), verdict: toPeer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, c.domain)

@@ -32,6 +32,7 @@ type FastPath struct {
 	gone      map[uint32]bool   // VNIs of domains that the programs do not know any more
 	free      []uint32          // slots once used
 	guarded   guarded
+	vteps     map[netip.Addr]struct{} // that the programs know
 	attached  map[place]*attachment
 	refused   map[int]refusal // by ifindex
 	former    *ebpf.Program   // socket filter of a former process; nil: not asked for yet
@@ -59,6 +60,7 @@ func Open(o Options) (_ *FastPath, err error) {
 		attached: make(map[place]*attachment),
 		refused:  make(map[int]refusal),
 		useless:  make(map[string]bool),
+		vteps:    make(map[netip.Addr]struct{}),
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
@@ -141,7 +143,7 @@ func (f *FastPath) loadWith(settings programsSettings, xdp bool) error {
 	o := &f.options
 	for name, n := range map[string]int{
 		"fdb": o.MaxEntries, "ports": o.MaxPorts, "devices": o.MaxPorts, "vid_to_vni": maxVIDs, "vni_to_vid": maxVIDs,
-		"domains": o.MaxDomains, "peers": o.MaxPeers, "sources": o.MaxSources,
+		"domains": o.MaxDomains, "peers": o.MaxPeers, "sources": o.MaxSources, "vteps": o.MaxPeers + len(settings.Local4),
 		"port_counters": o.MaxPorts, "peer_counters": o.MaxPeers, "vni_counters": o.MaxDomains,
 	} {
 		spec.Maps[name].MaxEntries = uint32(n)

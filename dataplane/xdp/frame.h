@@ -117,6 +117,23 @@ inline_always bool guarded_udp_port(__u16 port)
 	return bits && *bits >> (number % 64) & 1;
 }
 
+/* Whether a packet from a port, whose IP header follows the Ethernet header, is for a VTEP. */
+apart bool to_vtep(struct __sk_buff *skb, bool ipv6)
+{
+	struct address a = {};
+	long err;
+
+	if (!skb)
+		return true;
+	if (ipv6) {
+		err = bpf_skb_load_bytes(skb, ETH_LEN + 24, &a, sizeof(a));
+	} else {
+		a.word[2] = be32(0xffff);
+		err = bpf_skb_load_bytes(skb, ETH_LEN + 16, &a.word[3], sizeof(a.word[3]));
+	}
+	return err || bpf_map_lookup_elem(&vteps, &a);
+}
+
 /* 253 and 254 among the extension headers are for experiments; they count as unknown transports, which the caller never looks into. */
 inline_always bool extension(__u8 next)
 {
@@ -291,9 +308,9 @@ inline_always __u32 look_inside(void *ctx, bool xdp, __u32 off, __u32 len, __u32
 		if (in->proto == PROTO_UDP && from_port && flags & DOMAIN_SPOOF_GUARD) {
 			__u16 port;
 
-			if (fragment || load(ctx, xdp, off + l4 + 2, &port, 2) || our_udp_port(port))
+			if (fragment || load(ctx, xdp, off + l4 + 2, &port, 2))
 				return DOMAIN_POLICY;
-			if (flags & DOMAIN_GUARD_MORE && guarded_udp_port(port))
+			if ((our_udp_port(port) || (flags & DOMAIN_GUARD_MORE && guarded_udp_port(port))) && to_vtep(ctx, f->type == be16(ETH_IP6)))
 				return DOMAIN_POLICY;
 		}
 	}

@@ -73,7 +73,7 @@ func TestNewSources(t *testing.T) {
 		{name: "new, at a port without a serial", frame: fromPort(macB, macNone), before: serial(0), want: is{unknownSource, 0}},
 		{name: "new, at a port of another serial", frame: fromPort(macB, macNone), before: serial(99), want: is{toPeer, 99}},
 		{name: "new, opens a connection to be clamped", frame: packet{proto: 6, l4: opening(2, mss(1))}.frame(macB, macNone), domain: func(d *Domain) { d.ClampMSS = true }, want: is{domainPolicy, 0}},
-		{name: "new, may be forged", frame: packet{proto: 17, l4: udpTo(testPort, 50)}.frame(macB, macNone), domain: func(d *Domain) { d.SpoofGuard = true }, want: is{domainPolicy, 0}},
+		{name: "new, may be forged", frame: packet{proto: 17, dst: remote4, l4: udpTo(testPort, 50)}.frame(macB, macNone), domain: func(d *Domain) { d.SpoofGuard = true }, want: is{domainPolicy, 0}},
 		{name: "group source", frame: fromPort(macB, [6]byte{3}), want: is{badSource, 0}},
 
 		{name: "known behind a peer", wire: true, frame: from4(macA, macB), want: is{fromPeer, 0}},

@@ -372,6 +372,8 @@ struct {
 	__type(value, __u64);
 } guarded SEC(".maps"); /* UDP ports that VTEPs listen on, besides udp_ports: port n is bit n % 64 of word n / 64 */
 
+HASH(vteps, struct address, __u8, 1); /* addresses that nothing from a port may send VXLAN to */
+
 /* A socket of the process that loaded the programs, where settings.vrf. The kernel takes it out when the process ends, however that happens. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);

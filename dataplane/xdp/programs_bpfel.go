@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type programsAddress struct {
+	_    structs.HostLayout
+	Word [4]uint32
+}
+
 type programsBehind struct {
 	_          structs.HostLayout
 	Superframe uint64
@@ -73,15 +78,9 @@ type programsJudgement struct {
 }
 
 type programsPeer struct {
-	_      structs.HostLayout
-	Source struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
-	Address struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	_             structs.HostLayout
+	Source        programsAddress
+	Address       programsAddress
 	NextHop       [4]uint32
 	NextHopFamily uint32
 	Ifindex       uint32
@@ -161,10 +160,7 @@ type programsSource struct {
 type programsSourceKey struct {
 	_       structs.HostLayout
 	Vni     uint32
-	Address struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	Address programsAddress
 }
 
 type programsTotals struct {
@@ -193,10 +189,7 @@ type programsWireWay struct {
 		Second uint32
 	}
 	Vxlan  [2]uint32
-	Source struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	Source programsAddress
 	Dst    [6]uint8
 	Src    [6]uint8
 	Vni    uint32
@@ -236,6 +229,7 @@ const (
 	programsMapVidToVni       = "vid_to_vni"
 	programsMapVniCounters    = "vni_counters"
 	programsMapVniToVid       = "vni_to_vid"
+	programsMapVteps          = "vteps"
 	programsMapWireWays       = "wire_ways"
 	programsProgSlowOnly      = "slow_only"
 	programsProgVtepdBare     = "vtepd_bare"
@@ -322,6 +316,7 @@ type programsMapSpecs struct {
 	VidToVni     *ebpf.MapSpec `ebpf:"vid_to_vni"`
 	VniCounters  *ebpf.MapSpec `ebpf:"vni_counters"`
 	VniToVid     *ebpf.MapSpec `ebpf:"vni_to_vid"`
+	Vteps        *ebpf.MapSpec `ebpf:"vteps"`
 	WireWays     *ebpf.MapSpec `ebpf:"wire_ways"`
 }
 
@@ -374,6 +369,7 @@ type programsMaps struct {
 	VidToVni     *ebpf.Map `ebpf:"vid_to_vni"`
 	VniCounters  *ebpf.Map `ebpf:"vni_counters"`
 	VniToVid     *ebpf.Map `ebpf:"vni_to_vid"`
+	Vteps        *ebpf.Map `ebpf:"vteps"`
 	WireWays     *ebpf.Map `ebpf:"wire_ways"`
 }
 
@@ -401,6 +397,7 @@ func (m *programsMaps) Close() error {
 		m.VidToVni,
 		m.VniCounters,
 		m.VniToVid,
+		m.Vteps,
 		m.WireWays,
 	)
 }

@@ -111,6 +111,12 @@ func randomFrame(r *rand.Rand) []byte {
 		p.proto, p.l4 = 6, tcpWith(uint8(r.Uint32()), r.IntN(1500))
 	case 1:
 		p.proto, p.l4 = 17, udpTo([]uint16{7, testPort}[r.IntN(2)], r.IntN(1500))
+		if r.IntN(3) == 0 {
+			p.dst = remote4
+			if p.ipv6 {
+				p.dst = remote6
+			}
+		}
 	default:
 		p.proto, p.l4 = uint8(r.Uint32()), make([]byte, r.IntN(1500))
 	}

@@ -69,6 +69,7 @@ func newBench(t testing.TB, change func(*Options, *Domain)) *bench {
 			t.Fatal(err)
 		}
 	}
+	check(f.GuardAddresses([]netip.Addr{local4, local6, remote4, remote6}))
 	check(f.PutDomain(d))
 	check(f.objects.Underlays.Put(uint32(loopback), programsUnderlay{Ifindex: loopback}))
 	check(f.PutPort(Port{Index: 0, Ifindex: loopback, Kind: TAP, MaxFrame: 1464, Untagged: testVNI, Serial: 10}))
@@ -161,8 +162,9 @@ type packet struct {
 	tos     uint8
 	ttl     uint8
 	proto   uint8
-	flags   uint16 // IPv4 flags and fragment offset
-	options int    // bytes of IPv4 options
+	flags   uint16     // IPv4 flags and fragment offset
+	options int        // bytes of IPv4 options
+	dst     netip.Addr // a station's when it is not said
 	l4      []byte
 }
 
@@ -177,13 +179,19 @@ func (p packet) bytes() []byte {
 	if p.ttl == 0 {
 		p.ttl = 33
 	}
+	to := func(usual string) []byte {
+		if p.dst.IsValid() {
+			return p.dst.AsSlice()
+		}
+		return netip.MustParseAddr(usual).AsSlice()
+	}
 	if p.ipv6 {
 		h := make([]byte, 40)
 		binary.BigEndian.PutUint32(h, 6<<28|uint32(p.tos)<<20)
 		binary.BigEndian.PutUint16(h[4:], uint16(len(p.l4)))
 		h[6], h[7] = p.proto, p.ttl
 		copy(h[8:], netip.MustParseAddr("2001:db8:1::1").AsSlice())
-		copy(h[24:], netip.MustParseAddr("2001:db8:1::2").AsSlice())
+		copy(h[24:], to("2001:db8:1::2"))
 		return append(h, p.l4...)
 	}
 	h := make([]byte, 20+p.options)
@@ -192,7 +200,7 @@ func (p packet) bytes() []byte {
 	binary.BigEndian.PutUint16(h[6:], p.flags)
 	h[8], h[9] = p.ttl, p.proto
 	copy(h[12:], []byte{198, 51, 100, 1})
-	copy(h[16:], []byte{198, 51, 100, 2})
+	copy(h[16:], to("198.51.100.2"))
 	binary.BigEndian.PutUint16(h[10:], ^encap.Sum(h, 0))
 	return append(h, p.l4...)
 }
