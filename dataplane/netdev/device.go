@@ -471,7 +471,7 @@ func (d *Device) undo(h *netlink.Handle, link netlink.Link) error {
 func (d *Device) letGo() (err error) {
 	d.closeSockets(0)
 	if d.sink != nil {
-		err = d.sink.close()
+		err = d.sink.detach()
 		d.sink = nil
 	}
 	if d.claim >= 0 {

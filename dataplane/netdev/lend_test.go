@@ -72,11 +72,16 @@ func TestLendSink(t *testing.T) {
 	if got := there(); got != id(d.sink.program) {
 		t.Errorf("given back: program %d, want %d, the sink's", got, id(d.sink.program))
 	}
+	listed, err := link.NewFromFD(d.LendSink())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listed.Close()
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if got := there(); got != 0 {
-		t.Errorf("closed: program %d stays", got)
+		t.Errorf("closed while somebody looks at the link: program %d stays", got)
 	}
 	if err := d.InheritSink(-1); err == nil {
 		t.Error("a closed device takes a sink")

@@ -195,7 +195,18 @@ func (s *sink) filters() (f filtersFound, err error) {
 	return f, nil
 }
 
-// close removes the program. An interface that is gone took it along.
+// detach is close, also where somebody else holds the link: whoever lists the kernel's links holds each for a moment.
+func (s *sink) detach() error {
+	var err error
+	if s.tcx != nil {
+		if err = s.tcx.Detach(); errors.Is(err, unix.ENOLINK) { // it went with the interface
+			err = nil
+		}
+	}
+	return errors.Join(err, s.close())
+}
+
+// close removes the program, unless the link was lent. An interface that is gone took it along.
 func (s *sink) close() error {
 	defer s.program.Close()
 	if s.tcx != nil {
