@@ -93,6 +93,20 @@ func (f *frame) findUnfinished(p *port) {
 		}
 	}
 	f.off, _ = encap.Unfinished(f.bytes(), f.parse(), size)
+	_ = f.finishSCTP() // Unfinished has looked where it belongs
+}
+
+// finishSCTP finishes the checksum of an SCTP packet, with other frames than that does nothing. The kernel has a mark of its own for it, beside what a virtio-net
+// header says, and without would finish it as one of TCP. So it is done before anybody gets the frame.
+func (f *frame) finishSCTP() error {
+	if !f.off.NeedsChecksum() || f.off.CsumOffset != encap.SCTPChecksumOffset {
+		return nil
+	}
+	err := encap.FinishChecksum(f.bytes()[:f.parse().End], f.off)
+	if err == nil {
+		f.off = encap.Offload{}
+	}
+	return err
 }
 
 // guardPort keeps from a port what its wire would take for something else, what its groups may not get, and from an isolated one what comes from another.

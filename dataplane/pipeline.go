@@ -94,6 +94,9 @@ func (w *worker) portStages(f *frame) Reason {
 	if r := guardOffload(f); r != ReasonNone {
 		return r
 	}
+	if f.finishSCTP() != nil {
+		return BadOffload
+	}
 	if r := guardLinkLocal(f); r != ReasonNone {
 		return r
 	}

@@ -19,7 +19,9 @@ var (
 // FinishChecksum does what a sender that set FlagNeedsCsum left undone: it sums
 // frame from off.CsumStart to its end and writes the complement to the checksum
 // field, which holds the pseudo-header sum so far. A UDP checksum that comes out as
-// 0 is written as 0xffff (RFC 768). A frame without FlagNeedsCsum is left alone.
+// 0 is written as 0xffff (RFC 768). Where off.CsumOffset is SCTPChecksumOffset it is
+// a CRC32c, of which bytes behind the packet are no part: frame has to end with it.
+// A frame without FlagNeedsCsum is left alone.
 // The frame is changed in place, and not at all on error, which is ErrBadOffload:
 // the field does not lie inside the frame, or off is that of a superframe.
 func FinishChecksum(frame []byte, off Offload) error {
@@ -30,6 +32,9 @@ func FinishChecksum(frame []byte, off Offload) error {
 		return errFinishGSO
 	}
 	start := int(off.CsumStart)
+	if off.CsumOffset == SCTPChecksumOffset {
+		return finishCRC32c(frame, start)
+	}
 	field := start + int(off.CsumOffset)
 	if start < EthernetLen || field+2 > len(frame) {
 		return errCsumBounds

@@ -11,11 +11,19 @@ import "encoding/binary"
 // TCP frame that is longer is reported as a superframe to be cut to that. Longer UDP frames cannot be cut, since the size of
 // their datagrams is not known.
 //
+// Of SCTP the field holds zero. Where that is on purpose (RFC 9653), a checksum is as good.
+//
 // A finished checksum equals the pseudo-header's by chance once in 65536 frames. To finish such a frame once more changes nothing, so that it is not told from
 // the others. Behind the packet there must be nothing but zeros (padding) for that: who finishes sums up to the frame's end.
 func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 	const unfit = LayoutFragment | LayoutTruncated | LayoutMalformed | LayoutRouting
-	if l.Flags&unfit != 0 || l.Payload == 0 {
+	if l.Flags&unfit != 0 {
+		return off, false
+	}
+	if l.Proto == ProtoSCTP {
+		return unfinishedSCTP(frame, l)
+	}
+	if l.Payload == 0 {
 		return off, false
 	}
 	field := int(l.L4)
@@ -61,4 +69,11 @@ func Unfinished(frame []byte, l *Layout, size int) (off Offload, ok bool) {
 		off.GSOSize = uint16(size - int(l.Payload))
 	}
 	return off, true
+}
+
+func unfinishedSCTP(frame []byte, l *Layout) (off Offload, ok bool) {
+	if l.L4 == 0 || uint32(l.L4)+SCTPHeaderLen > l.End || binary.BigEndian.Uint32(frame[l.L4+SCTPChecksumOffset:]) != 0 {
+		return off, false
+	}
+	return Offload{Flags: FlagNeedsCsum, CsumStart: l.L4, CsumOffset: SCTPChecksumOffset, HdrLen: l.L4 + SCTPHeaderLen}, true
 }

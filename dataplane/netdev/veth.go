@@ -55,12 +55,12 @@ func (p *pair) whereabouts() string {
 var tunnels = []string{
 	"tx-gre-segmentation", "tx-gre-csum-segmentation", "tx-ipxip4-segmentation", "tx-ipxip6-segmentation",
 	"tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation", "tx-tunnel-remcsum-segmentation", "tx-sctp-segmentation",
-	"tx-esp-segmentation", "tx-gso-list",
+	"tx-esp-segmentation", "tx-gso-list", "tx-checksum-sctp",
 }
 
 // unfinished are those that make it leave checksums and superframes to us.
 var unfinished = []string{
-	"tx-checksum-ip-generic", "tx-checksum-sctp", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-udp-segmentation",
+	"tx-checksum-ip-generic", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-udp-segmentation",
 }
 
 func (o *VethOptions) normalise() error {
