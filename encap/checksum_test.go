@@ -1,6 +1,7 @@
 package encap_test
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -172,6 +173,8 @@ func FuzzFinishChecksum(f *testing.F) {
 		}
 	}
 	f.Add([]byte{}, uint8(1), uint8(0), uint16(14), uint16(0))
+	packet := encaptest.Packet{Proto: encap.ProtoSCTP, Payload: sctp(0, 40)}.Frame()
+	f.Add(packet, uint8(encap.FlagNeedsCsum), uint8(0), uint16(encap.EthernetLen+encap.IPv4MinLen), uint16(encap.SCTPChecksumOffset))
 	f.Fuzz(func(t *testing.T, frame []byte, flags, gso uint8, start, offset uint16) {
 		off := encap.Offload{Flags: flags, GSOType: gso, CsumStart: start, CsumOffset: offset}
 		before := append([]byte(nil), frame...)
@@ -187,7 +190,12 @@ func FuzzFinishChecksum(f *testing.F) {
 		if want == 0 && offset == encap.UDPChecksumOffset {
 			want = 0xffff
 		}
-		before[field], before[field+1] = byte(want>>8), byte(want)
+		if offset == encap.SCTPChecksumOffset {
+			clear(before[field : field+4])
+			binary.LittleEndian.PutUint32(before[field:], slowCRC32c(before[start:]))
+		} else {
+			before[field], before[field+1] = byte(want>>8), byte(want)
+		}
 		if string(frame) != string(before) {
 			t.Fatalf("got % x want % x", frame, before)
 		}
