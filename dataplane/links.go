@@ -136,8 +136,9 @@ func (s *Switch) refreshPorts(changed *linkChanges) {
 	s.eachPort(func(r *portRecord) {
 		if changed.concern(r) {
 			s.refreshPort(r)
-			if changed != nil { // it may have been another meanwhile, and be as before
+			if changed != nil && !s.closed { // it may have been another meanwhile, and be as before
 				s.fast.portChanged(r.published)
+				s.boundSuperframes(r)
 			}
 			s.tellRest(r)
 		}
