@@ -319,7 +319,7 @@ func (s *Switch) learnPeer(full netip.AddrPort) *peer {
 	if p := s.peers.find(full); p != nil {
 		return p
 	}
-	if !s.newPeers.allow(s.tick.Load(), learnedPeersPerTick) {
+	if !s.newPeers.take(s.tick.Load(), learnedPeersPerTick) {
 		return nil
 	}
 	p, err := s.peers.obtain(full, 0)

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 )
 
 // PortStats lists the counters of every port, by name.
@@ -201,19 +200,6 @@ func (s *Switch) portCapabilities(prefix string, names []string, kinds ...PortTy
 		}
 	}
 	return list
-}
-
-// rate is a budget a tick that workers share.
-type rate struct {
-	tick atomic.Uint32
-	used atomic.Uint32
-}
-
-func (r *rate) allow(tick, budget uint32) bool {
-	if r.tick.Swap(tick) != tick {
-		r.used.Store(0)
-	}
-	return r.used.Add(1) <= budget
 }
 
 // addrOf converts an interface address.

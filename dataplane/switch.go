@@ -72,7 +72,7 @@ type Switch struct {
 	probeSource uint64
 
 	// newPeers bounds how many sources become peers a second.
-	newPeers rate
+	newPeers tickBudget
 
 	// current is what the workers forward by.
 	current atomic.Pointer[snapshot]
