@@ -49,6 +49,7 @@ type Cutter struct {
 
 	seq    uint32
 	word12 uint16 // TCP data offset and flags
+	first  uint16 // those of the flags that only the first segment has
 	id     uint16
 	ipv4   bool
 	udp    bool
@@ -140,6 +141,7 @@ func (c *Cutter) Init(frame []byte, l *Layout, off Offload) error {
 		}
 		c.seq = t.Seq()
 		c.word12 = binary.BigEndian.Uint16(l4[12:])
+		c.first = firstOnly(off)
 		c.l4Base = uint32(foldLE(sumWords(l4)))
 		c.l4Base += uint32(^binary.BigEndian.Uint16(l4[4:])) + uint32(^binary.BigEndian.Uint16(l4[6:])) +
 			uint32(^c.word12) + uint32(^t.Checksum())
@@ -174,7 +176,8 @@ func (c *Cutter) SegmentLen(i int) int {
 // to Count()-1; segments may be asked for in any order. What differs between them:
 //   - IPv4 identification: grows by one each
 //   - TCP sequence number: grows by the GSO size each
-//   - FIN and PSH: on the last only; CWR: on the first only (RFC 3168 6.1.2)
+//   - FIN and PSH: on the last only; CWR: on the first only where the offload says
+//     GSOECN (RFC 3168 6.1.2), otherwise on all
 func (c *Cutter) Segment(i int, hdr []byte) (payload []byte) {
 	from := c.header + i*c.size
 	to := min(from+c.size, c.end)
@@ -213,7 +216,7 @@ func (c *Cutter) Segment(i int, hdr []byte) (payload []byte) {
 	seq := c.seq + uint32(i*c.size)
 	word12 := c.word12
 	if i != 0 {
-		word12 &^= TCPCwr
+		word12 &^= c.first
 	}
 	if i != c.count-1 {
 		word12 &^= TCPFin | TCPPsh

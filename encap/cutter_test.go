@@ -42,8 +42,11 @@ func cut(tb testing.TB, frame []byte, off encap.Offload) [][]byte {
 	return out
 }
 
-// expected builds the segments of p one by one.
-func expected(p encaptest.Packet, size int) [][]byte {
+// expected builds the segments of p one by one, CWR on the first alone.
+func expected(p encaptest.Packet, size int) [][]byte { return segments(p, size, encap.TCPCwr) }
+
+// segments builds the segments of p one by one. Flags of first are on the first alone.
+func segments(p encaptest.Packet, size int, first uint8) [][]byte {
 	var out [][]byte
 	data := p.Payload
 	flags := p.Flags
@@ -53,7 +56,7 @@ func expected(p encaptest.Packet, size int) [][]byte {
 		data = data[n:]
 		p.Flags = flags
 		if i > 0 {
-			p.Flags &^= encap.TCPCwr
+			p.Flags &^= first
 		}
 		if len(data) > 0 {
 			p.Flags &^= encap.TCPFin | encap.TCPPsh
@@ -126,6 +129,26 @@ func TestCut(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// CWR of a superframe that does not say GSOECN belongs to Accurate ECN, and to each of its segments.
+func TestCutAccurateECN(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		for _, flags := range []uint8{0, encap.TCPEce} {
+			p := encaptest.Packet{V6: v6, Flags: encap.TCPAck | encap.TCPPsh | encap.TCPCwr | flags, Payload: encaptest.Payload(3000, 1)}
+			frame, off := p.Superframe(1000)
+			off.GSOType &^= encap.GSOECN
+			got, want := cut(t, frame, off), segments(p, 1000, 0)
+			if len(got) != len(want) {
+				t.Fatalf("%d segments, want %d", len(got), len(want))
+			}
+			for i := range got {
+				if !bytes.Equal(got[i], want[i]) {
+					t.Errorf("segment %d of %d:\n%s", i, len(got), cmp.Diff(want[i], got[i]))
+				}
+			}
+		}
 	}
 }
 

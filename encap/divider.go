@@ -162,7 +162,7 @@ func (d *Divider) Next(dst []byte) (n int, off Offload) {
 	}
 	binary.BigEndian.PutUint32(t[4:], d.seq+uint32(d.done))
 	if d.done != 0 {
-		t[13] &^= TCPCwr
+		t[13] &^= uint8(firstOnly(d.off))
 	}
 	d.done += len(part)
 	if d.done != len(d.payload) {

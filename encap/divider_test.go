@@ -70,28 +70,33 @@ func TestDivide(t *testing.T) {
 		p      encaptest.Packet
 		size   int
 		option bool
+		ecn    uint8 // TCP flags that only the first segment has
 	}{
-		{"tcp4", with(180000, nil), 1398, false},
-		{"tcp4 one byte too long", with(65536-20-32, nil), 1398, false},
-		{"tcp4 a segment left", with(2*46*1398+100, nil), 1398, false},
-		{"tcp4 a byte left", with(2*46*1398+1, nil), 1398, false},
-		{"tcp4 nothing left", with(2*46*1398, nil), 1398, false},
-		{"tcp4 largest", with(524280-14-20-32, nil), 1398, false},
-		{"tcp4 fin cwr", with(150000, func(p *encaptest.Packet) { p.Flags |= encap.TCPFin | encap.TCPCwr | encap.TCPEce }), 1398, false},
-		{"tcp4 options, two tags", with(150000, func(p *encaptest.Packet) { p.Options, p.Tags = make([]byte, 40), []uint16{10, 20} }), 1398, false},
-		{"tcp4 large segments", with(150000, nil), 40000, false},
-		{"tcp4 small segments", with(180000, nil), 36, false},
-		{"tcp6", with(180000, v6), 1378, true},
-		{"tcp6 whose length is stated", with(65535-32, v6), 1378, true},
-		{"tcp6 one byte longer", with(65536-32, v6), 1378, true},
-		{"tcp4 a part of 64 KiB with its Ethernet header", with(180000, nil), 1393, false},
-		{"tcp4 segments as large as IP can state", with(180000, nil), 65535 - 20 - 32, false},
-		{"tcp6 without option", with(180000, v6), 1378, false},
-		{"tcp6 tag, fin, cwr", with(100000, func(p *encaptest.Packet) { v6(p); p.Tags = []uint16{10}; p.Flags |= encap.TCPFin | encap.TCPCwr }), 8878, true},
-		{"tcp6 largest", with(524280-14-40-8-32, v6), 1378, true},
+		{"tcp4", with(180000, nil), 1398, false, 0},
+		{"tcp4 one byte too long", with(65536-20-32, nil), 1398, false, 0},
+		{"tcp4 a segment left", with(2*46*1398+100, nil), 1398, false, 0},
+		{"tcp4 a byte left", with(2*46*1398+1, nil), 1398, false, 0},
+		{"tcp4 nothing left", with(2*46*1398, nil), 1398, false, 0},
+		{"tcp4 largest", with(524280-14-20-32, nil), 1398, false, 0},
+		{"tcp4 fin cwr", with(150000, func(p *encaptest.Packet) { p.Flags |= encap.TCPFin | encap.TCPCwr | encap.TCPEce }), 1398, false, encap.TCPCwr},
+		{"tcp4 accurate ECN", with(150000, func(p *encaptest.Packet) { p.Flags |= encap.TCPCwr | encap.TCPEce }), 1398, false, 0},
+		{"tcp4 options, two tags", with(150000, func(p *encaptest.Packet) { p.Options, p.Tags = make([]byte, 40), []uint16{10, 20} }), 1398, false, 0},
+		{"tcp4 large segments", with(150000, nil), 40000, false, 0},
+		{"tcp4 small segments", with(180000, nil), 36, false, 0},
+		{"tcp6", with(180000, v6), 1378, true, 0},
+		{"tcp6 whose length is stated", with(65535-32, v6), 1378, true, 0},
+		{"tcp6 one byte longer", with(65536-32, v6), 1378, true, 0},
+		{"tcp4 a part of 64 KiB with its Ethernet header", with(180000, nil), 1393, false, 0},
+		{"tcp4 segments as large as IP can state", with(180000, nil), 65535 - 20 - 32, false, 0},
+		{"tcp6 without option", with(180000, v6), 1378, false, 0},
+		{"tcp6 tag, fin, cwr", with(100000, func(p *encaptest.Packet) { v6(p); p.Tags = []uint16{10}; p.Flags |= encap.TCPFin | encap.TCPCwr }), 8878, true, encap.TCPCwr},
+		{"tcp6 largest", with(524280-14-40-8-32, v6), 1378, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			frame, off := bigSuperframe(c.p, c.size, c.option)
+			if c.ecn == 0 {
+				off.GSOType &^= encap.GSOECN
+			}
 			before := string(frame)
 			frames, offs := divide(t, frame, off)
 			if string(frame) != before {
@@ -122,7 +127,7 @@ func TestDivide(t *testing.T) {
 					got = append(got, f)
 				}
 			}
-			want := expected(c.p, c.size)
+			want := segments(c.p, c.size, c.ecn)
 			if len(got) != len(want) {
 				t.Fatalf("%d segments, want %d", len(got), len(want))
 			}

@@ -18,7 +18,7 @@ const (
 	GSOUDP   = 3 // UFO: one datagram to be fragmented by IP; vtepd never asks for it
 	GSOTCPv6 = 4
 	GSOUDPL4 = 5    // USO: datagrams of GSOSize payload bytes each
-	GSOECN   = 0x80 // a bit beside the TCP types: CWR is set on the first segment only
+	GSOECN   = 0x80 // a bit beside the TCP types: CWR is for the first segment only
 )
 
 // Offload is struct virtio_net_hdr, which stands in front of every frame on a
@@ -131,4 +131,15 @@ func (o Offload) ChangesHeaders(l *Layout) bool {
 // ownChecksum says whether the unfinished checksum is that of the frame's own TCP or UDP header, which l has found complete, and not one further inside.
 func (o Offload) ownChecksum(l *Layout) bool {
 	return o.CsumStart == l.L4 && (l.Proto == ProtoTCP && o.CsumOffset == TCPChecksumOffset || l.Proto == ProtoUDP && o.CsumOffset == UDPChecksumOffset)
+}
+
+// firstOnly returns the TCP flags that only the first segment of a superframe has.
+// CWR without GSOECN is a bit of Accurate ECN's counter (RFC 9768 3.2.2), which the
+// segments of a superframe have in common: Linux keeps it apart as
+// SKB_GSO_TCP_ACCECN, for which a virtio-net header has no word.
+func firstOnly(off Offload) uint16 {
+	if off.GSOType&GSOECN != 0 {
+		return TCPCwr
+	}
+	return 0
 }
