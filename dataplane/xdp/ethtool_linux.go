@@ -28,12 +28,6 @@ var virtualDrivers = []string{"veth", "virtio_net", "tun", "netkit", "xen_netfro
 // masterDrivers hand an XDP program on to the devices below them, where it runs for datagrams of a device that it does not know.
 var masterDrivers = []string{"bonding"}
 
-// tunnelGSO says whether a UDP tunnel's superframes leave the device whole.
-func tunnelGSO(d *ethtool.Device) (bool, error) {
-	features, err := d.Features()
-	return features["tx-udp_tnl-segmentation"].On, err
-}
-
 // DividesUDP says whether superframes of UDP in a tunnel leave a device of the calling thread's namespace as datagrams. A network card sends nothing else, and the kernel divides
 // them itself for a device that lacks one of the two offloads. Any other may hand them whole to somebody on this machine, whose socket takes them for datagrams of the tunnel
 // that were joined.
@@ -50,6 +44,10 @@ func DividesUDP(link netlink.Link) bool {
 	return err == nil && link.Type() == "device" && !slices.Contains(virtualDrivers, driver)
 }
 
+// hardwareJoins are the features by which a card joins segments of all TCP that the host receives. A driver takes no XDP program beside them, or ends them for it; some go
+// on showing them then, as virtio_net does.
+var hardwareJoins = []string{"rx-gro-hw", "rx-lro"}
+
 // whatJoins judges a device by its driver and features: what to try, the best first, and where XDP is left out, why. raised: GRO is on because XDP
 // wanted it.
 func whatJoins(ifindex int, raised bool) ([]joiner, string) {
@@ -58,38 +56,59 @@ func whatJoins(ifindex int, raised bool) ([]joiner, string) {
 		return []joiner{byCell}, "xdp: " + err.Error()
 	}
 	defer e.Close()
-	driver, err := e.Driver()
+	t, err := traitsOf(e)
 	if err != nil {
 		return []joiner{byCell}, "xdp: " + err.Error()
 	}
-	if slices.Contains(masterDrivers, driver) {
-		return []joiner{byCell}, fmt.Sprintf("xdp: %s (%s) would hand it on to the devices below", e.Name, driver)
+	t.gro = t.gro && !raised
+	return t.joiners()
+}
+
+// traits are what a device is judged by.
+type traits struct {
+	name, driver string
+	gro, tso     bool // on, or not to be asked
+	features     map[string]ethtool.Feature
+}
+
+func traitsOf(e *ethtool.Device) (t traits, err error) {
+	t.name = e.Name
+	if t.driver, err = e.Driver(); err != nil {
+		return t, err
 	}
-	gro, groErr := e.Value(unix.ETHTOOL_GGRO, 0)
-	off := groErr == nil && gro == 0 || raised
-	if !slices.Contains(virtualDrivers, driver) {
-		if off {
-			return []joiner{byCell}, fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", e.Name)
-		}
-		return []joiner{byXDP, byCell}, ""
+	on := func(cmd uint32) bool {
+		v, err := e.Value(cmd, 0)
+		return err != nil || v != 0
 	}
-	// What leaves whole at this end comes whole from the other.
-	tso, err := e.Value(unix.ETHTOOL_GTSO, 0)
-	if err != nil || tso != 0 {
-		if whole, err := tunnelGSO(e); err != nil || whole {
-			return nil, fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", e.Name)
-		}
-	}
-	if driver == "veth" && off {
+	t.gro, t.tso = on(unix.ETHTOOL_GGRO), on(unix.ETHTOOL_GTSO)
+	t.features, err = e.Features()
+	return t, err
+}
+
+func (t *traits) joiners() ([]joiner, string) {
+	virtual := slices.Contains(virtualDrivers, t.driver)
+	switch {
+	case slices.Contains(masterDrivers, t.driver):
+		return []joiner{byCell}, fmt.Sprintf("xdp: %s (%s) would hand it on to the devices below", t.name, t.driver)
+	case virtual && t.tso && t.features["tx-udp_tnl-segmentation"].On: // what leaves whole at this end comes whole from the other
+		return nil, fmt.Sprintf("xdp: %s carries superframes whole, which XDP would end", t.name)
+	case t.driver == "veth" && !t.gro:
 		return []joiner{byCell}, ""
+	case t.driver == "veth":
+		return []joiner{byCell}, fmt.Sprintf("xdp: %s hands over checksums that its other end left unfinished, and XDP would leave them so", t.name)
 	}
-	if driver == "veth" {
-		return []joiner{byCell}, fmt.Sprintf("xdp: %s hands over checksums that its other end left unfinished, and XDP would leave them so", e.Name)
+	for _, name := range hardwareJoins {
+		if t.features[name].On {
+			return []joiner{byCell}, fmt.Sprintf("xdp: it would end %s of %s for all TCP that this host receives", name, t.name)
+		}
 	}
-	if off {
+	switch {
+	case t.gro:
+		return []joiner{byXDP, byCell}, ""
+	case virtual:
 		return []joiner{byCell, byXDP}, ""
 	}
-	return []joiner{byXDP, byCell}, ""
+	return []joiner{byCell}, fmt.Sprintf("xdp: generic-receive-offload of %s is off, without which it gains nothing", t.name)
 }
 
 // switchGRO switches generic receive offload of a virtual device on or off. changed says that it was the other way before.
