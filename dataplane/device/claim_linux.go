@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,9 +14,16 @@ import (
 // errOwn is a claim that this process holds.
 var errOwn = fmt.Errorf("%w: it is a port of this vtepd already", ErrBusy)
 
-// ForkTime bounds the time between a child's fork and its exec, in which it holds all that this process has given up meanwhile. vtepd has no children; a
-// program that uses these packages may.
+// ForkTime bounds the time in which a child holds what this process has given up since it forked it, from when AwaitForks returns: the kernel closes the child's
+// descriptors a little later. vtepd has no children; a program that uses these packages may.
 const ForkTime = 100 * time.Millisecond
+
+// AwaitForks waits until each child that was being forked is replaced by its program: on a busy machine that takes longer than any time one would wait for another's
+// device. os/exec holds the lock all the while.
+func AwaitForks() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+}
 
 // Claim marks an interface of the calling thread's namespace as taken, for as long as the descriptor is open: a listening socket of an abstract name, of which there is one set in
 // every network namespace (unix(7)), and which goes with its process however that ends. Packet sockets alone exclude nobody: two processes on one
@@ -37,12 +45,15 @@ func claim(name string) (fd int, err error) {
 	}
 	at := &unix.SockaddrUnix{Name: name}
 	var busy error
-	for end := time.Now().Add(ForkTime); ; time.Sleep(ForkTime / 100) {
+	for end := time.Now(); ; time.Sleep(ForkTime / 100) {
 		if err = unix.Bind(fd, at); !errors.Is(err, unix.EADDRINUSE) {
 			break
 		}
 		if busy == nil {
-			busy = taken(at)
+			if busy = taken(at); errors.Is(busy, errOwn) {
+				AwaitForks()
+				end = time.Now().Add(ForkTime)
+			}
 		}
 		if !errors.Is(busy, errOwn) || time.Now().After(end) {
 			unix.Close(fd)

@@ -33,6 +33,11 @@ type Device struct {
 // A device that is in use is waited for, device.ForkTime long: a child of this
 // process may still hold what was closed.
 func Open(o Options) (*Device, error) {
+	d, err := open(o)
+	if !errors.Is(err, ErrBusy) {
+		return d, err
+	}
+	device.AwaitForks()
 	for end := time.Now().Add(device.ForkTime); ; time.Sleep(device.ForkTime / 20) {
 		d, err := open(o)
 		if !errors.Is(err, ErrBusy) || time.Now().After(end) {
