@@ -69,6 +69,7 @@ type PortMTU struct {
 const (
 	probeSmall   = 128 // bytes: what goes through anywhere
 	probeTries   = 2
+	probeDoubts  = 3 // times that a size which got no answer turns out to arrive after all
 	probeWaitMax = 500 * time.Millisecond
 	probeWaitMin = 60 * time.Millisecond
 	maxProbes    = 64 // answers that wait to be looked at
@@ -199,14 +200,24 @@ func (x *examination) largest(ctx context.Context, send func(context.Context, in
 		return most
 	}
 	fits, not := probeSmall, most
-	for not-fits > 1 && ctx.Err() == nil {
-		if n := (fits + not) / 2; x.tries(ctx, send, n) {
-			fits = n
-		} else {
-			not = n
+	for doubts := 0; ; doubts++ {
+		for not-fits > 1 && ctx.Err() == nil {
+			if n := (fits + not) / 2; x.tries(ctx, send, n) {
+				fits = n
+			} else {
+				not = n
+			}
 		}
+		// Answers are lost for other reasons than a size, and late where a host is busy: what everything hangs by is asked for once more, with patience.
+		x.wait = probeWaitMax
+		if doubts == probeDoubts || !x.tries(ctx, send, not) {
+			return fits
+		}
+		if fits = not; fits == most {
+			return most
+		}
+		not = most
 	}
-	return fits
 }
 
 func (x *examination) tries(ctx context.Context, send func(context.Context, int) bool, size int) bool {
