@@ -56,14 +56,22 @@ func TestBigTCP(t *testing.T) {
 			if server.v6 {
 				address = c.to.Overlay6()
 			}
-			before, lost := sentAgain(t, sender), a.dropped(TooBig)
-			elapsed := transfer(t, sender, c.to, address, 64<<20)
-			again := sentAgain(t, sender) - before
-			lost = a.dropped(TooBig) - lost
-			t.Logf("%s, %s: %.2f Gb/s, %d segments sent again, %d superframes lost", c.name, server.name, 64*8*1.048576/1000/elapsed.Seconds(), again, lost)
-			// A twentieth, and what was lost. Segments that pass the large ones by are sent again by the ten thousand.
-			if most := 2400 + int(lost)*(size/1400+1); again > most {
-				t.Errorf("%s, %s: %d segments of 48000 were sent again, %d at most are to be", c.name, server.name, again, most)
+			// A twentieth, and what was lost. Segments that pass the large ones by are sent again by the ten thousand, each time; on a busy machine some thousand are now
+			// and then, because what acknowledges them is late.
+			for try := 1; ; try++ {
+				before, lost := sentAgain(t, sender), a.dropped(TooBig)
+				elapsed := transfer(t, sender, c.to, address, 64<<20)
+				again := sentAgain(t, sender) - before
+				lost = a.dropped(TooBig) - lost
+				t.Logf("%s, %s: %.2f Gb/s, %d segments sent again, %d superframes lost", c.name, server.name, 64*8*1.048576/1000/elapsed.Seconds(), again, lost)
+				most := 2400 + int(lost)*(size/1400+1)
+				if again <= most {
+					break
+				}
+				if try == 3 {
+					t.Errorf("%s, %s: %d segments of 48000 were sent again, %d at most are to be", c.name, server.name, again, most)
+					break
+				}
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vtepd/bench/lab"
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
 )
@@ -463,7 +464,7 @@ func (f *fakePrograms) equal(t *testing.T, s *Switch, when string) {
 	t.Helper()
 	s.fast.catchUp()
 	// A key that waited for its index takes another round.
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(lab.Patience); ; time.Sleep(5 * time.Millisecond) {
 		s.fast.catchUp()
 		err := f.differs(s)
 		if err == nil {

@@ -35,7 +35,8 @@ func TestFastPathOfJumbo(t *testing.T) {
 		for _, size := range []int{56, nodes[0].Ports()[0].MTU - encap.IPv4MinLen - encap.UDPLen} {
 			echo := func() {
 				t.Helper()
-				if err := p.Echoes(1, 0, size); err != nil {
+				// Ping sockets get the checksum of a large request wrong (Linux 6.18) where the thread has sent an odd number of bytes over TCP, for another test.
+				if _, err := p.Ping(size); err != nil {
 					t.Error(err)
 				}
 			}

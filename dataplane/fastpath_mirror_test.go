@@ -296,7 +296,7 @@ func TestMirrorAgesMeanwhile(t *testing.T) {
 				select {
 				case <-served:
 					close(waited)
-				case <-time.After(5 * time.Second):
+				case <-time.After(lab.Patience):
 					t.Error("who asked waits until all are read")
 				}
 			}
@@ -304,7 +304,7 @@ func TestMirrorAgesMeanwhile(t *testing.T) {
 	})
 	select {
 	case <-waited:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * lab.Patience):
 		t.Fatal("no ages are read")
 	}
 	f.equal(t, s.Switch, "in the end")

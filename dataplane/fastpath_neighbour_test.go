@@ -97,9 +97,7 @@ func TestFastPathNeighbourSilent(t *testing.T) {
 	events, cancel := s.Subscribe(100)
 	defer cancel()
 	onFastPath := func() (bool, string) { i := s.Peers()[0]; return i.FastPath, i.FastPathReason }
-	if on, why := onFastPath(); !on {
-		t.Fatalf("not on the fast path at first: %s", why)
-	}
+	eventually(t, "the peer is on the fast path at first", func() bool { on, _ := onFastPath(); return on })
 	s.wire.Must("ip", "link", "set", s.link.B.Name, "arp", "off")
 	s.Must("ip", "neigh", "flush", "dev", "eth0")
 	told := false

@@ -190,7 +190,7 @@ func TestFastPathTaggedSuperframe(t *testing.T) {
 	defer sniffer.Close()
 	before := b.Status().FastPath.Decap
 	w[0].InjectSuperframe("eth0", encodeOffload(off), frame)
-	f, ok := sniffer.Until(time.Second, func(f []byte) bool { return len(f) == len(frame)+encap.VLANTagLen })
+	f, ok := sniffer.Until(lab.Patience, func(f []byte) bool { return len(f) == len(frame)+encap.VLANTagLen })
 	if !ok {
 		t.Fatal("no superframe came")
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"vtepd/bench/lab"
 	"vtepd/encap"
 )
 
@@ -72,7 +73,7 @@ func TestFastPathOpensConnections(t *testing.T) {
 						return left == 1
 					}
 					// The maps follow what is set in their own time.
-					for end := time.Now().Add(5 * time.Second); !look() && time.Now().Before(end); {
+					for end := time.Now().Add(lab.Patience); !look() && time.Now().Before(end); {
 					}
 					wantCarried, wantLeft := uint64(1), uint64(0)
 					if mss > most {

@@ -71,7 +71,9 @@ func TestFastPathCarries(t *testing.T) {
 			}
 			for _, to := range []netip.Addr{w[1].Overlay4(), w[1].Overlay6()} {
 				if to.Is6() {
-					waitForAddress(t, &node{Host: w[0], t: t}, w[0].Overlay6())
+					for _, h := range w {
+						waitForAddress(t, &node{Host: h, t: t}, h.Overlay6())
+					}
 				}
 				carriedPings(t, w[0], to, nodes[:]...)
 			}

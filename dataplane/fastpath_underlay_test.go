@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"vtepd/bench/lab"
 	"vtepd/dataplane/xdp"
 )
 
@@ -122,7 +123,7 @@ func TestUnderlayFollowsDevice(t *testing.T) {
 	}
 	becomes := func(want, when string) {
 		t.Helper()
-		for end := time.Now().Add(3 * fastPathPoll); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(lab.Patience); ; time.Sleep(20 * time.Millisecond) {
 			k, reason := kind()
 			if k == want {
 				break
@@ -137,7 +138,7 @@ func TestUnderlayFollowsDevice(t *testing.T) {
 	n.Must("ethtool", "-K", "eth0", "tso", "off")
 	becomes("tcx+gro", "without superframes")
 	n.Must("ethtool", "-K", "eth0", "gro", "on")
-	for end := time.Now().Add(3 * fastPathPoll); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(lab.Patience); ; time.Sleep(20 * time.Millisecond) {
 		if _, reason := kind(); strings.Contains(reason, "left unfinished") {
 			break
 		}

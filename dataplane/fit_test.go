@@ -30,7 +30,7 @@ func (n *node) portMTU(name string) (interfaceMTU, judged int) {
 func (n *node) awaitPort(name string, mtu int) {
 	n.t.Helper()
 	var i, j int
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(lab.Patience); ; time.Sleep(10 * time.Millisecond) {
 		if i, j = n.portMTU(name); i == mtu && j == mtu {
 			return
 		}

@@ -100,6 +100,7 @@ func TestKernelPeer(t *testing.T) {
 			}
 			waitForRoute(t, a, hk.Overlay6())
 			waitForAddress(t, a, ha.Overlay6())
+			waitForAddress(t, &node{Host: hk, t: t}, hk.Overlay6())
 			if err := ha.Pinger(hk.Overlay6()).Echoes(10, 10*time.Millisecond, 1382); err != nil {
 				t.Error(err)
 			}

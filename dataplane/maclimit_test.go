@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vtepd/bench/lab"
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
 	"vtepd/fdb"
@@ -170,12 +171,11 @@ func TestMACFlood(t *testing.T) {
 		for s.Totals().Received+2000 < uint64(sent) && s.busy() {
 			time.Sleep(50 * time.Microsecond)
 		}
-		if time.Since(begin) > limit {
-			if learned < goal/4 {
-				t.Fatalf("only %d MACs learned in %s", learned, limit)
-			}
-			t.Logf("%d MACs in %s: a slow machine", learned, limit)
+		if took := time.Since(begin); took > limit && learned >= goal/4 {
+			t.Logf("%d MACs in %s: a slow machine", learned, took)
 			break
+		} else if took > limit+3*lab.Patience {
+			t.Fatalf("only %d MACs learned in %s", learned, took)
 		}
 	}
 	elapsed := time.Since(begin)
@@ -211,11 +211,12 @@ func TestMACFlood(t *testing.T) {
 
 // Sources that nobody configured become peers at a bounded rate, their frames are forwarded all the same, and they are let go with their last MAC.
 //
-//	p0 (VNI 42: policy learn, ageing 1 s) ── switch ════ 3000 spoofed sources, then r0
+//	p0 (VNI 42: policy learn) ── switch ════ 3000 spoofed sources, then r0
 func TestSpoofedSources(t *testing.T) {
 	t.Parallel()
 	s := newScene6(t, 1, nil)
-	s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn, Ageing: time.Second})
+	age := func(ageing time.Duration) { s.set(VNIConfig{VNI: 42, Learning: true, Policy: Learn, Ageing: ageing}) }
+	age(time.Hour)
 	s.port("p0", 42)
 	if err := s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(9)), Port: "p0", State: fdb.Static}, fdb.Add); err != nil {
 		t.Fatal(err)
@@ -253,7 +254,9 @@ func TestSpoofedSources(t *testing.T) {
 			s.wire.Inject("eth0", spoof(sources+i, frameOf(station(9), broadcast)))
 		}
 	})
+	age(time.Second)
 	eventually(t, "peers are let go once their MACs have aged out", func() bool { return s.Status().Peers == 0 })
+	age(time.Hour)
 	s.drops(0, UnknownPeer, func() { s.remotes[0].send(42, frameOf(station(1), station(9))) })
 	if e := s.entry(42, station(1)); e.Dst != peerAt(s.remotes[0].addr) {
 		t.Errorf("after the flood: %+v", e)

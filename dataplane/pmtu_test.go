@@ -190,8 +190,15 @@ func TestKernelSelftestPMTUBridged(t *testing.T) {
 						dst = b.Overlay6()
 					}
 					hosts := []*lab.Host{c, w.a}
-					for _, h := range hosts {
-						h.Must("ping", "-q", "-M", "want", "-i", "0.1", "-c", "10", "-s", "4500", dst.String())
+					for _, h := range hosts { // a lost question for a neighbour's address is asked again only after a second
+						eventually(t, "the overlay carries pings", func() bool {
+							_, err := h.Command("ping", "-q", "-c", "1", "-W", "1", dst.String())
+							return err == nil
+						})
+						eventually(t, "it carries large ones", func() bool {
+							_, err := h.Command("ping", "-q", "-M", "want", "-i", "0.1", "-c", "10", "-s", "4500", dst.String())
+							return err == nil
+						})
 						if got := exception(h, dst); got != want {
 							t.Errorf("%s after pings: path MTU %d, want %d", h.Name(), got, want)
 						}

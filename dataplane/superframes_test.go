@@ -51,7 +51,7 @@ func TestSuperframesFitTheUnderlay(t *testing.T) {
 	wants := func(t *testing.T, h *lab.Host, name, when string, want [2]uint32) {
 		t.Helper()
 		var got [2]uint32
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(lab.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if got = superframeBounds(t, h, name); got == want {
 				return
 			}

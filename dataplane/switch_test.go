@@ -17,6 +17,8 @@ func TestPingAndTransfer(t *testing.T) {
 					t.Errorf("%d bytes: %v", size, err)
 				}
 			}
+			waitForAddress(t, a, a.Overlay6())
+			waitForAddress(t, b, b.Overlay6())
 			if err := a.Pinger(b.Overlay6()).Echoes(2, 10*time.Millisecond, 56); err != nil {
 				t.Error(err)
 			}

@@ -27,7 +27,7 @@ func TestTickBudget(t *testing.T) {
 
 // However two workers meet at the turn of a tick, it yields what it has, neither more nor less.
 func TestTickBudgetShared(t *testing.T) {
-	const ticks, budget = 100_000, 3
+	const ticks, budget = 5_000, 3
 	var b tickBudget
 	var clock, finished, taken atomic.Uint32
 	// Every other tick is not used up: what is left of it must not count for the next.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vtepd/bench/lab"
 )
@@ -34,7 +37,7 @@ func sendDatagrams(t *testing.T, from, to *lab.Host, address netip.Addr) *datagr
 	var server *net.UDPConn
 	err := to.Do(func() (err error) {
 		if server, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, 0))); err == nil {
-			err = server.SetReadBuffer(4 << 20)
+			err = receiveBuffer(server, 4<<20)
 		}
 		return err
 	})
@@ -74,6 +77,16 @@ func sendDatagrams(t *testing.T, from, to *lab.Host, address netip.Addr) *datagr
 	return d
 }
 
+// receiveBuffer is SetReadBuffer beyond net.core.rmem_max, which on many machines holds what comes in a tenth of a second.
+func receiveBuffer(conn *net.UDPConn, bytes int) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes) })
+	return errors.Join(err, controlErr)
+}
+
 // end fails the test when one has not arrived.
 func (d *datagrams) end(t *testing.T) {
 	t.Helper()
@@ -81,7 +94,7 @@ func (d *datagrams) end(t *testing.T) {
 	if err := <-d.stopped; err != nil {
 		t.Errorf("%s: %v", d.what, err)
 	}
-	for end := time.Now().Add(2 * time.Second); d.received.Load() < d.sent.Load() && time.Now().Before(end); {
+	for end := time.Now().Add(soonTimeout); d.received.Load() < d.sent.Load() && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if sent, received := d.sent.Load(), d.received.Load(); sent == 0 || received != sent {

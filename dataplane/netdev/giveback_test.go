@@ -108,7 +108,7 @@ func TestGivenBackAsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			var after string
-			for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			for end := time.Now().Add(lab.Patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 				if after = s.picture(); after == before { // what comes up is not there at once: link-local addresses, routes
 					break
 				}

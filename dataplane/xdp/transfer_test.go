@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vtepd/bench/lab"
 )
 
 // transfer carries bytes over TCP from one station to another and wants the same bytes to arrive.
@@ -40,18 +42,18 @@ func transfer(from, to *station, addr netip.Addr, size int) error {
 			return
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(lab.Patience))
 		var all bytes.Buffer
 		_, err = io.Copy(&all, c)
 		done <- result{sha256.Sum256(all.Bytes()), all.Len(), err}
 	}()
 	err = from.host.Do(func() error {
-		c, err := net.DialTimeout("tcp", l.Addr().String(), 5*time.Second)
+		c, err := net.DialTimeout("tcp", l.Addr().String(), lab.Patience)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(lab.Patience))
 		_, err = c.Write(data)
 		return err
 	})
@@ -115,7 +117,7 @@ func datagrams(from, to *station, addr netip.Addr, rounds, count, size int, gro 
 	want := rounds * count * size
 	buf := make([]byte, 65536)
 	for got := 0; got < want; {
-		in.SetReadDeadline(time.Now().Add(2 * time.Second))
+		in.SetReadDeadline(time.Now().Add(lab.Patience))
 		n, err := in.Read(buf)
 		if err != nil {
 			return fmt.Errorf("%d bytes arrived of %d: %w", got, want, err)
