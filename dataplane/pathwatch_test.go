@@ -40,12 +40,44 @@ func TestPathFollowsNexthop(t *testing.T) {
 	n := startNode(t, a, nil)
 	n.do(func() error { return n.SetVNI(VNIConfig{VNI: 42, Learning: true, Peers: []netip.AddrPort{peer}}) })
 	n.awaitPath(peer.Addr(), 1500)
-	for i, mtu := range []int{1400, 1500, 1400, 1500, 1400, 1500} { // each of them could meet the poll by chance
-		object("replace", mtu)
-		from := time.Now()
-		n.awaitPath(peer.Addr(), mtu)
-		if took := time.Since(from); took > pathPoll/2 {
-			t.Errorf("change %d took %s", i, took.Round(time.Millisecond))
+	// Each of them could meet the poll by chance; and on a busy machine one may take long.
+	var slow []time.Duration
+	for range 3 {
+		slow = nil
+		for _, mtu := range []int{1400, 1500, 1400, 1500, 1400, 1500} {
+			object("replace", mtu)
+			from := time.Now()
+			n.awaitPath(peer.Addr(), mtu)
+			if took := time.Since(from); took > pathPoll/2 {
+				slow = append(slow, took.Round(time.Millisecond))
+			}
 		}
+		if slow == nil {
+			return
+		}
+	}
+	t.Errorf("changes took %s", slow)
+}
+
+// A look that had to wait, here for a command, elsewhere for the kernel, is no reason to rest before the next one.
+//
+//	auto ── switch ── eth0 ══ r0
+func TestPathsAfterAWait(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	s.do(func() error { return s.AddPort(PortConfig{Name: "auto", Type: PortTAP, Untagged: 42}) })
+	s.awaitPort("auto", 1450)
+	const wait = 3 * time.Second
+	s.mu.Lock()
+	s.MTU("eth0", 1400)
+	time.Sleep(wait)
+	s.mu.Unlock()
+	s.awaitPort("auto", 1350)
+	s.MTU("eth0", 9000)
+	from := time.Now()
+	s.awaitPort("auto", 8950)
+	if took := time.Since(from); took > 5*wait {
+		t.Errorf("followed after %s, behind a look that had to wait for %s", took.Round(time.Millisecond), wait)
 	}
 }
