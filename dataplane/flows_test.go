@@ -88,15 +88,7 @@ func waitForRoute(t testing.TB, n *node, to netip.Addr) {
 // waitForAddress waits until a node can use an address of its own: a while after the interface of an IPv6 address was set up.
 func waitForAddress(t *testing.T, n *node, own netip.Addr) {
 	t.Helper()
-	eventually(t, own.String()+" can be used", func() bool {
-		return n.Host.Do(func() error {
-			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0)))
-			if err == nil {
-				c.Close()
-			}
-			return err
-		}) == nil
-	})
+	n.AwaitAddress(own)
 }
 
 // flow is one UDP flow: the client sends a message, several datagrams at times, and the server sends each datagram back.

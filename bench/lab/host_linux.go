@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -172,7 +173,22 @@ func (h *Host) Sysctl(key, value string) error {
 	return h.Do(func() error { return os.WriteFile("/proc/sys/"+key, []byte(value), 0) })
 }
 
-// Addr gives ifname addresses, which work at once, and sets it up.
+// AwaitAddress waits until an address of the host can be used. Without duplicate address detection, too, the kernel makes an IPv6 address so in its own time, and takes
+// what comes for it only when it has a route to itself, which is last.
+func (h *Host) AwaitAddress(a netip.Addr) {
+	h.lab.help()
+	for end := time.Now().Add(Patience); ; time.Sleep(5 * time.Millisecond) {
+		routes, err := h.nl.RouteGet(a.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(end) {
+			h.lab.fatalf("host %s: %v cannot be used: routes %v, %v", h.name, a, routes, err)
+		}
+	}
+}
+
+// Addr gives ifname addresses, which work at once, those of IPv6 nearly so, and sets it up.
 func (h *Host) Addr(ifname string, prefixes ...netip.Prefix) {
 	h.lab.help()
 	if err := h.addr(ifname, prefixes); err != nil {

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ var ErrNoOVS = errors.New("open vswitch is not installed (Debian: openvswitch-sw
 const (
 	ovsSchema = "/usr/share/openvswitch/vswitch.ovsschema"
 	// ovsStart bounds the wait for a daemon's socket, and each ovs-vsctl call.
-	ovsStart = 10 * time.Second
+	ovsStart = Patience
 )
 
 // OVSInstalled says whether OVS can run: nil, or ErrNoOVS.
@@ -76,7 +77,7 @@ func (h *Host) startOVS() (*OVS, error) {
 
 func (o *OVS) path(name string) string { return filepath.Join(o.dir, name) }
 
-// daemon starts a program of the suite in the foreground and waits for its socket.
+// daemon starts a program of the suite in the foreground and waits until it listens on its socket, which is there a little before.
 func (o *OVS) daemon(socket, program string, args ...string) error {
 	cmd := exec.Command(program, append(args, "-vconsole:warn", "-vsyslog:off")...)
 	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+o.dir, "OVS_LOGDIR="+o.dir, "OVS_DBDIR="+o.dir)
@@ -85,8 +86,8 @@ func (o *OVS) daemon(socket, program string, args ...string) error {
 		return err
 	}
 	for end := time.Now().Add(ovsStart); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(o.path(socket)); err == nil {
-			return nil
+		if conn, err := net.Dial("unix", o.path(socket)); err == nil {
+			return conn.Close()
 		}
 		select {
 		case <-p.Done():
@@ -94,7 +95,7 @@ func (o *OVS) daemon(socket, program string, args ...string) error {
 		default:
 		}
 	}
-	return fmt.Errorf("%s made no %s within %v: %s", program, socket, ovsStart, p.Output())
+	return fmt.Errorf("%s does not listen on %s within %v: %s", program, socket, ovsStart, p.Output())
 }
 
 // Vsctl runs ovs-vsctl against this instance.

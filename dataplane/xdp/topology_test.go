@@ -212,28 +212,7 @@ func meet(a, b *station) {
 		me.neighbour(other)
 	}
 	for _, st := range []*station{a, b} {
-		st.awaitAddress()
-	}
-}
-
-// awaitAddress waits until the station's IPv6 address can be used. Without duplicate address detection, too, the kernel makes it so in its own time, and on a busy
-// machine drops what comes for it until then.
-func (st *station) awaitAddress() {
-	st.t.Helper()
-	for end := time.Now().Add(lab.Patience); ; time.Sleep(5 * time.Millisecond) {
-		err := st.host.Do(func() error {
-			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(st.host.Overlay6(), 0)))
-			if err == nil {
-				c.Close()
-			}
-			return err
-		})
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			st.t.Fatal(err)
-		}
+		st.host.AwaitAddress(st.host.Overlay6())
 	}
 }
 
