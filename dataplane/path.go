@@ -294,12 +294,12 @@ func (s *paths) over(p *peer) int {
 	return p.path.via
 }
 
-// forget drops what was heard of old ways: routes or interfaces have changed.
+// forget has what was heard of old ways dropped when the peers are asked about next: routes or interfaces have changed. Until then it is what the workers go by.
 func (s *paths) forget(peers []*peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range peers {
-		p.path.heard = 0
+		p.path.until = time.Time{}
 	}
 }
 

@@ -1,11 +1,15 @@
 package dataplane
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vtepd/bench/lab"
+	"vtepd/dataplane/underlay"
 )
 
 // A group beyond 32 would be left out without a word: nl.Subscribe asks by a mask of 32 bits.
@@ -79,5 +83,34 @@ func TestPathsAfterAWait(t *testing.T) {
 	s.awaitPort("auto", 8950)
 	if took := time.Since(from); took > 5*wait {
 		t.Errorf("followed after %s, behind a look that had to wait for %s", took.Round(time.Millisecond), wait)
+	}
+}
+
+// What a router said of a way is of no more use when routes change, and that the path is wide again is told as that it was narrow.
+func TestPathIsToldWideWithTheRoutes(t *testing.T) {
+	l := lab.New(t)
+	a, b := l.Host("a"), l.Host("b")
+	l.Link(a, b, lab.LinkOptions{MTU: 1500})
+	peer := netip.MustParseAddrPort("192.0.2.2:4789")
+	n := startNode(t, a, nil)
+	n.do(func() error { return n.SetVNI(VNIConfig{VNI: 42, Learning: true, Peers: []netip.AddrPort{peer}}) })
+	n.awaitPath(peer.Addr(), 1500)
+	events, cancel := n.Subscribe(100)
+	defer cancel()
+	p := n.peers.find(peer)
+	for round := range 3 {
+		n.pathsChanged(n.paths.hear(p, &underlay.ICMPError{Dest: peer, Errno: unix.EMSGSIZE, MTU: 1400}))
+		n.awaitPath(peer.Addr(), 1400)
+		a.Must("ip", "route", "add", fmt.Sprintf("203.0.113.%d/32", round), "dev", "eth0")
+		n.awaitPath(peer.Addr(), 1500)
+		said := 0
+		eventually(t, "the path is told to be narrow, and wide again", func() bool {
+			for len(events) > 0 {
+				if e := <-events; e.Object == "peer" && e.Action == "pmtu" {
+					said++
+				}
+			}
+			return said >= 2
+		})
 	}
 }
