@@ -21,6 +21,7 @@ type cell struct {
 	in, out int             // ifindexes
 	users   map[int]int     // ifindexes of underlay devices, by these modulo maxCells
 	lost    uint64          // frames that the pair had dropped before it was ours
+	last    uint64          // what it had dropped when it was last asked
 	handle  *netlink.Handle // of the namespace of the pair
 	former  bool            // programs of a former process may use it
 }
@@ -134,12 +135,12 @@ func (f *FastPath) lostInCell() uint64 {
 	return f.lost + f.cell.dropped() - f.cell.lost
 }
 
-// dropped is what found the far end's queue full.
+// dropped is what found the far end's queue full, as far as that is known once somebody has taken the pair away. Needs mu.
 func (c *cell) dropped() uint64 {
 	if l, err := c.handle.LinkByIndex(c.in); err == nil && l.Attrs().Statistics != nil {
-		return l.Attrs().Statistics.TxDropped
+		c.last = l.Attrs().Statistics.TxDropped
 	}
-	return c.lost
+	return c.last
 }
 
 // there says whether the pair is there and up; where somebody has set it down, it is set up again.

@@ -395,6 +395,26 @@ func TestCellTakenAway(t *testing.T) {
 	}
 }
 
+// TestCellTakenAwayCounts: frames that found no room in a pair stay counted when somebody takes it away.
+func TestCellTakenAwayCounts(t *testing.T) {
+	t.Parallel()
+	a, _, o := cellSides(t)
+	in, out := o.cellNames()
+	a.host.Must("ip", "link", "set", out, "down") // what goes in has nowhere to go
+	a.host.Inject(in, known().frame(macA, macB))
+	lost := a.f.Totals().Busy
+	if lost == 0 {
+		t.Fatal("no frame was lost")
+	}
+	a.host.Must("ip", "link", "del", in)
+	for _, when := range []string{"gone", "made anew"} {
+		if n := a.f.Totals().Busy; n != lost {
+			t.Errorf("%s: %d frames lost, were %d", when, n, lost)
+		}
+		a.decap()
+	}
+}
+
 // TestSmallSegments: what is too small to be worth joining passes by the cell, unless it has to stay behind what has just gone in.
 func TestSmallSegments(t *testing.T) {
 	onOneCPU(t)
