@@ -14,8 +14,8 @@ type epoch struct {
 	changing int // how many changes are under way
 }
 
-// change changes maps, and tells the programs so. Nothing is kept meanwhile: the kernel may use the memory of an element again before a program that found it
-// has read it to the end, and what it took for another's must not outlive the frame in hand.
+// change changes maps, and tells the programs so. Nothing is kept meanwhile, and programs ask twice: the kernel may use the memory of an element again before one
+// that found it has read it to the end, and what is another's must not decide where a frame goes (disturbed in frame.h).
 func (f *FastPath) change(do func() error) error {
 	if err := f.setEpoch(1); err != nil {
 		return errors.Join(err, f.setEpoch(-1))

@@ -402,16 +402,19 @@ inline_always void count(void *map, __u32 slot, __u32 rx_packets, __u32 rx_bytes
 	}
 }
 
-/* The validity of what is decided now, to be asked for before the first map is. */
-inline_always struct validity valid_now(void)
+inline_always __u32 epoch_now(void)
 {
 	__u32 zero = 0;
 	volatile __u32 *epoch = bpf_map_lookup_elem(&epochs, &zero);
-	struct validity v = {};
 
-	if (!epoch)
-		return v;
-	v.epoch = *epoch;
+	return epoch ? *epoch : 0;
+}
+
+/* The validity of what is decided now, to be asked for before the first map is. */
+inline_always struct validity valid_now(void)
+{
+	struct validity v = {.epoch = epoch_now()};
+
 	v.second = now();
 	return v;
 }
@@ -426,6 +429,26 @@ inline_always void empty(struct validity *v)
 inline_always bool holds(const struct validity *v, const struct validity *present)
 {
 	return present->epoch && v->epoch == present->epoch && v->second == present->second;
+}
+
+/* Whether maps have been changed since a validity was asked for, or were being changed then. The kernel gives the memory of an element that is taken out to
+ * another key at once, and who has found it reads what is the other's. The way's validity is emptied for the order of the questions.
+ */
+inline_always bool disturbed(struct validity *way, const struct validity *began)
+{
+	empty(way);
+	return !began->epoch || epoch_now() != began->epoch;
+}
+
+/* Sums up what the maps said, to hold two answers against each other: nobody is told twice what is another's. */
+inline_always __u64 digest(const void *said, __u32 len)
+{
+	const __u32 *word = said;
+	__u64 sum = len;
+
+	for (__u32 i = 0; i < len / sizeof(*word); i++)
+		sum = (sum ^ word[i]) * 0x100000001b3ULL; /* FNV-1a */
+	return sum;
 }
 
 /* Where the way between two stations is kept. */
@@ -509,7 +532,7 @@ inline_always __u32 take_port(__u32 place, __u32 vni, struct port *to, int *vid)
 	if (!p)
 		return UNKNOWN_DESTINATION;
 	*to = *p;
-	*vid = tag_for(p, vni);
+	*vid = tag_for(to, vni);
 	return *vid < 0 ? UNKNOWN_DESTINATION : GO_ON;
 }
 

@@ -52,6 +52,7 @@ apart __u32 classify(struct port_way *w, __u32 odd)
 	if (!port)
 		return NO_PORT;
 	w->port = *port;
+	port = &w->port;
 	if (port->to_user)
 		return PORT_TO_USER;
 	if (odd & ODD_FRONT)
@@ -78,7 +79,7 @@ apart __u32 classify(struct port_way *w, __u32 odd)
 	if (!domain)
 		return NO_DOMAIN;
 	w->domain = *domain;
-	if (domain->flags & DOMAIN_TO_USER)
+	if (w->domain.flags & DOMAIN_TO_USER)
 		return DOMAIN_POLICY;
 	if (group(w->src) || zero_mac(w->src))
 		return BAD_SOURCE;
@@ -114,6 +115,23 @@ apart __u32 look_up(struct port_way *w)
 		return SAME_PLACE;
 	v = take_port(place, w->vni, &w->to, &w->vid);
 	return v == GO_ON && w->port.isolated && w->to.isolated ? PORT_TO_USER : v;
+}
+
+/* What the maps have said of a way. */
+apart __u64 said(const struct port_way *w)
+{
+	return w ? digest(&w->vni, sizeof(*w) - __builtin_offsetof(struct port_way, vni)) : 0;
+}
+
+/* Asks the maps once more about a frame that was to be carried: GO_ON when they say the same. */
+inline_always __u32 ask_again(struct port_way *w)
+{
+	__u64 before = said(w);
+	__u32 v = classify(w, 0);
+
+	if (v == GO_ON)
+		v = look_up(w);
+	return v == GO_ON && said(w) != before ? UNKNOWN_DESTINATION : v;
 }
 
 /* Whether the way is that of the frame in hand. */
@@ -186,10 +204,10 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 
 	j->len = skb->len;
 	ip = load_front(skb, false, 0, j->len, &j->front);
+	validity = valid_now();
 	if (settings.flow_cache) {
 		__u32 slot = ip ? way_slot(j->front.dst, j->front.src) : 0;
 
-		validity = valid_now();
 		w = bpf_map_lookup_elem(&port_ways, &slot);
 	} else {
 		w = &j->own;
@@ -225,6 +243,8 @@ inline_always __u32 judge(struct __sk_buff *skb, struct job *j, bool ask, bool r
 		return ODD_CHECKSUM;
 	if (!j->recalled) {
 		v = look_up(w);
+		if (v == GO_ON && disturbed(&w->validity, &validity))
+			v = ask_again(w);
 		if (v != GO_ON)
 			return v;
 	}

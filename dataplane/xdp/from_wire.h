@@ -174,6 +174,7 @@ apart __u32 admit(struct wire_way *w, bool no_checksum6)
 	if (!d)
 		return NO_DOMAIN;
 	w->domain = *d;
+	d = &w->domain;
 	if (d->flags & DOMAIN_TO_USER)
 		return DOMAIN_POLICY;
 	if (d->flags & DOMAIN_STRICT && (w->vxlan[0] != be32(0x08000000) || w->vxlan[1] & be32(0xff)))
@@ -242,16 +243,44 @@ apart __u32 look_up_again(struct wire_way *w)
 	return look_up_port(w);
 }
 
+/* What the maps have said of a way. */
+apart __u64 said_of_letter(const struct wire_way *w)
+{
+	return w ? digest(&w->vni, __builtin_offsetof(struct wire_way, bulk) - __builtin_offsetof(struct wire_way, vni)) ^
+			   digest(&w->domain, sizeof(*w) - __builtin_offsetof(struct wire_way, domain)) :
+		   0;
+}
+
+/* Asks the maps once more about a datagram that was to be carried: GO_ON when they say the same. */
+inline_always __u32 ask_again_of_letter(struct wire_way *w, bool xdp, bool no_checksum6)
+{
+	__u64 before = said_of_letter(w);
+	__u32 v = admit(w, no_checksum6);
+
+	if (v == GO_ON)
+		v = look_up_letter(w, xdp);
+	return v == GO_ON && said_of_letter(w) != before ? UNKNOWN_DESTINATION : v;
+}
+
+/* The same of a frame that was unwrapped before. */
+inline_always __u32 ask_again_of_frame(struct wire_way *w)
+{
+	__u64 before = said_of_letter(w);
+	__u32 v = look_up_again(w);
+
+	return v == GO_ON && said_of_letter(w) != before ? UNKNOWN_DESTINATION : v;
+}
+
 /* Finds the place of a way; whether the way that is there is that of the frame in hand. */
 inline_always bool recall_letter(struct letter *l, const __u32 *vxlan, struct validity *validity)
 {
 	struct wire_way *w;
 
+	*validity = valid_now();
 	if (settings.flow_cache) {
 		/* A frame that was just unwrapped must not find the place of its datagram. */
 		__u32 slot = way_slot(l->front.dst, l->front.src) ^ !vxlan[0];
 
-		*validity = valid_now();
 		w = l->way = bpf_map_lookup_elem(&wire_ways, &slot);
 		if (w && w->vxlan[0] == vxlan[0] && w->vxlan[1] == vxlan[1] && same_address(&w->source, &l->source) && same_mac(w->dst, l->front.dst) &&
 		    same_mac(w->src, l->front.src)) {
@@ -326,6 +355,8 @@ inline_always __u32 judge_datagram(void *ctx, bool xdp, bool ipv6, __u32 total, 
 
 	if (!recalled) {
 		v = look_up_letter(w, xdp);
+		if (v == GO_ON && disturbed(&w->validity, &validity))
+			v = ask_again_of_letter(w, xdp, l->no_checksum6);
 		if (v != GO_ON)
 			return v;
 	}
@@ -564,7 +595,7 @@ inline_always int unwrapped_frame(struct __sk_buff *skb, __u32 vni)
 	if (!w)
 		goto race;
 	if (!recalled) {
-		if (look_up_again(w) != GO_ON)
+		if (look_up_again(w) != GO_ON || (disturbed(&w->validity, &validity) && ask_again_of_frame(w) != GO_ON))
 			goto race;
 		w->validity = validity;
 	}
