@@ -521,7 +521,7 @@ inline_always int encapsulate(struct __sk_buff *skb, const struct job *j, bool i
 inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdict, bool ingress)
 {
 	const struct port_way *w = j->way;
-	__u32 tci = skb->vlan_tci, arrived = j->in.bytes;
+	__u32 tci = skb->vlan_tci, mark = skb->mark, arrived = j->in.bytes;
 	bool tagged = skb->vlan_present;
 	int answer;
 
@@ -531,11 +531,14 @@ inline_always int carry(struct __sk_buff *skb, const struct job *j, __u32 verdic
 		if (bpf_skb_vlan_pop(skb))
 			return -1;
 	}
+	/* What the sender's host marked is not for the receiver's, where both are one. */
+	skb->mark = 0;
 	if (verdict == TO_PEER)
 		answer = encapsulate(skb, j, ingress);
 	else
 		answer = to_device(skb, &w->to, w->vid ? (w->vid | (tagged ? tci & PRIORITY_MASK : 0)) : 0, j->front.dst, ingress);
 	if (answer < 0) {
+		skb->mark = mark;
 		if (tagged && bpf_skb_vlan_push(skb, be16(ETH_8021Q), tci))
 			return TCX_DROP;
 		return -1;
