@@ -7,6 +7,7 @@ import (
 
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
+	"vtepd/fdb"
 )
 
 // Every counter of ports, peers and VNIs is exact: packets, bytes of the Ethernet frames, drops where a frame came from and where a copy did not leave.
@@ -108,8 +109,9 @@ func TestCounters(t *testing.T) {
 	check("too big for one of three")
 
 	// The same from the wire, where frames wait to be joined, and a device that is down.
-	s.Inject("p1", frameOf(station(4), broadcast))
-	s.rest()
+	s.do(func() error {
+		return s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(4)), Port: "p1", State: fdb.Static}, fdb.Add)
+	})
 	s.Must("ip", "link", "set", "p1", "down")
 	s.do(func() error { s.Ports(); return nil }) // which looks, and tells the fast path
 	port, peer, vni = read()

@@ -11,6 +11,7 @@ import (
 
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
+	"vtepd/fdb"
 )
 
 // What a batch carries from a port to others, joined or not, is what the same frames are in a batch each, once all is cut and finished: the same bytes, in the
@@ -50,6 +51,9 @@ func TestJoinedAsSingle(t *testing.T) {
 				s.remotes[0].send(42, frameOf(station(9), broadcast))
 				s.forget()
 				if mode == "port down" {
+					s.do(func() error { // what is learned goes with the port
+						return s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(3)), Port: "p2", State: fdb.Static}, fdb.Replace)
+					})
 					s.outer().Must("ip", "link", "set", "p2", "down")
 					eventually(t, "the port is down", func() bool { return s.portInfo("p2").State == PortIsDown })
 				}

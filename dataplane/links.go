@@ -222,6 +222,10 @@ func (s *Switch) refreshPort(r *portRecord) {
 	}
 	p.link.down.Store(!a.Up)
 	s.setPortState(r, state)
+	if !a.Up {
+		// A station that was here may be elsewhere by now, and is looked for. Not only when the port went down: what waited in its queue was learned from since.
+		s.flushPortDynamic(p)
+	}
 }
 
 // leftBehind says that a workload's end is not in the namespace that is called what netns says; "": it is, or none was asked for. A process keeps a namespace whose name

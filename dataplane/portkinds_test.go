@@ -35,6 +35,7 @@ func TestEveryKindOfPort(t *testing.T) {
 				{"NativeAlone", TestNativeAlone},
 				{"LearnAndMove", TestLearnAndMove},
 				{"LearningOff", TestLearningOff},
+				{"PortDownForgets", TestPortDownForgets},
 				{"StaticAndSticky", TestStaticAndSticky},
 				{"LeavingAVNI", TestLeavingAVNI},
 				{"FloodCounts", TestFloodCounts},

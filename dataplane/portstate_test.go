@@ -1,12 +1,14 @@
 package dataplane
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"vtepd/bench/lab"
+	"vtepd/fdb"
 )
 
 // portInfo finds a port.
@@ -89,9 +91,15 @@ func TestPortStates(t *testing.T) {
 	}
 	reaches("at first", s.Host, "p1")
 
+	s.do(func() error {
+		return s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(60)), Port: "p1", State: fdb.Static}, fdb.Replace)
+	})
 	s.Must("ip", "link", "set", "p1", "down")
 	becomes(PortIsDown)
 	drops("down", PortDown)
+	if err := s.FDBDel(42, fdb.MAC(station(60)), netip.AddrPort{}); err != nil {
+		t.Fatal(err)
+	}
 	s.Must("ip", "link", "set", "p1", "up")
 	becomes(PortUp)
 	reaches("up again", s.Host, "p1")
@@ -156,6 +164,59 @@ func TestPortStates(t *testing.T) {
 	s.balance()
 	if got := s.portInfo("p0"); got.State != PortUp {
 		t.Errorf("the port that nothing happened to: %+v", got)
+	}
+}
+
+// What was learned at a port goes when the port goes down, as at a Linux bridge: a station that has moved, and has nothing to say, is looked for elsewhere. Static
+// entries stay.
+//
+//	p0 p1 (goes down) ── switch ════ r0
+func TestPortDownForgets(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true, Ageing: time.Minute}, s.addrs()...)
+	s.port("p0", 42)
+	s.port("p1", 42)
+	s.do(func() error {
+		return s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(station(3)), Port: "p1", State: fdb.Static}, fdb.Add)
+	})
+	s.Inject("p1", frameOf(station(2), broadcast))
+	s.Inject("p0", frameOf(station(1), broadcast))
+	s.forget()
+	s.Inject("p0", frameOf(station(1), station(2)))
+	if got, want := s.counts(), "p1:1"; got != want {
+		t.Errorf("a frame for the station: %q, want %q", got, want)
+	}
+
+	s.outer().Must("ip", "link", "set", "p1", "down")
+	eventually(t, "p1 is down, and its station forgotten", func() bool {
+		return s.portInfo("p1").State == PortIsDown && !s.known(42, station(2))
+	})
+	if !s.known(42, station(1)) || !s.known(42, station(3)) {
+		t.Errorf("a station of another port, or a static entry, went as well: %+v", s.FDBDump(FDBFilter{}))
+	}
+	s.forget()
+	s.Inject("p0", frameOf(station(1), station(2)))
+	if got, want := s.counts(), "r0:1"; got != want {
+		t.Errorf("a frame for the station that has moved: %q, want %q", got, want)
+	}
+	s.drops(1, PortDown, func() { s.Inject("p0", frameOf(station(1), station(3))) })
+	s.remotes[0].send(42, frameOf(station(2), station(1)))
+	s.rest()
+	if e := s.entry(42, station(2)); e.Dst != peerAt(s.remotes[0].addr) {
+		t.Errorf("the station after it has answered from elsewhere: %+v", e)
+	}
+
+	// Learned from what waited in the port's queue: gone with the next look.
+	s.fdb.Learn(42, fdb.MAC(station(4)), s.ports["p1"].published.place(), s.now())
+	eventually(t, "a station that was learned at a port that is down is forgotten", func() bool { return !s.known(42, station(4)) })
+
+	s.outer().Must("ip", "link", "set", "p1", "up")
+	eventually(t, "p1 is up", func() bool { return s.portInfo("p1").State == PortUp })
+	s.Inject("p1", frameOf(station(2), broadcast))
+	s.rest()
+	if e := s.entry(42, station(2)); e.Port != "p1" || e.Moves != 1 {
+		t.Errorf("the station after it has come back: %+v", e)
 	}
 }
 

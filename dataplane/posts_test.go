@@ -9,6 +9,7 @@ import (
 
 	"vtepd/encap"
 	"vtepd/encap/encaptest"
+	"vtepd/fdb"
 )
 
 func TestPacketReason(t *testing.T) {
@@ -80,6 +81,11 @@ func TestRefusedAtTheFlush(t *testing.T) {
 	out.Inject("web0", frameOf(station(8), broadcast))
 	s.remotes[0].send(42, frameOf(station(5), broadcast))
 	s.Inject("p0", frameOf(station(1), broadcast))
+	for mac, port := range map[uint64]string{station(7): "nic0", station(8): "web0"} {
+		s.do(func() error { // what is learned goes with a port that goes down
+			return s.FDBPut(FDBEntry{VNI: 42, MAC: fdb.MAC(mac), Port: port, State: fdb.Static}, fdb.Replace)
+		})
+	}
 	s.forget()
 	stats := func(port string) Counters {
 		for _, p := range s.PortStats() {
