@@ -568,7 +568,7 @@ inline_always int unwrap(struct __sk_buff *skb, bool ipv6)
 		if (c && c->underlay == skb->ifindex) {
 			if (gso_size)
 				c->whole = now();
-			else if ((!c->whole || now() - c->whole > WHOLE_SECONDS) && worth_joining(&l))
+			else if ((!c->whole || past(now(), c->whole, WHOLE_SECONDS)) && worth_joining(&l))
 				return into_cell(skb, c, &l);
 		}
 	}
