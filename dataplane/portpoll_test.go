@@ -31,7 +31,7 @@ func TestPollingLetsCommandsThrough(t *testing.T) {
 			}
 		},
 	} {
-		// A waiter is served within some milliseconds, not when all ports have been asked. On a busy machine one round says little.
+		// A waiter is served within some milliseconds, not when all ports have been asked: where it is not, no round but one that was held up itself looks as if it were.
 		var shares []float64
 		for range 15 {
 			done := make(chan time.Duration, 1)
@@ -54,7 +54,7 @@ func TestPollingLetsCommandsThrough(t *testing.T) {
 			shares = append(shares, float64(longest)/float64(took))
 		}
 		slices.Sort(shares)
-		if shares[len(shares)/2] > 0.5 {
+		if shares[len(shares)/4] > 0.5 {
 			t.Errorf("%s: a command waits for all ports: shares of the whole time that one waited: %.2f", name, shares)
 		}
 		t.Logf("%s: %.2f", name, shares)
