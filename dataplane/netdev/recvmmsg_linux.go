@@ -125,8 +125,11 @@ func (r *Receiver) Recv(q *Queue, limit int) (frames []Frame, lost int, drained 
 	}
 	n, errno := r.recvmmsg(q.fd, limit)
 	if errno == unix.EINVAL {
-		lost = 1 // and what is behind it can be read
+		lost = 1
 	}
+	drained = n < limit && lost == 0 // what is behind one that was lost can be read
+	lost += q.unread
+	q.unread = 0
 	kept, big := 0, false
 	for i := range n {
 		if q.checkOwn && r.names[i].Pkttype == unix.PACKET_OUTGOING {
@@ -148,7 +151,7 @@ func (r *Receiver) Recv(q *Queue, limit int) (frames []Frame, lost int, drained 
 	if big && q.vnet { // only now: it says where the messages lie
 		q.big.Store(true)
 	}
-	return r.out[:kept], lost, n < limit && lost == 0
+	return r.out[:kept], lost, drained
 }
 
 // recvmmsg is recvmmsg(2); the call never sleeps, so the scheduler need not know.

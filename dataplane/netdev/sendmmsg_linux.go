@@ -37,6 +37,7 @@ type Queue struct {
 	checkOwn bool          // the socket shows what the host itself sends
 	mtu      *atomic.Int32 // what superframes without virtio-net header are cut to, bytes
 	big      atomic.Bool   // it has brought a superframe of more than 64 KiB
+	unread   int           // superframes that the kernel threw away, told to Flush: for the next Recv to say
 
 	pending int
 	used    int // iovecs
@@ -120,17 +121,29 @@ func Covers(off encap.Offload) bool {
 // when the interface is down, ENXIO or ENODEV when it is gone, ENOBUFS or EAGAIN when
 // its queue is full. Nothing is borrowed any more.
 func (q *Queue) Flush(failed func(tag uint32, err error)) {
+	pending := unix.Errno(0) // what the frame in hand may have met in another's place
 	for i := 0; i < q.pending; {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(q.fd),
 			uintptr(unsafe.Pointer(&q.headers[i])), uintptr(q.pending-i), unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == 0:
+			if pending == unix.EINVAL {
+				q.unread++
+			}
 			i += int(n)
+			pending = 0
 		case errno == unix.EINTR:
+		case pending == 0 && mayBePending(errno):
+			pending = errno
 		default:
 			failed(q.tags[i], errno)
 			i++
+			pending = 0
 		}
 	}
 	q.pending, q.used = 0, 0
 }
+
+// mayBePending tells the errors that wait on a packet socket for its next call, whatever that is, and are gone with it: of an interface that went down
+// (packet_notifier), and of a superframe that recvmmsg(2) could not hand out behind others that it did (do_recvmmsg).
+func mayBePending(errno unix.Errno) bool { return errno == unix.ENETDOWN || errno == unix.EINVAL }
