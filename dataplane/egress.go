@@ -86,7 +86,7 @@ func (w *worker) toPort(f *frame, p *port, vid uint16, shared bool) Reason {
 // findUnfinished finds out what a frame from the wire still needs, on its way to a port. The kernel of a peer on the same machine may have left checksum and
 // segmentation to a network card that is not there. Its segments fit the way from there, and so what is behind a port whose MTU is more than that.
 func (f *frame) findUnfinished(p *port) {
-	size := p.maxFrame
+	size := p.limit(f.bytes())
 	if f.peer != nil {
 		if n := f.peer.maxFrame(); n != 0 {
 			size = min(size, n)
@@ -133,16 +133,21 @@ func guardPortSize(f *frame, p *port) Reason {
 	if n <= p.maxFrame {
 		return ReasonNone
 	}
-	limit := p.maxFrame
-	// A kept tag, like one that the port adds, is not part of what an MTU bounds (is_skb_forwardable, net/core/dev.c).
-	if isTag(encap.Ethernet(f.bytes()).EtherType()) {
-		limit += encap.VLANTagLen
-	}
+	limit := p.limit(f.bytes())
 	if n <= limit {
 		return ReasonNone
 	}
 	f.tighten(limit, false)
 	return TooBig
+}
+
+// limit is the size in bytes of the largest frame like b that fits the port's MTU. A kept tag, like one that the port adds, is not part of what an MTU bounds
+// (is_skb_forwardable, net/core/dev.c).
+func (p *port) limit(b []byte) int {
+	if isTag(encap.Ethernet(b).EtherType()) {
+		return p.maxFrame + encap.VLANTagLen
+	}
+	return p.maxFrame
 }
 
 // largest is the size in bytes of the largest frame that the frame becomes on the wire.

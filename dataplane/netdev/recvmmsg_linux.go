@@ -194,8 +194,12 @@ func (r *Receiver) take(f *Frame, i int, q *Queue) {
 		f.restoreTag(&a)
 	}
 	if !q.vnet && a.unfinished {
+		size := int(q.mtu.Load()) + encap.EthernetLen
+		if a.tagged {
+			size += encap.VLANTagLen // the MTU does not count it
+		}
 		r.layout.Parse(f.Buf[f.Start:])
-		f.Off, _ = encap.Unfinished(f.Buf[f.Start:], &r.layout, int(q.mtu.Load())+encap.EthernetLen)
+		f.Off, _ = encap.Unfinished(f.Buf[f.Start:], &r.layout, size)
 	}
 }
 
