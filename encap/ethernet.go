@@ -9,6 +9,8 @@ const (
 	EtherTypeVLAN = 0x8100 // 802.1Q customer tag
 	EtherTypeIPv6 = 0x86dd
 	EtherTypeQinQ = 0x88a8 // 802.1ad service tag
+
+	MinEtherType = 0x0600 // what is less is a length (IEEE 802.3 3.2.6)
 )
 
 const (

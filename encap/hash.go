@@ -23,7 +23,7 @@ func mix(a, b uint64) uint64 {
 // frame's own layout. What makes a flow:
 //   - TCP, UDP, UDP-Lite, SCTP and DCCP over IP: addresses, protocol, ports
 //   - other IP, all fragments, and packets whose ports are cut off: addresses and protocol
-//   - everything else: both MACs and the EtherType
+//   - everything else: both MACs and the EtherType, which a length (LLC) is not
 //
 // Tags are left out, so that a flow keeps its hash when a tag is pushed or popped.
 // A frame shorter than an Ethernet header hashes to a function of the seed alone.
@@ -42,7 +42,10 @@ func FlowHash(frame []byte, l *Layout, seed uint64) uint32 {
 		b = uint64(l.Proto) << 32
 	case len(frame) >= EthernetLen:
 		a = binary.LittleEndian.Uint64(frame)
-		b = uint64(binary.LittleEndian.Uint32(frame[8:])) | uint64(l.EtherType)<<32
+		b = uint64(binary.LittleEndian.Uint32(frame[8:]))
+		if l.EtherType >= MinEtherType {
+			b |= uint64(l.EtherType) << 32
+		}
 		return uint32(mix(mix(a^k0, b^k1), hashKey2) >> 32)
 	default:
 		return uint32(mix(k0, k1) >> 32)

@@ -37,6 +37,7 @@ func TestFlowHash(t *testing.T) {
 		{"first and later fragment", fragment, with(udp, func(p *encaptest.Packet) { p.Fragment = 99; p.SrcPort = 1234 })},
 		{"first and later ipv6 fragment", fragment6, with(fragment6, func(p *encaptest.Packet) { p.Extensions = []encaptest.Extension{fragmentHeader(80)}; p.DstPort = 9 })},
 		{"icmp identifier", icmp, with(icmp, func(p *encaptest.Packet) { p.Rest = 99 })},
+		{"length of 802.3", with(raw, func(p *encaptest.Packet) { p.EtherType = 46 }), with(raw, func(p *encaptest.Packet) { p.EtherType = 1500; p.Payload = make([]byte, 1500) })},
 		{"payload of non-ip", raw, with(raw, func(p *encaptest.Packet) { p.Payload = make([]byte, 99) })},
 	}
 	for _, tt := range same {
@@ -56,6 +57,7 @@ func TestFlowHash(t *testing.T) {
 		{"fragment and whole", udp, fragment},
 		{"destination mac of non-ip", raw, with(raw, func(p *encaptest.Packet) { p.DstMAC = 0x020000000009 })},
 		{"source mac of non-ip", raw, with(raw, func(p *encaptest.Packet) { p.SrcMAC = 0x020000000009 })},
+		{"802.3 and ethertype", with(raw, func(p *encaptest.Packet) { p.EtherType = 46 }), raw},
 		{"ethertype", raw, with(raw, func(p *encaptest.Packet) { p.EtherType = 0x88cd })},
 	}
 	for _, tt := range differ {
