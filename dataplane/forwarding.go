@@ -95,7 +95,9 @@ func (s *Switch) unpin(r *vniRecord, old fdb.Entry) {
 	r.statics[p]--
 	if r.statics[p] == 0 {
 		delete(r.statics, p)
+		before := s.current.Load().vnis.get(r.config.VNI)
 		s.publishVNI(r)
+		s.forgetRefused(before)
 	}
 }
 

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -372,6 +373,88 @@ func TestLeavingAVNI(t *testing.T) {
 		t.Errorf("to a MAC behind the port that left: %q, want %q", got, want)
 	}
 	s.drops(1, VLANNotAllowed, func() { s.Inject("p1", putTag(frameOf(near, broadcast), 0x8100, 3)) })
+}
+
+// What was learned behind a source that may not send into a VNI any more is forgotten there, however it lost that right, and nothing else is.
+//
+//	p0 p1 ── switch ════ r0 r1
+func TestRefusedSourceIsForgotten(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2, nil)
+	group := netip.AddrPortFrom(netip.MustParseAddr("239.1.1.1"), DefaultPort)
+	prefix := func(n int) netip.Prefix { return netip.PrefixFrom(s.remotes[n].addr, 32) }
+	r1 := peerAt(s.remotes[1].addr)
+	closed := VNIConfig{Learning: true}
+	pinned := FDBEntry{MAC: fdb.MAC(station(5)), Dst: r1, State: fdb.Static}
+	commanded := FDBEntry{MAC: fdb.MAC(station(6)), Dst: r1, State: fdb.Dynamic}
+	moved := pinned
+	moved.Dst = peerAt(s.remotes[0].addr)
+	replaced := func(vni uint32) error {
+		e := moved
+		e.VNI = vni
+		return s.FDBPut(e, fdb.Replace)
+	}
+	deleted := func(vni uint32) error { return s.FDBDel(vni, pinned.MAC, netip.AddrPort{}) }
+	flushed := func(vni uint32) error {
+		_, err := s.FDBFlush(FDBFilter{VNI: vni, Static: true})
+		return err
+	}
+	for i, c := range []struct {
+		name   string
+		before VNIConfig
+		static bool
+		after  func(vni uint32) error // nil: closed, with r0 alone
+	}{
+		{name: "policy learn", before: VNIConfig{Learning: true, Policy: Learn}},
+		{name: "allow", before: VNIConfig{Learning: true, Allow: []netip.Prefix{prefix(1)}}},
+		{name: "group", before: VNIConfig{Learning: true, Group: group}},
+		{name: "static entry deleted", before: closed, static: true, after: deleted},
+		{name: "static entry flushed", before: closed, static: true, after: flushed},
+		{name: "static entry replaced", before: closed, static: true, after: replaced},
+	} {
+		vni := uint32(50 + i)
+		c.before.VNI, closed.VNI = vni, vni
+		if c.before.Group.IsValid() {
+			s.set(c.before)
+		} else {
+			s.set(c.before, s.addrs(0)...)
+		}
+		for _, p := range []string{"p0", "p1"} {
+			p = fmt.Sprintf("%s-%d", p, vni)
+			s.configuredPort(PortConfig{Name: p, Untagged: vni})
+		}
+		if pinned.VNI = vni; c.static {
+			s.do(func() error { return s.FDBPut(pinned, fdb.Add) })
+		}
+		s.remotes[0].send(vni, frameOf(station(2), broadcast))
+		s.remotes[1].send(vni, frameOf(station(3), broadcast))
+		s.rest()
+		if !s.known(vni, station(2)) || !s.known(vni, station(3)) {
+			t.Fatalf("%s: not learned: %+v", c.name, s.FDBDump(FDBFilter{VNI: vni}))
+		}
+		if c.after != nil {
+			s.do(func() error { return c.after(vni) })
+		} else {
+			s.set(closed, s.addrs(0)...)
+		}
+		if s.known(vni, station(3)) || !s.known(vni, station(2)) {
+			t.Errorf("%s: %+v", c.name, s.FDBDump(FDBFilter{VNI: vni}))
+		}
+		s.forget()
+		s.Inject(fmt.Sprintf("p0-%d", vni), frameOf(station(1), station(3)))
+		if got, want := s.counts(), fmt.Sprintf("p1-%d:1 r0:1", vni); got != want {
+			t.Errorf("%s: to a MAC behind the source that is refused: %q, want %q", c.name, got, want)
+		}
+		// An entry that was made by command was never by right of its peer, and stays whatever else changes.
+		commanded.VNI = vni
+		s.do(func() error { return s.FDBPut(commanded, fdb.Replace) })
+		closed.Ageing = time.Minute
+		s.set(closed, s.addrs(0)...)
+		closed.Ageing = 0
+		if !s.known(vni, station(6)) {
+			t.Errorf("%s: an entry made by command is gone", c.name)
+		}
+	}
 }
 
 // A frame that asks not to be learned from keeps nobody else's from being.

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -196,6 +197,25 @@ func (d *domain) admits(source netip.Addr) bool {
 	}
 	for _, p := range d.allow {
 		if p.Contains(source) {
+			return true
+		}
+	}
+	return false
+}
+
+// hears says whether a source may send into the domain, by name or not.
+func (d *domain) hears(source netip.Addr) bool { return d.members[source] != nil || d.admits(source) }
+
+// admitsMore says whether there may be a source that may send into d and not into next.
+func (d *domain) admitsMore(next *domain) bool {
+	if next.policy == Learn {
+		return false
+	}
+	if d.policy == Learn || !slices.Equal(d.allow, next.allow) {
+		return true
+	}
+	for a := range d.members {
+		if next.members[a] == nil {
 			return true
 		}
 	}

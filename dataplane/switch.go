@@ -387,6 +387,11 @@ func (s *Switch) carriedAsSaid() {
 // snapshots name can be reached any more. A worker is inside a batch for microseconds.
 func (s *Switch) settle() {
 	s.fast.catchUp()
+	s.learnsNothingOlder()
+}
+
+// learnsNothingOlder is settle for what is only learned from: what the programs tell is judged by the published state, whether they follow it yet or not.
+func (s *Switch) learnsNothingOlder() {
 	s.fast.heardNothingOlder()
 	g := s.current.Load().generation
 	for _, w := range s.workers {

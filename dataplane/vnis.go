@@ -58,7 +58,7 @@ func (s *Switch) SetVNI(c VNIConfig) (err error) {
 			s.event(Event{Object: "peer", Action: "add", Peer: p.addr, VNI: c.VNI})
 		}
 	}
-	before, groupBefore := r.flood, r.group
+	before, groupBefore, domainBefore := r.flood, r.group, s.current.Load().vnis.get(c.VNI)
 	if !added {
 		s.fast.agesBefore(r.config.Ageing, c.Ageing, r.config.MaxMACs, c.MaxMACs)
 	}
@@ -70,6 +70,7 @@ func (s *Switch) SetVNI(c VNIConfig) (err error) {
 	s.publishVNI(r)
 	s.sayOneAddress(s.current.Load().vnis.get(c.VNI), before)
 	s.dropFlood(r, before)
+	s.forgetRefused(domainBefore)
 	s.releaseGroup(groupBefore)
 	s.fitVNI(r)
 	if added {
@@ -98,6 +99,28 @@ func (s *Switch) dropFlood(r *vniRecord, before []*peer) {
 	for _, p := range left {
 		s.event(Event{Object: "peer", Action: "del", Peer: p.addr, VNI: r.config.VNI})
 		s.fdb.Flush(fdb.FlushFilter{VNI: r.config.VNI, Dest: p.place()})
+	}
+}
+
+// forgetRefused forgets what was learned behind sources that might send into a VNI as it was before, nil for one that was not, and may not as it is published now: what
+// the stations there would answer is dropped, and they are looked for where they may be by now. Needs mu.
+func (s *Switch) forgetRefused(before *domain) {
+	if before == nil {
+		return
+	}
+	d := s.current.Load().vnis.get(before.vni)
+	if !before.admitsMore(d) {
+		return
+	}
+	s.learnsNothingOlder()
+	for _, place := range s.fdb.Dests(d.vni) {
+		if !place.IsPeer() {
+			continue
+		}
+		p := s.peers.at(place.Index())
+		if p != nil && before.hears(p.addr.Addr()) && !d.hears(p.addr.Addr()) {
+			s.fdb.Flush(fdb.FlushFilter{VNI: d.vni, Dest: place})
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package fdb
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestFlushTakesWhatItNames(t *testing.T) {
 	port, peer := PortDest(3), PeerDest(3)
@@ -45,6 +48,29 @@ func TestFlushTakesWhatItNames(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
+}
+
+func TestDestsOfVNI(t *testing.T) {
+	table := newTable(t, Config{}, 0)
+	mustSetVNI(t, table, 2, VNIConfig{})
+	want := func(what string, vni uint32, want ...Dest) {
+		t.Helper()
+		got := table.Dests(vni)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	for i, d := range []Dest{PortDest(3), PeerDest(3), PeerDest(4), PeerDest(3)} {
+		mustPut(t, table, Entry{VNI: 1, MAC: friends + MAC(i), Dest: d}, 0)
+	}
+	mustPut(t, table, Entry{VNI: 1, MAC: friends + 9, Dest: PeerDest(9), State: Static}, 0)
+	want("entries of one VNI", 1, PortDest(3), PeerDest(3), PeerDest(4))
+	want("of none", 2)
+	want("unknown", 9)
+	table.Flush(FlushFilter{VNI: 1, Dest: PeerDest(3)})
+	want("flushed", 1, PortDest(3), PeerDest(4))
 }
 
 // TestNothingResurfaces gives the number of a destination to another owner over

@@ -113,6 +113,22 @@ func (t *Table) Count(vni uint32) int {
 	return 0
 }
 
+// Dests returns the destinations that dynamic entries of a VNI point to, in no
+// order. The work is one step for each, none for an entry.
+func (t *Table) Dests(vni uint32) []Dest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.vnis[vni]
+	if v == nil {
+		return nil
+	}
+	list := make([]Dest, 0, len(v.groups(Dynamic).members))
+	for _, g := range v.groups(Dynamic).members {
+		list = append(list, g.dest.id)
+	}
+	return list
+}
+
 // CountDest returns the entries that point to d, as Count does.
 func (t *Table) CountDest(d Dest) int {
 	t.mu.Lock()
