@@ -82,23 +82,36 @@ func (s *Switch) pin(r *vniRecord, p *peer) {
 	}
 }
 
-// unpin takes back what a former entry pinned.
+// unpin takes back what a former entry pinned, and the peer's right to send into the VNI with its last one.
 func (s *Switch) unpin(r *vniRecord, old fdb.Entry) {
+	if s.unpinned(r, old) {
+		s.narrow(r)
+	}
+}
+
+// unpinned is unpin but for the right; last says that it ends.
+func (s *Switch) unpinned(r *vniRecord, old fdb.Entry) (last bool) {
 	if old.State == fdb.Dynamic || !old.Dest.IsPeer() {
-		return
+		return false
 	}
 	p := s.peers.at(old.Dest.Index())
 	if p == nil || r.statics[p] == 0 {
-		return
+		return false
 	}
 	s.peers.release(p, 1)
 	r.statics[p]--
-	if r.statics[p] == 0 {
-		delete(r.statics, p)
-		before := s.current.Load().vnis.get(r.config.VNI)
-		s.publishVNI(r)
-		s.forgetRefused(before)
+	if r.statics[p] > 0 {
+		return false
 	}
+	delete(r.statics, p)
+	return true
+}
+
+// narrow publishes a VNI that fewer may send into.
+func (s *Switch) narrow(r *vniRecord) {
+	before := s.current.Load().vnis.get(r.config.VNI)
+	s.publishVNI(r)
+	s.forgetRefused(before)
 }
 
 // FDBDel removes a forwarding entry; with a valid dst only one that points there.
@@ -223,13 +236,17 @@ func (s *Switch) FDBFlush(f FDBFilter) (int, error) {
 		return true
 	})
 	n := 0
+	narrower := map[*vniRecord]bool{} // each published once: its cost is by the peers that it has left
 	for _, e := range doomed {
 		if old, err := s.fdb.Delete(e.VNI, e.MAC); err == nil {
 			n++
-			if r := s.vnis[e.VNI]; r != nil {
-				s.unpin(r, old)
+			if r := s.vnis[e.VNI]; r != nil && s.unpinned(r, old) {
+				narrower[r] = true
 			}
 		}
+	}
+	for r := range narrower {
+		s.narrow(r)
 	}
 	s.fast.catchUp()
 	return n, nil
