@@ -95,7 +95,8 @@ func TestCPULatencyHeld(t *testing.T) {
 			s.settleFrame()
 			in := s.Host.Injector("p0")
 			fastest := 0.0 // frames a second that this machine came to beside what else it does
-			for end := time.Now().Add(lab.Patience / 2); !s.Status().CPULatency.Held; {
+			said := s.Status().CPULatency
+			for end := time.Now().Add(lab.Patience / 2); !said.Held; said = s.Status().CPULatency {
 				if i := s.latency.Load(); i.Reason != "" || fastest < 2*latencyLeast && time.Now().After(end) {
 					t.Skipf("%.0f frames a second; %s", fastest, i.Reason)
 				}
@@ -114,6 +115,9 @@ func TestCPULatencyHeld(t *testing.T) {
 					}
 				}
 				fastest = max(fastest, 2*frames/time.Since(began).Seconds())
+			}
+			if said.Reason != "" {
+				t.Errorf("held, and the status says %+v", said)
 			}
 			eventually(t, "CPUs are let go", func() bool { return !s.Status().CPULatency.Held })
 		})
