@@ -71,47 +71,31 @@ func (s *Switch) FDBPut(e FDBEntry, mode fdb.PutMode) error {
 	if had {
 		s.unpin(r, old)
 	}
+	s.sendersSettle()
 	return nil
 }
 
-// pin notes a static entry toward a peer: from now on the peer may send into the VNI. The reference was taken by obtain.
+// pin notes a static entry toward a peer: the peer may send into the VNI. The reference was taken by obtain.
 func (s *Switch) pin(r *vniRecord, p *peer) {
-	r.statics[p]++
-	if r.statics[p] == 1 {
-		s.publishVNI(r)
+	if r.statics[p]++; r.statics[p] == 1 {
+		s.sendersGrow(r)
 	}
 }
 
 // unpin takes back what a former entry pinned, and the peer's right to send into the VNI with its last one.
 func (s *Switch) unpin(r *vniRecord, old fdb.Entry) {
-	if s.unpinned(r, old) {
-		s.narrow(r)
-	}
-}
-
-// unpinned is unpin but for the right; last says that it ends.
-func (s *Switch) unpinned(r *vniRecord, old fdb.Entry) (last bool) {
 	if old.State == fdb.Dynamic || !old.Dest.IsPeer() {
-		return false
+		return
 	}
 	p := s.peers.at(old.Dest.Index())
 	if p == nil || r.statics[p] == 0 {
-		return false
+		return
 	}
 	s.peers.release(p, 1)
-	r.statics[p]--
-	if r.statics[p] > 0 {
-		return false
+	if r.statics[p]--; r.statics[p] == 0 {
+		delete(r.statics, p)
+		s.sendersShrink(r)
 	}
-	delete(r.statics, p)
-	return true
-}
-
-// narrow publishes a VNI that fewer may send into.
-func (s *Switch) narrow(r *vniRecord) {
-	before := s.current.Load().vnis.get(r.config.VNI)
-	s.publishVNI(r)
-	s.forgetRefused(before)
 }
 
 // FDBDel removes a forwarding entry; with a valid dst only one that points there.
@@ -136,6 +120,7 @@ func (s *Switch) FDBDel(vni uint32, mac fdb.MAC, dst netip.AddrPort) error {
 		return fmt.Errorf("mac %s vni %d: %w", mac, vni, ErrNotFound)
 	}
 	s.unpin(r, old)
+	s.sendersSettle()
 	s.carriedAsSaid()
 	return nil
 }
@@ -236,18 +221,15 @@ func (s *Switch) FDBFlush(f FDBFilter) (int, error) {
 		return true
 	})
 	n := 0
-	narrower := map[*vniRecord]bool{} // each published once: its cost is by the peers that it has left
 	for _, e := range doomed {
 		if old, err := s.fdb.Delete(e.VNI, e.MAC); err == nil {
 			n++
-			if r := s.vnis[e.VNI]; r != nil && s.unpinned(r, old) {
-				narrower[r] = true
+			if r := s.vnis[e.VNI]; r != nil {
+				s.unpin(r, old)
 			}
 		}
 	}
-	for r := range narrower {
-		s.narrow(r)
-	}
+	s.sendersSettle()
 	s.fast.catchUp()
 	return n, nil
 }

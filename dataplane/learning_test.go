@@ -411,6 +411,17 @@ func TestRefusedSourceIsForgotten(t *testing.T) {
 		{name: "static entry deleted", before: closed, static: true, after: deleted},
 		{name: "static entry flushed", before: closed, static: true, after: flushed},
 		{name: "static entry replaced", before: closed, static: true, after: replaced},
+		{name: "static entry deleted before its VNI is published for another reason", before: closed, static: true, after: func(vni uint32) error {
+			return s.Together(func() error {
+				if err := deleted(vni); err != nil {
+					return err
+				}
+				if err := s.AddPort(s.ofKind(PortConfig{Name: "passing", Untagged: vni})); err != nil {
+					return err
+				}
+				return s.DelPort("passing")
+			})
+		}},
 	} {
 		vni := uint32(50 + i)
 		c.before.VNI, closed.VNI = vni, vni

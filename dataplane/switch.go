@@ -91,6 +91,7 @@ type Switch struct {
 	serials    uint32
 	// together counts the calls of Together that go.
 	together int
+	senders  senders
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 
@@ -185,6 +186,7 @@ func New(c Config) (_ *Switch, err error) {
 		started:     time.Now(),
 		seed:        rand.Uint64(),
 		vnis:        make(map[uint32]*vniRecord),
+		senders:     make(senders),
 		ports:       make(map[string]*portRecord),
 		groups:      make(map[netip.AddrPort]*group),
 		storms:      newStorms(),
@@ -360,7 +362,7 @@ func (s *Switch) publish(next snapshot) {
 }
 
 // Together makes several changes, of which none has to be carried as it says before the last is made: the fast path follows when it returns, and not after
-// each of a hundred thousand. do calls the methods of the switch, and its error is returned.
+// each of a hundred thousand, and so do the rights to send that static entries give. do calls the methods of the switch, and its error is returned.
 func (s *Switch) Together(do func() error) error {
 	s.holdTogether(1)
 	defer s.fast.catchUp()
@@ -372,6 +374,9 @@ func (s *Switch) holdTogether(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.together += n
+	if n < 0 && !s.closed {
+		s.sendersFollow()
+	}
 }
 
 // carriedAsSaid returns when the fast path follows what was changed, unless more is to come. What must be out of its reach before it is taken apart waits by
@@ -439,6 +444,7 @@ func (s *Switch) usedPeers() []*peer { return s.peers.used(s.leadsTo) }
 func (s *Switch) reapPeers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sendersFollow()
 	gone := s.peers.reap(s.leadsTo)
 	if len(gone) == 0 {
 		return

@@ -228,6 +228,7 @@ func (s *Switch) DelVNI(vni uint32) error {
 	}
 	s.releaseGroup(r.group)
 	delete(s.vnis, vni)
+	delete(s.senders, r)
 	s.event(Event{Object: "vni", Action: "del", VNI: vni})
 	return nil
 }
