@@ -54,6 +54,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	out := json.NewEncoder(w)
+	held := false // written and not handed on
 	for {
 		select {
 		case <-r.Context().Done():
@@ -62,18 +63,20 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 			if !open {
 				return nil
 			}
-			if len(objects) > 0 && e.Action != "lost" && !slices.Contains(objects, e.Object) {
-				continue
+			if len(objects) == 0 || e.Action == "lost" || slices.Contains(objects, e.Object) {
+				if err := out.Encode(event(e)); err != nil {
+					return nil
+				}
+				held = true
 			}
-			if err := out.Encode(event(e)); err != nil {
-				return nil
-			}
-			if len(events) > 0 {
+			// More is handed on together, and the last that waits may be one that is not asked for.
+			if !held || len(events) > 0 {
 				continue
 			}
 			if err := control.Flush(); err != nil {
 				return nil
 			}
+			held = false
 		}
 	}
 }
