@@ -326,7 +326,7 @@ func (d *running) reload() {
 	}
 	var ops []string
 	if err == nil {
-		if ops, err = d.control.Reload(file.Model); err != nil {
+		if ops, err = d.control.Reload(file.Model); err != nil && !stoppedBy(err) {
 			err = file.Locate(err)
 		}
 	}
