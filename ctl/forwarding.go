@@ -96,7 +96,7 @@ func entryElsewhere(m *model.Model, k model.StaticKey, e dataplane.FDBEntry, dst
 
 // putError says how to mend that there is no room for an entry.
 func putError(k model.StaticKey, err error) error {
-	if errors.Is(err, fdb.ErrFull) {
+	if errors.Is(err, fdb.ErrFull) && !errors.Is(err, ErrNotUndone) {
 		return &model.Error{Path: "fdb/0/mac", Msg: fmt.Sprintf("no room for %s in VNI %d: flush entries, or raise max-macs", k.MAC, k.VNI), Kind: dataplane.ErrLimit}
 	}
 	return err

@@ -1,10 +1,13 @@
 package ctl
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"vtepd/ctl/model"
+	"vtepd/dataplane"
+	"vtepd/fdb"
 )
 
 // Op is one operation on the switch on the way from one model to another.
@@ -110,8 +113,11 @@ func (p *planner) fastPath() {
 	})
 }
 
+// ErrNotUndone is why a change that failed has left something: an operation before the one that failed could not be undone.
+var ErrNotUndone = errors.New("could not be undone")
+
 // run does the operations in order. When one fails, those before it are undone in reverse, and the error is returned; what could not be undone is
-// joined to it. When the switch is about to be closed, nothing is done or undone any more; a start that fails undoes nothing, either.
+// joined to it: see notUndone. When the switch is about to be closed, nothing is done or undone any more; a start that fails undoes nothing, either.
 func (c *Controller) run(ops []Op) error {
 	if len(ops) < 2 {
 		return c.runAll(ops)
@@ -135,10 +141,30 @@ func (c *Controller) runAll(ops []Op) error {
 			}
 			c.progress.Add(1)
 			if uerr := done.undo(); uerr != nil {
-				err = fmt.Errorf("%w; and %s could not be undone: %w", err, done.Text, uerr)
+				err = notUndone(err, done.Text, uerr)
 			}
 		}
 		return &opError{&ops[i], err}
 	}
 	return nil
+}
+
+// gone is the error of an operation that deletes, and none where there was nothing: something that could not be undone may have left less than the model has, and to
+// delete it and make it again is how that is mended.
+func gone(err error) error {
+	if errors.Is(err, dataplane.ErrNotFound) || errors.Is(err, fdb.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// notUndone is an error of a change with what of it could not be undone. It stays about the place that it was about: what is told with a line of the file, or with a
+// field, is the text of a model.Error, and must have both.
+func notUndone(err error, op string, undo error) error {
+	e := model.Error{Msg: fmt.Sprintf("%v; and %s could not be undone: %v", err, op, undo), Kind: fmt.Errorf("%w: %w: %w", ErrNotUndone, err, undo)}
+	var located *model.Error
+	if errors.As(err, &located) {
+		e.Path = located.Path
+	}
+	return &e
 }

@@ -233,6 +233,6 @@ func (p *planner) portsLeave() {
 func (p *planner) portLeaves(name string) {
 	before := p.old.PortConfig(name)
 	p.portOp("del", name,
-		func() error { return p.sw.DelPort(name) },
+		func() error { return gone(p.sw.DelPort(name)) },
 		func() error { return p.sw.AwaitPort(before) }) // it may have been missing for its namespace
 }

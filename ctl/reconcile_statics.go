@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 
@@ -48,13 +47,7 @@ func (p *planner) staticLeaves(k model.StaticKey) {
 	p.statics.waiting = append(p.statics.waiting, k)
 	before, _ := p.old.Statics.Get(k)
 	p.staticOp("del", k,
-		func() error {
-			err := p.sw.FDBDel(k.VNI, k.MAC, netip.AddrPort{})
-			if errors.Is(err, dataplane.ErrNotFound) || errors.Is(err, fdb.ErrNotFound) {
-				return nil
-			}
-			return err
-		},
+		func() error { return gone(p.sw.FDBDel(k.VNI, k.MAC, netip.AddrPort{})) },
 		func() error { return p.sw.FDBPut(staticEntry(k, before), fdb.Replace) })
 }
 

@@ -118,7 +118,7 @@ func (p *planner) vnisLeave() {
 	for _, n := range p.changes.Undeclared {
 		before := p.old.VNIConfig(n)
 		p.vniOp("del", n,
-			func() error { return p.sw.DelVNI(n) },
+			func() error { return gone(p.sw.DelVNI(n)) },
 			func() error { return p.sw.SetVNI(before) })
 	}
 }

@@ -16,6 +16,8 @@ var statuses = []struct {
 	sentinel error
 	status   int
 }{
+	// Whatever it was refused for: something has changed.
+	{ErrNotUndone, http.StatusInternalServerError},
 	{dataplane.ErrNotFound, http.StatusNotFound},
 	{fdb.ErrNotFound, http.StatusNotFound},
 	{dataplane.ErrNoNetNS, http.StatusNotFound},

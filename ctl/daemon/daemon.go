@@ -311,7 +311,7 @@ func (d *running) wait(failed <-chan error) (reason string, err error) {
 	}
 }
 
-// reload reads the file again. Whatever is wrong with it, the switch goes on as it was.
+// reload reads the file again. Whatever is wrong with it, the switch goes on as it was; what the host refuses and does not take back, either, is told.
 func (d *running) reload() {
 	if d.settings.config == "" {
 		d.log.Warn("reload refused", "reason", "there is no file: vtepd was started with options; use vtepctl")
@@ -325,12 +325,18 @@ func (d *running) reload() {
 		err = d.keepLocal(file)
 	}
 	var ops []string
+	left := false
 	if err == nil {
 		if ops, err = d.control.Reload(file.Model); err != nil && !stoppedBy(err) {
+			left = errors.Is(err, ctl.ErrNotUndone)
 			err = file.Locate(err)
 		}
 	}
 	if stoppedBy(err) {
+		return
+	}
+	if left {
+		d.log.Error("reload failed, and not all of it could be undone", "reason", err)
 		return
 	}
 	if err != nil {

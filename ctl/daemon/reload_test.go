@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,4 +46,22 @@ func TestStopInsideReload(t *testing.T) {
 	if out := r.err.String(); strings.Contains(out, "refused") || strings.Contains(out, "reloaded") {
 		t.Errorf("the stop came between two ports: %s", out)
 	}
+}
+
+// TestReloadNotUndone: a reload that could not be undone does not pass for one that has changed nothing.
+func TestReloadNotUndone(t *testing.T) {
+	r, reload := launchWithFile(t)
+	r.sw.Fail(func(op string) error {
+		if op == "add port tap2" || op == "del port tap1" {
+			return errors.New(op + ": the host refuses")
+		}
+		return nil
+	})
+	reload(file + "- {name: tap1, vni: 42}\n- {name: tap2, vni: 42}\n")
+	r.logged(t, "add port tap2: the host refuses; and port add tap1 could not be undone: del port tap1: the host refuses")
+	if out := r.err.String(); strings.Contains(out, "nothing changed") || !strings.Contains(out, `msg="reload failed, and not all of it could be undone"`) {
+		t.Error(out)
+	}
+	r.stops <- syscall.SIGTERM
+	r.wait(t)
 }
