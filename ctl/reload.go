@@ -125,18 +125,35 @@ func merge(base, target, running *model.Model) *model.Model {
 	mergeTable(target.VNIs.Since(&base.VNIs.Table), &base.VNIs, &target.VNIs, &next.VNIs, mergeVNI)
 	mergeTable(target.Ports.Since(&base.Ports), &base.Ports, &target.Ports, &next.Ports, mergePort)
 	mergeTable(target.Statics.Since(&base.Statics), &base.Statics, &target.Statics, &next.Statics, func(_, t, _ model.Static) model.Static { return t })
-	// Static entries from run time do not hold a port or VNI that the file drops, as they do not hold one that a command deletes.
-	deleteStatics(next, func(k model.StaticKey, s model.Static) bool {
-		declared := next.HasVNI(k.VNI)
-		if declared && s.Port == "" || target.Statics.Has(k) {
-			return false
-		} else if !declared {
-			return true
-		}
-		p := next.Ports.At(s.Port)
-		return p == nil || !slices.Contains(next.PortVNIs(p), k.VNI)
-	})
+	mergePlaces(target, next)
 	return next
+}
+
+// mergePlaces takes care of static entries from run time whose port or VNI the file drops: they do not hold it, as they do not hold one that a command deletes. Where the
+// file has an entry for the same MAC, that one is in force again.
+func mergePlaces(target, next *model.Model) {
+	var lost []model.StaticKey
+	for k, s := range next.Statics.All() {
+		if t, has := target.Statics.Get(k); !(has && t == s) && !hasPlace(next, k, s) {
+			lost = append(lost, k)
+		}
+	}
+	for _, k := range lost {
+		if t, has := target.Statics.Get(k); has && hasPlace(next, k, t) {
+			next.Statics.Put(k, t)
+		} else {
+			next.Statics.Delete(k)
+		}
+	}
+}
+
+// hasPlace says whether the VNI of a static entry is declared, and its port, if it has one, in the VNI.
+func hasPlace(m *model.Model, k model.StaticKey, s model.Static) bool {
+	if !m.HasVNI(k.VNI) {
+		return false
+	}
+	p := m.Ports.At(s.Port)
+	return s.Port == "" || p != nil && slices.Contains(m.PortVNIs(p), k.VNI)
 }
 
 // table is what mergeTable needs of a table.
