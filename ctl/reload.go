@@ -38,17 +38,19 @@ func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	return done, nil
 }
 
-// fromRuntime says of a port that stands in the file's way that the file does not know it.
+// fromRuntime says of an error in what came of a file and of changes at run time that it is not the file alone which is wrong: its author looks there for a VNI, say, and
+// finds it declared.
 func fromRuntime(e *model.Error, file *model.Model) *model.Error {
+	c := *e
 	if name, ok := strings.CutPrefix(e.Path, "ports/"); ok {
 		name, _, _ = strings.Cut(name, "/")
 		if !file.Ports.Has(name) {
-			c := *e
 			c.Msg += fmt.Sprintf("; the port was added at run time: port del %s lets the file through", name)
 			return &c
 		}
 	}
-	return e
+	c.Msg += "; by itself the file is right, and what was changed at run time stands in its way: vtepctl apply FILE dry-run shows that, and without dry-run takes it back"
+	return &c
 }
 
 // fixed refuses a difference in what is decided when vtepd starts.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"vtepd/ctl/config"
 	"vtepd/ctl/model"
 	"vtepd/fdb"
 )
@@ -51,6 +52,42 @@ func TestReloadOfPlaces(t *testing.T) {
 		}
 		if e, err := sw.FDBGet(42, key.MAC); (err == nil && e.State == fdb.Static) != (c.want != "") {
 			t.Errorf("%s: the switch has %+v, %v", name, e, err)
+		}
+	}
+}
+
+// TestReloadAgainstRunTime: a file that is right by itself is not told to lack what it has, and run time took away, without a word of that.
+func TestReloadAgainstRunTime(t *testing.T) {
+	for _, c := range []struct {
+		runtime  [][]string
+		replaces []string
+		begins   string
+	}{
+		{[][]string{{"DELETE", "/v1/vnis/43", ""}}, []string{"- {name: tap1", "- {name: tap9, vni: 43}\n- {name: tap1"}, "test.yaml:9:21: port tap9 names undeclared VNI 43"},
+		{[][]string{{"DELETE", "/v1/ports/tap2", ""}, {"DELETE", "/v1/vlans/20", ""}}, []string{"- {name: tap1", "- {name: tap9, access: 20}\n- {name: tap1"}, "test.yaml:9:24: port tap9 names undeclared VLAN 20"},
+		{[][]string{{"DELETE", "/v1/ports/tap1", ""}}, []string{"static:\n", "static:\n- {mac: 02:00:00:00:00:0e, vni: 10010, port: tap1}\n"}, "test.yaml:12:46: static entry 02:00:00:00:00:0e names unknown port tap1"},
+		{[][]string{{"PATCH", "/v1/ports/tap1", `{"vni":43}`}}, []string{"static:\n", "static:\n- {mac: 02:00:00:00:00:0e, vni: 10010, port: tap1}\n"}, "test.yaml:12:46: static entry 02:00:00:00:00:0e: port tap1 is not in VNI 10010"},
+	} {
+		ctl, sw := start(t, baseFile)
+		for _, r := range c.runtime {
+			if err := answered(Handler(ctl), r[0], r[1], r[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := sw.State()
+		file, err := config.Parse("test.yaml", []byte(strings.NewReplacer(c.replaces...).Replace(baseFile)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ctl.Reload(file.Model)
+		if err = file.Locate(err); !strings.HasPrefix(err.Error(), c.begins) || !strings.Contains(err.Error(), "; by itself the file is right, and what was changed at run time stands in its way") {
+			t.Errorf("%v, want %s", err, c.begins)
+		}
+		if sw.State() != before {
+			t.Errorf("%s: something changed", c.begins)
+		}
+		if _, err := ctl.Apply(file.Model, false); err != nil {
+			t.Errorf("the advice does not help: %v", err)
 		}
 	}
 }
