@@ -78,6 +78,9 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 		if rng.IntN(3) == 0 {
 			p.NetNS, p.IfName = "", pick("v0", "v1", "w0")
 		}
+		if rng.IntN(3) == 0 {
+			p.Addresses = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + rng.IntN(5))}), 24)}
+		}
 		if rng.IntN(8) == 0 {
 			*p = model.Port{Type: dataplane.PortTAP, VNI: vni, NetNS: pick("", ns[0])}
 		}

@@ -92,6 +92,13 @@ var orders = []struct {
 	{"another address, a lower MTU, a port comes", []string{"198.51.100.1/24], mtu: 1400", "198.51.100.2/24], mtu: 1300", "- {name: tap1", "- {name: tap9, vni: 43}\n- {name: tap1"},
 		[]string{"add port tap9", "set port tap0", "set port tap0"}},
 	{"an address moves to another port", []string{"addresses: [198.51.100.1/24], ", "", "trunk: [10, 20]", "trunk: [10, 20], addresses: [198.51.100.1/24]"}, []string{"set port tap0", "set port tap1"}},
+	{"an address moves to a port that comes", []string{"addresses: [198.51.100.1/24], ", "", "- {name: tap1", "- {name: a9, vni: 42, addresses: [198.51.100.9/24, 198.51.100.1/24]}\n- {name: tap1"},
+		[]string{"add port a9", "set port tap0", "set port a9"}},
+	{"an address moves to a port that is looked at before", []string{"addresses: [198.51.100.1/24], ", "addresses: [198.51.100.2/24], ", "tap5, vni: 43, isolated: on", "a5, vni: 43, addresses: [198.51.100.1/24]"},
+		[]string{"add port a5", "set port tap0", "set port tap0", "del port tap5", "set port a5"}},
+	{"a port of another name comes with its address", []string{"tap0, vni: 42, addresses", "a0, vni: 42, addresses", "port: tap0", "port: a0"},
+		[]string{"add port a0", "put 42 02:00:00:00:00:0a", "del port tap0", "set port a0"}},
+	{"two ports trade an address", []string{"vni: 42, ifname: w2", "vni: 42, addresses: [198.51.100.1/25], ifname: w2", "198.51.100.1/24", "198.51.100.2/24"}, []string{"set port tap0", "set port tap0", "set port v2"}},
 	{"a larger MTU", []string{"mtu: 1400", "mtu: 1500"}, []string{"set port tap0"}},
 	{"another MAC", []string{"mtu: 1400", "mtu: 1400, mac: 02:00:00:00:00:77"}, []string{"set port tap0"}},
 	{"all at once", []string{

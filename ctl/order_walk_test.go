@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +69,9 @@ func walk(t *testing.T, old, next *model.Model, failing int) (r walked) {
 		}
 		if wrong := d.isolation(m); wrong != "" {
 			t.Fatalf("before operation %d of %v, %q failing: %s", i, r.ops, failed, wrong)
+		}
+		if twice := d.twice(m); twice != "" {
+			t.Fatalf("before operation %d of %v, %q failing: %s", i, r.ops, failed, twice)
 		}
 	}
 	if r.err == nil {
@@ -303,6 +307,24 @@ func (d difference) isolation(now ctltest.Moment) string {
 			case -1:
 				if was > 0 && is > 0 {
 					return fmt.Sprintf("ports %s and %s are kept apart, which may meet before and after", a, b)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// twice says which address two ports have that neither model gives to both.
+func (d difference) twice(now ctltest.Moment) string {
+	has := func(m *model.Model, name string, a netip.Addr) bool {
+		return m.Ports.At(name) != nil && hasAddr(m.Ports.At(name).Addresses, a)
+	}
+	for one, p := range now.Ports {
+		for other, q := range now.Ports {
+			for _, a := range p.Addresses {
+				a := a.Addr()
+				if one < other && hasAddr(q.Addresses, a) && !(has(d.old, one, a) && has(d.old, other, a)) && !(has(d.next, one, a) && has(d.next, other, a)) {
+					return fmt.Sprintf("ports %s and %s both have %s", one, other, a)
 				}
 			}
 		}

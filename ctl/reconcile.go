@@ -3,6 +3,7 @@ package ctl
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"vtepd/ctl/model"
@@ -44,14 +45,16 @@ type planner struct {
 	ports []*portChange // by name
 	// contested are the VNIs that some ports come to and others leave.
 	contested map[uint32]bool
-	devices   devices
-	statics   statics
-	ops       []Op
+	// lost are the addresses that ports lose.
+	lost    map[netip.Addr]bool
+	devices devices
+	statics statics
+	ops     []Op
 }
 
 // plan lists the operations from one model to another in an order in which each finds what it needs, and in which a change that is refused has taken
 // nothing away meanwhile, be it for a moment: undoing brings neither lost frames nor learned entries back. What only widens comes first, then what may be
-// refused, and what narrows or destroys last; whom a port may not meet by isolation is decided when all have left. Devices whose names others need are the exception, and their replacements are checked before the first goes.
+// refused, and what narrows or destroys last; whom a port may not meet by isolation is decided when all have left, who gives up an address has by then, and the next one gets it. Devices whose names others need are the exception, and their replacements are checked before the first goes.
 // A VNI that some ports come to and others leave is left first, once nothing can be refused any more.
 func (p *planner) plan() []Op {
 	p.look()
@@ -70,7 +73,7 @@ func (p *planner) plan() []Op {
 	p.vnisNarrow()
 	p.staticsLeave()
 	p.portsLeave()
-	p.portsIsolate()
+	p.portsComplete()
 	p.vnisLeave()
 	return p.ops
 }

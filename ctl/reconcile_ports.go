@@ -44,6 +44,7 @@ func (p *planner) lookAtPorts() {
 		p.ports = append(p.ports, c)
 	}
 	p.lookForStrangers()
+	p.lookForAddresses()
 	for _, c := range p.ports {
 		if c.inPlace() {
 			c.wide = p.widerPort(c.before, c.next)
@@ -137,7 +138,7 @@ func (p *planner) portsCome() {
 
 func (p *planner) portComes(c *portChange) {
 	first := p.without(c.next, c.before)
-	first.Isolated = c.isolatedSoFar()
+	first.Isolated, first.Addresses = c.isolatedSoFar(), p.addressesSoFar(c)
 	p.portOp("add", c.name,
 		func() error { return atPort(c.name, p.sw.AddPort(first)) },
 		func() error { return p.sw.DelPort(c.name) })
@@ -167,7 +168,7 @@ func (p *planner) portsReshape() {
 func (p *planner) portsNarrow() {
 	for _, c := range p.ports {
 		next := c.next
-		next.Isolated = c.isolatedSoFar()
+		next.Isolated, next.Addresses = c.isolatedSoFar(), p.addressesSoFar(c)
 		if reflect.DeepEqual(*c.now, next) {
 			continue
 		}
@@ -181,7 +182,7 @@ func (p *planner) portsNarrow() {
 	}
 }
 
-// isolatedSoFar says whether the port is isolated until portsIsolate.
+// isolatedSoFar says whether the port is isolated until portsComplete.
 func (c *portChange) isolatedSoFar() bool {
 	if c.old != nil {
 		return c.old.Isolated
@@ -189,9 +190,9 @@ func (c *portChange) isolatedSoFar() bool {
 	return c.new.Isolated
 }
 
-// portsIsolate brings ports out of isolation, and then others into it. It comes when all have left that are to: those of a VNI whom a port was kept from may be
-// among them. So nobody meets whom neither model has together, and who may meet by both is not kept apart meanwhile.
-func (p *planner) portsIsolate() {
+// portsComplete brings ports out of isolation, and then others into it, and gives them addresses that others had. It comes when all have left that are to: those of a VNI
+// whom a port was kept from may be among them. So nobody meets whom neither model has together, and who may meet by both is not kept apart meanwhile.
+func (p *planner) portsComplete() {
 	for _, to := range []bool{false, true} {
 		for _, c := range p.ports {
 			if c.next.Isolated == to {
