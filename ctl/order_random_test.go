@@ -3,6 +3,7 @@ package ctl
 import (
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -80,6 +81,9 @@ func randomDevice(rng *rand.Rand, m *model.Model, ns []string) {
 		}
 		if rng.IntN(3) == 0 {
 			p.Addresses = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + rng.IntN(5))}), 24)}
+		}
+		if rng.IntN(3) == 0 {
+			p.MAC = net.HardwareAddr{2, 0, 0, 0, 0, byte(1 + rng.IntN(3))}
 		}
 		if rng.IntN(8) == 0 {
 			*p = model.Port{Type: dataplane.PortTAP, VNI: vni, NetNS: pick("", ns[0])}

@@ -49,6 +49,7 @@ ports:
 - {name: v1, type: veth, vni: 42, netns: BLUE}
 - {name: v2, type: veth, vni: 42, ifname: w2}
 - {name: tap5, vni: 43, isolated: on}
+- {name: tap6, vni: 43, mac: 02:00:00:00:00:77}
 static:
 - {mac: 02:00:00:00:00:09, vni: 42, dst: 192.0.2.2}
 - {mac: 02:00:00:00:00:0a, vni: 42, port: tap0}
@@ -129,6 +130,10 @@ var orders = []struct {
 	{"a port is isolated no more, another leaves", []string{"vni: 43, isolated: on", "vni: 43", "- {name: v1, type: veth, vni: 42, netns: BLUE}\n", ""}, []string{"del port v1", "set port tap5"}},
 	{"an isolated port is made anew and is so no more", []string{"vni: 43, isolated: on", "vni: 43, type: veth, ifname: w5"}, []string{"check port tap5", "del port tap5", "add port tap5", "set port tap5"}},
 	{"an isolated port comes", []string{"- {name: tap1", "- {name: tap9, vni: 43, isolated: on}\n- {name: tap1"}, []string{"add port tap9"}},
+	{"a port of another name comes with its MAC", []string{"name: tap6", "name: t6"}, []string{"check port t6", "del port tap6", "add port t6"}},
+	{"a port that moves to a namespace takes the MAC of one that leaves", []string{"- {name: tap6, vni: 43, mac: 02:00:00:00:00:77}\n", "", "vni: 42, netns: BLUE", "vni: 43, netns: GREEN, mac: 02:00:00:00:00:77"},
+		[]string{"check port v1", "del port v1", "del port tap6", "add port v1"}},
+	{"a port comes with the MAC of one of another VNI", []string{"name: tap6, vni: 43", "name: t6, vni: 42"}, []string{"add port t6", "del port tap6"}},
 	{"another kind of the same name", []string{"name: v1, type: veth", "name: v1, type: tap"}, []string{"check port v1", "del port v1", "add port v1"}},
 }
 

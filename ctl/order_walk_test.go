@@ -127,12 +127,12 @@ func changesOf(old, next *model.Model) difference {
 	return d
 }
 
-// displaces says whether a port needs the name of an interface of one that leaves, and may be refused only when that one is gone.
+// displaces says whether a port needs the name of an interface of one that leaves, or its MAC in the same VNI, and may be refused only when that one is gone.
 func (d difference) displaces(name string) bool {
 	c := d.next.PortConfig(name)
 	for other, leaves := range d.devices {
 		o := d.old.PortConfig(other)
-		if leaves && (other == name || slices.ContainsFunc(c.Interfaces(), func(i dataplane.Interface) bool { return slices.Contains(o.Interfaces(), i) })) {
+		if leaves && (other == name || len(c.MAC) > 0 && slices.Equal(c.MAC, o.MAC) && meet(c, o) || slices.ContainsFunc(c.Interfaces(), func(i dataplane.Interface) bool { return slices.Contains(o.Interfaces(), i) })) {
 			return true
 		}
 	}

@@ -54,7 +54,7 @@ type planner struct {
 
 // plan lists the operations from one model to another in an order in which each finds what it needs, and in which a change that is refused has taken
 // nothing away meanwhile, be it for a moment: undoing brings neither lost frames nor learned entries back. What only widens comes first, then what may be
-// refused, and what narrows or destroys last; whom a port may not meet by isolation is decided when all have left, who gives up an address has by then, and the next one gets it. Devices whose names others need are the exception, and their replacements are checked before the first goes.
+// refused, and what narrows or destroys last; whom a port may not meet by isolation is decided when all have left, who gives up an address has by then, and the next one gets it. Devices whose names or MACs others need are the exception, and their replacements are checked before the first goes.
 // A VNI that some ports come to and others leave is left first, once nothing can be refused any more.
 func (p *planner) plan() []Op {
 	p.look()

@@ -9,8 +9,8 @@ import (
 
 // devices are those of ports for which another has to go first.
 type devices struct {
-	// room lists for a port that comes or is made anew the ports that are deleted before, because an interface of theirs has a name that it wants. One
-	// that is made anew is in its own list. A port without a list has to wait for nobody.
+	// room lists for a port that comes or is made anew the ports that are deleted before, because an interface of theirs has a name that it wants, or in a VNI of
+	// its own the MAC. One that is made anew is in its own list. A port without a list has to wait for nobody.
 	room map[string][]string
 	// rival names for such a port another one that wants the same name, and does not leave.
 	rival map[string]rival
@@ -26,11 +26,14 @@ type rival struct {
 
 func (p *planner) lookAtDevices() {
 	p.devices = devices{room: map[string][]string{}, rival: map[string]rival{}, gone: map[string]bool{}}
-	leaving := map[dataplane.Interface][]string{}
+	leaving, stations := map[dataplane.Interface][]string{}, map[string][]dataplane.PortConfig{}
 	leave := func(name string) {
 		c := p.old.PortConfig(name)
 		for _, i := range c.Interfaces() {
 			leaving[i] = append(leaving[i], name)
+		}
+		if c.MAC != nil {
+			stations[c.MAC.String()] = append(stations[c.MAC.String()], c)
 		}
 	}
 	for _, name := range p.changes.PortsGone {
@@ -52,6 +55,12 @@ func (p *planner) lookAtDevices() {
 		if c.anew() {
 			p.devices.room[c.name] = []string{c.name}
 		}
+		for _, station := range stations[c.next.MAC.String()] {
+			// An interface with the MAC of another has the same link-local address, which duplicate address detection takes from it for good (RFC 4862 section 5.4.5).
+			if station.Name != c.name && meet(station, c.next) {
+				p.devices.room[c.name] = append(p.devices.room[c.name], station.Name)
+			}
+		}
 		for _, i := range c.next.Interfaces() {
 			for _, name := range leaving[i] {
 				if name != c.name {
@@ -67,6 +76,17 @@ func (p *planner) lookAtDevices() {
 			coming[i] = c.name
 		}
 	}
+}
+
+// meet says whether two ports are in a VNI together.
+func meet(a, b dataplane.PortConfig) bool {
+	vnis := vidsOf(b).vnis()
+	for n := range vidsOf(a).vnis() {
+		if vnis[n] {
+			return true
+		}
+	}
+	return false
 }
 
 // devicesChecked looks for reasons why a device cannot be made, before any is taken away for it: undoing would make that one again, but it would be another
