@@ -217,11 +217,8 @@ func (c *Controller) batch(n int, do func(i int, ed editor) error) error {
 // postBatch takes requests that change something and makes them happen together or not at all.
 func (s *server) postBatch(w http.ResponseWriter, r *http.Request) error {
 	var requests []api.Request
-	if err := decodeBody(w, r, maxBatchBody, func(d *json.Decoder) error { return decodeList(d, &requests) }); err != nil {
+	if err := decodeBody(w, r, maxBatchBody, func(d *json.Decoder) error { return decodeList(d, &requests, maxBatch) }); err != nil {
 		return err
-	}
-	if len(requests) > maxBatch {
-		return malformed("", "%d requests are more than the %d of one batch: make several of it", len(requests), maxBatch)
 	}
 	inner := *s
 	each := routes(inner.changes(), func(r *http.Request) error { return noPart(r.Method, r.URL.EscapedPath()) })

@@ -46,12 +46,15 @@ func decodeBody(w http.ResponseWriter, r *http.Request, limit int64, decode func
 	return nil
 }
 
-// decodeList decodes the list of requests of a batch.
-func decodeList[T any](d *json.Decoder, into *[]T) error {
+// decodeList decodes the list of requests of a batch, most of them at the most: a body of the allowed size that is full of empty ones would take 70 times as much memory.
+func decodeList[T any](d *json.Decoder, into *[]T, most int) error {
 	if err := open(d, "body", '[', "a list"); err != nil {
 		return err
 	}
 	for d.More() {
+		if len(*into) == most {
+			return malformed("", "more requests than the %d of one batch: make several of it", most)
+		}
 		var one T
 		if err := decodeObject(d, "request", reflect.ValueOf(&one).Elem()); err != nil {
 			var known *failure

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -31,5 +32,19 @@ func TestNumbersHaveRanges(t *testing.T) {
 	}
 	if numbers < 5 {
 		t.Errorf("only %d keys with numbers were found", numbers)
+	}
+}
+
+// TestBatchIsBounded: requests are counted as they come, and not when all of a body is in memory.
+func TestBatchIsBounded(t *testing.T) {
+	c, sw := start(t, baseFile)
+	for _, n := range []int{maxBatch, maxBatch + 1} {
+		w := call(Handler(c), "POST", "/v1/batch", "["+strings.Repeat("{},", n-1)+"nonsense")
+		if more := strings.Contains(w.Body.String(), "more requests than the 200000 of one batch: make several of it"); w.Code != http.StatusBadRequest || more != (n > maxBatch) {
+			t.Errorf("%d requests: %d %s", n, w.Code, w.Body)
+		}
+	}
+	if ops := sw.Ops(); len(ops) > 0 {
+		t.Errorf("operations %v", ops)
 	}
 }
