@@ -389,7 +389,7 @@ func TestReload(t *testing.T) {
 		{name: "group-interface", replaces: []string{"\nvlans", "\ngroup-interface: eth9\nvlans"}, err: "group-interface changed from none to eth9, which"},
 		{name: "listen", replaces: []string{"\nvlans", "\nlisten: [8472]\nvlans"}, err: "listen changed from [] to [8472], which"},
 		{name: "flow-label", replaces: []string{"\nvlans", "\nflow-label: flow\nvlans"}, err: "flow-label changed from port to flow, which"},
-		{name: "source-ports", replaces: []string{"\nvlans", "\nsource-ports: 50000-50099\nvlans"}, err: "source-ports changed from the default to 50000-50099, which"},
+		{name: "source-ports", replaces: []string{"\nvlans", "\nsource-ports: 50000-50099\nvlans"}, err: "source-ports changed from 49152-65535 to 50000-50099, which"},
 		{name: "socket", replaces: []string{"\nvlans", "\nsocket: /x\nvlans"}, err: "socket changed from /run/vtepd/vtepd.sock to /x, which"},
 		{name: "workers", replaces: []string{"\nvlans", "\nworkers: 9\nvlans"}, err: "workers changed from 0 to 9, which"},
 		{name: "offload", replaces: []string{"\nvlans", "\noffload: off\nvlans"}, err: "offload changed from auto to off, which"},
@@ -399,7 +399,8 @@ func TestReload(t *testing.T) {
 			func(m *model.Model) error { m.Global.FastPath = model.FastPathOn; return nil },
 		}, replaces: []string{"tap1, access: 10", "tap1, access: 20"}, ops: []string{"set port tap1"},
 			check: func(m *model.Model) bool { return m.Global.FastPath == model.FastPathOn }},
-		{name: "max-macs", replaces: []string{"\nvlans", "\nmax-macs: 7\nvlans"}, err: "max-macs changed from the default to 7, which"},
+		{name: "max-macs", replaces: []string{"\nvlans", "\nmax-macs: 7\nvlans"}, err: "max-macs changed from 262144 to 7, which"},
+		{name: "defaults written out", replaces: []string{"\nvlans", "\nsource-ports: 49152-65535\nmax-macs: 262144\nworkers: 0\noffload: auto\ncpu-latency: auto\nflow-label: port\ndstport: 4789\nvlans"}},
 		{name: "udp6-zero-checksum", replaces: []string{"\nvlans", "\nudp6-zero-checksum: rx\nvlans"}, err: "udp6-zero-checksum changed from not receiving to receiving, which"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"vtepd/ctl/model"
+	"vtepd/dataplane"
 )
 
 // Reload applies the difference between the file as it was last read and file, its present contents, to the running state. What the file does not
 // speak of, added or changed at run time, stays. It returns the operations done. On an error, which may be a model.Error with a path into the file,
-// nothing has changed.
+// nothing has changed, unless it is ErrNotUndone.
 func (c *Controller) Reload(file *model.Model) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +71,7 @@ func (c *Controller) fixed(was, is *model.Global) error {
 		{"offload", autoOff(was.Offload), autoOff(is.Offload)},
 		{"cpu-latency", was.CPULatency, is.CPULatency},
 		{"workers", was.Workers, is.Workers},
-		{"max-macs", orDefault(was.Settings.MaxMACs), orDefault(is.Settings.MaxMACs)},
+		{"max-macs", was.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs), is.Settings.MaxMACs.Or(dataplane.DefaultMaxMACs)},
 		{"udp6-zero-checksum", receiving(was), receiving(is)},
 	} {
 		if k.was != k.is && (k.key != "socket" || !c.SocketByOption) {
@@ -88,10 +89,11 @@ func autoOff(on bool) string {
 }
 
 func sourcePorts(g *model.Global) string {
-	if g.SourcePorts == [2]uint16{} {
-		return "the default"
+	first, last := g.SourcePorts[0], g.SourcePorts[1]
+	if first == 0 {
+		first, last = dataplane.FirstSourcePort, dataplane.LastSourcePort
 	}
-	return fmt.Sprintf("%d-%d", g.SourcePorts[0], g.SourcePorts[1])
+	return fmt.Sprintf("%d-%d", first, last)
 }
 
 func orNone(s string) string {
@@ -99,13 +101,6 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
-}
-
-func orDefault(o model.Opt[int]) any {
-	if o.Set {
-		return o.V
-	}
-	return "the default"
 }
 
 // receiving is the half of udp6-zero-checksum that is decided for the sockets.

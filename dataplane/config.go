@@ -31,6 +31,9 @@ const (
 	DefaultMaxMACs = 262144
 	// DefaultPort is the UDP port that IANA assigned to VXLAN (RFC 7348 section 8).
 	DefaultPort = underlay.DefaultPort
+	// FirstSourcePort and LastSourcePort are the range of UDP source ports when nothing else is said (RFC 7348 section 5).
+	FirstSourcePort = underlay.FirstSource
+	LastSourcePort  = underlay.LastSource
 	// DefaultTTL is the outer TTL or hop limit (RFC 1700's recommended default).
 	DefaultTTL = 64
 )
@@ -47,8 +50,8 @@ type Config struct {
 	DstPort uint16
 	// Listen are further UDP ports to listen on. A source that is learned is answered at the port that it sent to.
 	Listen []uint16
-	// SourcePorts are the first and the last UDP source port of datagrams, of which 16 at most are used. Zeros mean 49152 to 65535, which RFC 7348 section
-	// 5 recommends.
+	// SourcePorts are the first and the last UDP source port of datagrams, of which 16 at most are used. Zeros mean FirstSourcePort and
+	// LastSourcePort.
 	SourcePorts [2]uint16
 	// FlowLabels gives inner flows that share a source port IPv6 flow labels of their own. Their datagrams do not share messages then, which costs where
 	// there are many small ones.

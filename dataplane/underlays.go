@@ -105,7 +105,7 @@ func (c *Config) Ports() []uint16 { return append([]uint16{c.DstPort}, c.Listen.
 // completePorts checks the ports listened on and sent from, and fills in the defaults.
 func (c *Config) completePorts() error {
 	if c.SourcePorts == [2]uint16{} {
-		c.SourcePorts = [2]uint16{underlay.FirstSource, underlay.LastSource}
+		c.SourcePorts = [2]uint16{FirstSourcePort, LastSourcePort}
 	}
 	if c.SourcePorts[0] == 0 || c.SourcePorts[0] > c.SourcePorts[1] {
 		return fmt.Errorf("source ports %d-%d: is no range: %w", c.SourcePorts[0], c.SourcePorts[1], ErrInvalid)
