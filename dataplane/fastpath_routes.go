@@ -97,6 +97,26 @@ func newRoutes(log *slog.Logger, in vrf) (*routes, error) {
 
 // listen turns bursts of announcements into single elements of changed.
 func (r *routes) listen(sub *nl.NetlinkSocket) {
+	told := make(chan struct{}, 1)
+	go func() {
+		defer close(told)
+		r.hear(sub, told)
+	}()
+	for range told {
+		time.Sleep(r.patience(time.Now()))
+		select {
+		case <-told: // while we waited
+		default:
+		}
+		select {
+		case r.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// hear reads what is announced, all the time: what the kernel kept ready of a burst while a look waits would ask for a look each, one after the other.
+func (r *routes) hear(sub *nl.NetlinkSocket, told chan<- struct{}) {
 	for {
 		_, _, err := sub.Receive()
 		if r.closed.Load() {
@@ -108,9 +128,8 @@ func (r *routes) listen(sub *nl.NetlinkSocket) {
 			r.deaf.Store(true)
 			return
 		}
-		time.Sleep(r.patience(time.Now()))
 		select {
-		case r.changed <- struct{}{}:
+		case told <- struct{}{}:
 		default:
 		}
 	}
