@@ -157,7 +157,7 @@ func newMirror(s *Switch, e programs) (*mirror, error) {
 		told:      make(map[int]underlayWord),
 		batch:     make([]xdp.Entry, 0, entryBatch),
 		waysLeft:  waysAsked,
-		offset:    int64(e.Now()) - int64(s.now()),
+		offset:    int64(e.Now()) - int64(s.second()),
 		snap:      &snapshot{},
 		ageTimer:  time.NewTimer(agesMost),
 		former:    e.Former(),

@@ -354,6 +354,9 @@ func (s *Switch) release() {
 // now is the table's clock.
 func (s *Switch) now() fdb.Tick { return fdb.Tick(s.tick.Load()) }
 
+// second is what tick is to be. Whoever turns the clock may wait for mu, and tick stands still as long.
+func (s *Switch) second() uint32 { return bornAt + uint32(time.Since(s.started)/time.Second) }
+
 // publish makes next what the workers forward by. Needs mu.
 func (s *Switch) publish(next snapshot) {
 	next.generation = s.current.Load().generation + 1
@@ -420,7 +423,7 @@ func (s *Switch) keepHouse(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		s.tick.Store(bornAt + uint32(time.Since(s.started)/time.Second))
+		s.tick.Store(s.second())
 		s.sweep()
 		s.reapPeers()
 		s.followStorms()
