@@ -251,6 +251,16 @@ func TestCellLife(t *testing.T) {
 			}
 			return a.f.Commit()
 		}},
+		{"successor that ends before it takes over", func(_ *testing.T, a *side, o Options) error {
+			if err := a.f.Abandon(); err != nil {
+				return err
+			}
+			var err error
+			if a.f, err = Open(o); err != nil {
+				return err
+			}
+			return a.f.Close()
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, o := cellSides(t)

@@ -192,7 +192,8 @@ func (f *FastPath) Close() error {
 	var errs []error
 	errs = append(errs, f.detachAll())
 	if f.pins != nil {
-		errs = append(errs, f.pins.remove())
+		// A former process's pair that nothing has taken up leads nowhere once its programs are off.
+		errs = append(errs, f.pins.remove(), removeCell(f.options.Name))
 	}
 	errs = append(errs, f.release())
 	return errors.Join(errs...)
