@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -203,7 +204,7 @@ func (p *pins) close() error {
 	return errors.Join(unix.Flock(p.lock, unix.LOCK_UN), unix.Close(p.lock))
 }
 
-// stray lists the pinned links that are not among those of ours, XDP first.
+// stray lists the pinned links that are not among those of ours, XDP first, and the cell's last: what a cell is still given when it has no program reaches the host's stack.
 func (p *pins) stray(ours map[place]*attachment) ([]string, error) {
 	known := make(map[string]bool, len(ours))
 	for at := range ours {
@@ -213,17 +214,19 @@ func (p *pins) stray(ours map[place]*attachment) ([]string, error) {
 	if err := ignoreMissing(err); err != nil {
 		return nil, fmt.Errorf("pins: %w", err)
 	}
-	var first, rest []string
+	var first, rest, last []string
 	for _, e := range found {
 		switch path := filepath.Join(p.dir, "links", e.Name()); {
 		case known[e.Name()]:
 		case strings.HasPrefix(e.Name(), pinWords[hookXDP]+"-"):
 			first = append(first, path)
+		case strings.HasPrefix(e.Name(), pinWords[hookCell]+"-"):
+			last = append(last, path)
 		default:
 			rest = append(rest, path)
 		}
 	}
-	return append(first, rest...), nil
+	return slices.Concat(first, rest, last), nil
 }
 
 // dropLinks detaches and removes pinned links, and gives their devices back as they were.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,5 +73,27 @@ func TestFormerOfAnotherLayout(t *testing.T) {
 				t.Errorf("log: %q", log.String())
 			}
 		})
+	}
+}
+
+// TestStrayOrder: what laid frames bare goes first, and what they were joined in last: whatever comes out of it in between reaches the host's stack.
+func TestStrayOrder(t *testing.T) {
+	t.Parallel()
+	p := &pins{dir: t.TempDir()}
+	at := []place{{4, hookCell}, {3, Ingress}, {3, hookUnderlay}, {12, hookXDP}, {5, Egress}}
+	for _, a := range at {
+		if err := os.MkdirAll(p.link(a), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := p.stray(map[place]*attachment{{3, Ingress}: nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range list {
+		list[i] = filepath.Base(list[i])
+	}
+	if want := []string{"xdp-12", "port-egress-5", "underlay-3", "cell-4"}; !slices.Equal(list, want) {
+		t.Errorf("%v, want %v", list, want)
 	}
 }
