@@ -39,29 +39,48 @@ func (c *Capabilities) List() []Capability {
 	return []Capability{c.BPF, c.TCX, c.BTF, c.XDP, c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily, c.FlowCache}
 }
 
-// Probe tries what the kernel lets this process do, once.
-func Probe() Capabilities { return probed() }
+// Probe tries what the kernel lets this process do, and remembers what the kernel has and has not. What failed for another reason, a policy that forbids it or want of
+// memory, is tried again the next time.
+func Probe() Capabilities { return probed.ask() }
 
-var probed = sync.OnceValue(probe)
+var probed probing
 
-func probe() Capabilities {
+// probing remembers.
+type probing struct {
+	mu    sync.Mutex
+	known bool
+	found Capabilities
+}
+
+func (p *probing) ask() Capabilities {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known {
+		p.found, p.known = probe()
+	}
+	return p.found
+}
+
+// probe says as well whether the answers are the kernel's, so that they are the same another time.
+func probe() (c Capabilities, lasting bool) {
+	lasting = true
 	name := func(name string, err error) Capability {
 		if err != nil {
+			lasting = lasting && errors.Is(err, ebpf.ErrNotSupported)
 			return Capability{Name: name, Reason: err.Error()}
 		}
 		return Capability{Name: name, On: true}
 	}
-	var c Capabilities
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, License: "MIT",
 	})
 	c.BPF = name("bpf", err)
 	if err != nil {
-		why := errors.New("no bpf")
-		c.TCX, c.BTF, c.XDP = name("tcx", why), name("btf", why), name("xdp", why)
-		c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily = name("redirect-peer", why), name("redirect-neigh", why), name("switch-family", why)
-		c.FlowCache = name("flow-cache", why)
-		return c
+		none := func(name string) Capability { return Capability{Name: name, Reason: "no bpf"} }
+		c.TCX, c.BTF, c.XDP = none("tcx"), none("btf"), none("xdp")
+		c.RedirectPeer, c.RedirectNeigh, c.SwitchFamily = none("redirect-peer"), none("redirect-neigh"), none("switch-family")
+		c.FlowCache = none("flow-cache")
+		return c, lasting
 	}
 	defer p.Close()
 	c.TCX = name("tcx", probeTCX(p))
@@ -70,8 +89,11 @@ func probe() Capabilities {
 	c.RedirectPeer = name("redirect-peer", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectPeer))
 	c.RedirectNeigh = name("redirect-neigh", features.HaveProgramHelper(ebpf.SchedCLS, asm.FnRedirectNeigh))
 	c.SwitchFamily = name("switch-family", probeSwitchFamily())
-	c.FlowCache = name("flow-cache", probeFlowCache())
-	return c
+	c.FlowCache = Capability{Name: "flow-cache", On: true}
+	if err := probeFlowCache(); err != nil { // by the kernel's name, which lasts
+		c.FlowCache.On, c.FlowCache.Reason = false, err.Error()
+	}
+	return c, lasting
 }
 
 // probeBTF looks for what the programs are to be fitted to.
