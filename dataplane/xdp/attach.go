@@ -319,8 +319,8 @@ func (f *FastPath) takeOver(p place) (link.Link, bool) {
 		return nil, false
 	}
 	a := attachment{link: l}
-	if !a.alive(p) {
-		err = errors.New("its device has gone")
+	if !a.here(p) {
+		err = errors.New("its device has gone, or is in another network namespace")
 	} else if p.hook == Ingress {
 		var first link.Link
 		if first, err = f.overtake(p, l); err == nil {

@@ -121,7 +121,7 @@ func (f *FastPath) FormerFilter(ifindex int) int {
 		return -1
 	}
 	defer l.Close()
-	if a := (attachment{link: l}); !a.alive(at) {
+	if a := (attachment{link: l}); !a.here(at) {
 		return -1
 	}
 	if f.former == nil {

@@ -527,3 +527,55 @@ func TestTwoInstances(t *testing.T) {
 		})
 	}
 }
+
+// TestTakeoverElsewhere: what a process was killed over in another network namespace is not taken over, though the interface there has the number of the one here.
+//
+//	the former's: side a ── eth0 ═══ eth0 ── side b: the next one's
+func TestTakeoverElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, decap := range []DecapMode{TCX, XDPNative} {
+		t.Run([...]string{TCX: "tcx", XDPNative: "xdp"}[decap], func(t *testing.T) {
+			dir := pinDir(t)
+			var o Options
+			a, b := newSides(t, false, true, func(options *Options, _ *Domain) {
+				options.Decap = decap
+				if o.MaxEntries == 0 {
+					options.PinDir = dir
+					o = *options
+				}
+			})
+			there, here := a.host.Index(a.wire.Name), b.host.Index(b.wire.Name)
+			if there != here {
+				t.Fatalf("ifindex %d in one namespace, %d in the other", there, here)
+			}
+			sa := a.veth("wa", 1450)
+			if err := a.f.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			had := a.programs(there)
+			if had == 0 {
+				t.Fatal("no programs")
+			}
+			a.do(a.f.Abandon)
+			b.do(func() (err error) {
+				if err = b.f.Close(); err != nil {
+					return err
+				}
+				if b.f, err = Open(o); err != nil {
+					return err
+				}
+				if fd := b.f.FormerFilter(sa.port.Ifindex); fd != -1 {
+					t.Error("the filter of a port elsewhere is offered")
+				}
+				_, err = b.f.AttachUnderlay(here)
+				return errors.Join(err, b.f.Commit())
+			})
+			if n := b.programs(here); n != had {
+				t.Errorf("%d programs here, want %d", n, had)
+			}
+			if n := a.programs(there); n != 0 {
+				t.Errorf("%d programs are still attached where the former was", n)
+			}
+		})
+	}
+}
