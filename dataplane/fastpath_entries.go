@@ -158,6 +158,7 @@ func (m *mirror) sweep(flushes []flushKey) {
 	})
 	if err != nil {
 		m.log.Warn("fast path: reading the forwarding map", "error", err)
+		m.behind = true // what stays is found by comparing
 	}
 	m.follow(m.keys)
 	m.keys = shrunk(m.keys[:0])

@@ -32,20 +32,22 @@ type fakePrograms struct {
 	entries   map[fdbKey]xdp.Entry
 	attached  map[int]xdp.Hook
 	underlays map[int]bool
-	refuse    error     // of AttachUnderlay
-	refuseDel error     // the next answer of DelEntries
-	decap     xdp.Decap // its answer otherwise
-	asked     int       // how often it was called
-	room      int       // entries; 0: any number
-	seats     int       // the same of sources
-	admitted  int       // how often PutSources was called
-	wrote     uint64    // entries written or removed
-	slow      bool
-	counters  map[uint32]xdp.Counters // of ports
-	vnis      map[uint32]xdp.Counters
-	clock     uint32
-	guarded   []uint16
-	vteps     []netip.Addr
+	refuse    error // of AttachUnderlay
+	refuseDel error // the next answer of DelEntries
+	// refuseWalk is that of WalkEntries.
+	refuseWalk error
+	decap      xdp.Decap // its answer otherwise
+	asked      int       // how often it was called
+	room       int       // entries; 0: any number
+	seats      int       // the same of sources
+	admitted   int       // how often PutSources was called
+	wrote      uint64    // entries written or removed
+	slow       bool
+	counters   map[uint32]xdp.Counters // of ports
+	vnis       map[uint32]xdp.Counters
+	clock      uint32
+	guarded    []uint16
+	vteps      []netip.Addr
 	// refuseGuard is the answer of GuardAddresses.
 	refuseGuard error
 	wrong       []string
@@ -411,7 +413,14 @@ func (f *fakePrograms) FindEntry(k xdp.EntryKey) (xdp.Entry, bool, error) {
 func (f *fakePrograms) WalkEntries(yield func(xdp.Entry) bool) error {
 	var list []xdp.Entry
 	var walked func(nth, all int)
-	f.locked(func() { list, walked = slices.Collect(maps.Values(f.entries)), f.walked })
+	var refused error
+	f.locked(func() {
+		list, walked = slices.Collect(maps.Values(f.entries)), f.walked
+		refused, f.refuseWalk = f.refuseWalk, nil
+	})
+	if refused != nil {
+		return refused
+	}
 	for i, e := range list {
 		if walked != nil {
 			walked(i, len(list))

@@ -554,29 +554,39 @@ func TestMirrorBehind(t *testing.T) {
 	f.equal(t, s.Switch, "after")
 }
 
-// TestMirrorDelRefused: what could not be removed is found, and goes later.
+// TestMirrorDelRefused: what could not be removed, or looked for, is found, and goes later.
 func TestMirrorDelRefused(t *testing.T) {
 	t.Parallel()
-	s, f := fakeScene(t, 1, nil)
-	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
-	p := s.peers.all()[0]
-	for i := range 500 {
-		s.fdb.Learn(42, fdb.MAC(0x1a0000000000+i), p.place(), s.now())
-	}
-	f.equal(t, s.Switch, "before")
-	f.locked(func() { f.refuseDel = errors.New("no memory") })
-	s.fdb.FlushVNI(42, fdb.FlushFilter{})
-	s.fast.catchUp()
-	f.locked(func() {
-		if len(f.entries) != 500 || f.domains[42].NewSources {
-			t.Errorf("%d entries after the refusal, new sources carried: %v", len(f.entries), f.domains[42].NewSources)
-		}
-	})
-	s.fast.with(func(m *mirror) { m.compareNext = 0 })
-	s.fast.poke()
-	f.equal(t, s.Switch, "after")
-	if f.locked(func() {}); !f.domains[42].NewSources {
-		t.Error("new sources are not carried again")
+	for _, c := range []struct {
+		name   string
+		refuse func(f *fakePrograms, err error)
+	}{
+		{"remove", func(f *fakePrograms, err error) { f.refuseDel = err }},
+		{"walk", func(f *fakePrograms, err error) { f.refuseWalk = err }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, f := fakeScene(t, 1, nil)
+			s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+			p := s.peers.all()[0]
+			for i := range 500 {
+				s.fdb.Learn(42, fdb.MAC(0x1a0000000000+i), p.place(), s.now())
+			}
+			f.equal(t, s.Switch, "before")
+			f.locked(func() { c.refuse(f, errors.New("no memory")) })
+			s.fdb.FlushVNI(42, fdb.FlushFilter{})
+			s.fast.catchUp()
+			f.locked(func() {
+				if len(f.entries) != 500 || f.domains[42].NewSources {
+					t.Errorf("%d entries after the refusal, new sources carried: %v", len(f.entries), f.domains[42].NewSources)
+				}
+			})
+			s.fast.with(func(m *mirror) { m.compareNext = 0 })
+			s.fast.poke()
+			f.equal(t, s.Switch, "after")
+			if f.locked(func() {}); !f.domains[42].NewSources {
+				t.Error("new sources are not carried again")
+			}
+		})
 	}
 }
 
