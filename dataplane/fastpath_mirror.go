@@ -72,10 +72,12 @@ type mirror struct {
 	full    bool  // the maps do not hold all that the table does, or the table does not learn all that it should
 	noRoom  bool  // the maps have no room for some
 	noSeats bool  // nor for a new source, since none has left
+	reseat  bool  // some have left since one found none
 	behind  bool  // the maps are to get some when there is time
 
-	toldNoRoom, toldIncomplete bool
+	toldNoRoom, toldNoSeats, toldIncomplete bool
 
+	reseated    time.Time     // when sources were last tried again for that
 	compared    time.Time     // when the maps were last held against the whole table
 	compareNext time.Duration // rest after that
 	entriesTook time.Duration // of the last round

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -79,5 +80,38 @@ func TestSourcesFindNoRoom(t *testing.T) {
 	f.equal(t, s.Switch, "there is room")
 	if got := sources(); got != 3 {
 		t.Errorf("%d sources are admitted, not the 3 that are left", got)
+	}
+}
+
+// TestSourcesFindRoomLater: those that found no room are admitted when those of another VNI have left, though nothing of their own changes.
+func TestSourcesFindRoomLater(t *testing.T) {
+	t.Parallel()
+	log := new(lines)
+	s, f := fakeScene(t, 3, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	f.locked(func() { f.seats = 3 })
+	s.set(VNIConfig{VNI: 10, Learning: true}, s.addrs(0, 1, 2)...)
+	s.fast.catchUp()
+	s.set(VNIConfig{VNI: 20, Learning: true}, s.addrs(0, 1)...)
+	s.fast.catchUp()
+	admitted := func(vni uint32) (n int) {
+		f.locked(func() {
+			for k := range f.sources {
+				if k.vni == vni {
+					n++
+				}
+			}
+		})
+		return n
+	}
+	if a, b := admitted(10), admitted(20); a != 3 || b != 0 {
+		t.Fatalf("%d and %d sources are admitted where 3 have room", a, b)
+	}
+	if got := log.count("finds no room"); got != 1 {
+		t.Errorf("told %d times:\n%s", got, log.text())
+	}
+	s.do(func() error { return s.DelVNI(10) })
+	f.equal(t, s.Switch, "the others have left")
+	if log.count("has found room") != 1 {
+		t.Errorf("not told:\n%s", log.text())
 	}
 }

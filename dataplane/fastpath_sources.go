@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"net/netip"
+	"time"
 
 	"vtepd/dataplane/xdp"
 	"vtepd/fdb"
@@ -24,8 +25,21 @@ func (m *mirror) placeSources(md *mirroredDomain) {
 	m.writeSources()
 }
 
+// seatsFollow tries those again that found no room, once some have left: whatever VNI those were of. It looks at all, so not with each that leaves.
+func (m *mirror) seatsFollow() (tried bool) {
+	if !m.reseat || time.Since(m.reseated) < fullRetry {
+		return false
+	}
+	m.reseat, m.rederive, m.reseated = false, true, time.Now()
+	for _, md := range m.domains {
+		m.placeSources(md)
+	}
+	return true
+}
+
 // sourcesCome admits the sources that forwarding entries point to, where the policy of the VNI admits them without naming them.
 func (m *mirror) sourcesCome() {
+	tried := m.seatsFollow()
 	if m.rederive {
 		m.rederive = false
 		m.s.fdb.Walk(0, func(e fdb.Entry) bool {
@@ -46,6 +60,10 @@ func (m *mirror) sourcesCome() {
 		}
 	}
 	m.writeSources()
+	if tried && m.toldNoSeats && !m.noSeats {
+		m.log.Info("fast path: every peer has found room")
+		m.toldNoSeats = false
+	}
 }
 
 // sourcesLeave has nothing taken any more in the name of peers that are gone. Thousands that were learned may go at once: all VNIs are looked through once for
@@ -107,6 +125,7 @@ func (m *mirror) dropSource(md *mirroredDomain, vni uint32, a netip.Addr) {
 		return
 	}
 	delete(md.sources, a)
+	m.reseat = m.reseat || m.noSeats
 	m.noSeats = false
 	if m.refuses = append(m.refuses, xdp.SourceKey{VNI: vni, Addr: a}); len(m.refuses) == entryBatch {
 		m.writeSources()
@@ -137,7 +156,11 @@ func (m *mirror) admit(list []xdp.Source, fresh bool) {
 		}
 		if fresh && errors.Is(err, xdp.ErrFull) {
 			// Nor have the others room, which the map has nothing of, since it stopped here before.
-			m.log.Debug("fast path: no room for sources", "sources", len(list)-i, "error", err)
+			if !m.toldNoSeats {
+				m.log.Warn("fast path: a peer finds no room, what it sends into the VNI passes user space, and so does what others send that come after it",
+					"vni", k.VNI, "peer", k.Addr, "room", fastSources)
+				m.toldNoSeats = true
+			}
 			m.noSeats = true
 			for _, s := range list[i:] {
 				delete(m.domains[s.VNI].sources, s.Addr)
