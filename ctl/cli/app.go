@@ -229,9 +229,9 @@ func inverted(args []string) (verb, object string) {
 
 func findObject(word string) (*object, error) {
 	objects := allObjects()
-	i, err := match(word, objectNames())
+	i, err := match(word, "an object", objectNames())
 	if err != nil {
-		return nil, usagef("vtepctl [OPTIONS] OBJECT VERB [WORDS]", "%v", fmt.Errorf("%s", strings.Replace(err.Error(), "%s", "an object", 1)))
+		return nil, usagef("vtepctl [OPTIONS] OBJECT VERB [WORDS]", "%v", err)
 	}
 	return objects[i], nil
 }
@@ -247,15 +247,15 @@ func (o *object) findVerb(word string) (*verb, error) {
 			return o.verbs[i], nil
 		}
 	}
-	i, err := match(word, names)
+	i, err := match(word, "a verb of "+o.name, names)
 	if err != nil {
-		return nil, usagef(fmt.Sprintf("vtepctl %s %s", o.name, strings.Join(names, "|")), "%s: %s", o.name, strings.Replace(err.Error(), "%s", "a verb of "+o.name, 1))
+		return nil, usagef(fmt.Sprintf("vtepctl %s %s", o.name, strings.Join(names, "|")), "%s: %v", o.name, err)
 	}
 	return o.verbs[i], nil
 }
 
-// match finds the word of a list that an abbreviation stands for. The error has a %s for what the list holds.
-func match(word string, words []string) (int, error) {
+// match finds the word of a list that an abbreviation stands for; what is what the list holds.
+func match(word, what string, words []string) (int, error) {
 	if i := slices.Index(words, word); i >= 0 {
 		return i, nil
 	}
@@ -271,7 +271,7 @@ func match(word string, words []string) (int, error) {
 	case 1:
 		return slices.Index(words, found[0]), nil
 	case 0:
-		return 0, fmt.Errorf("%q is not %%s%s", shorten(word), model.Expected(word, words))
+		return 0, fmt.Errorf("%q is not %s%s", shorten(word), what, model.Expected(word, words))
 	}
 	return 0, fmt.Errorf("%q is ambiguous: it may be %s", word, strings.Join(found, " or "))
 }

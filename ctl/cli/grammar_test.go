@@ -55,6 +55,20 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// TestPercent: a word that is not known is quoted as it was written.
+func TestPercent(t *testing.T) {
+	l := newLab(t)
+	for _, c := range []struct{ line, want string }{
+		{"%s", `stderr: vtepctl: "%s" is not an object: expected`},
+		{"fdb %s", `stderr: vtepctl: fdb: "%s" is not a verb of fdb: expected`},
+		{"monitor %s%d", `stderr: vtepctl: monitor: "%s%d" is not something to monitor: expected`},
+	} {
+		if out := l.run(strings.Fields(c.line)...); !strings.Contains(out, c.want) {
+			t.Errorf("%s: want %s in\n%s", c.line, c.want, out)
+		}
+	}
+}
+
 // TestAnyOrder: words with their values come in any order, and the subject may stand between them.
 func TestAnyOrder(t *testing.T) {
 	v := fdbPut("add")

@@ -62,9 +62,9 @@ var monitorObject = &object{
 // monitorWord reads an object to watch, which may be abbreviated as an object may.
 func monitorWord(s string) (string, error) {
 	words := append([]string{"all"}, api.EventObjects...)
-	i, err := match(s, words)
+	i, err := match(s, "something to monitor", words)
 	if err != nil {
-		return "", errors.New(strings.Replace(err.Error(), "%s", "something to monitor", 1))
+		return "", err
 	}
 	return words[i], nil
 }
