@@ -109,8 +109,6 @@ func (a *App) run(ctx context.Context, args []string) error {
 	root := a.tree()
 	// The hidden commands through which shells ask for completions take the command line as it stands.
 	if len(args) > 0 && strings.HasPrefix(args[0], "__complete") {
-		a.socket = a.defaultSocket()
-		a.client = client.New(a.socket)
 		root.SetArgs(args)
 		return root.ExecuteContext(ctx)
 	}

@@ -130,6 +130,19 @@ func TestComplete(t *testing.T) {
 	}
 }
 
+// TestCompleteSocket: names come from the vtepd that the command line is for.
+func TestCompleteSocket(t *testing.T) {
+	l := newLab(t)
+	for _, line := range []string{"__complete --socket SOCKET port show ", "__complete -j --socket=SOCKET port show "} {
+		var out, errs bytes.Buffer
+		app := &App{Stdout: &out, Stderr: &errs, Getenv: func(string) string { return l.socket + ".other" }}
+		app.Run(context.Background(), strings.Split(strings.Replace(line, "SOCKET", l.socket, 1), " "))
+		if !strings.Contains(out.String(), "tap10\n") {
+			t.Errorf("%s: no names of ports:\n%s%s", line, &out, &errs)
+		}
+	}
+}
+
 func TestCompletionScripts(t *testing.T) {
 	l := newLab(t)
 	for shell, mark := range map[string]string{"bash": "__start_vtepctl", "zsh": "#compdef vtepctl", "fish": "complete -c vtepctl"} {

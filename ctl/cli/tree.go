@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"vtepd/ctl/client"
 )
 
 // completionTimeout bounds how long a shell waits for names from vtepd.
@@ -88,6 +90,9 @@ func (a *App) command(name string, v *verb, path string) *cobra.Command {
 			if v.file(tokens) {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
+			// Not before: cobra has read --socket by now.
+			a.client = client.New(a.socket)
+			defer a.client.Close()
 			return v.complete(ctx, a, tokens), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
