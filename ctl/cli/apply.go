@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"vtepd/ctl/api"
@@ -23,14 +22,11 @@ var applyObject = &object{
 			parse: func(string) error { return nil }},
 		words: []word{{name: "dry-run", help: "only say what differs"}},
 		run: func(ctx context.Context, app *App, a *args) error {
-			in, name, err := app.open(a.subject())
-			if err != nil {
-				return err
-			}
+			in, name := app.open(ctx, a.subject())
 			defer in.Close()
 			text, err := io.ReadAll(io.LimitReader(in, config.MaxSize+1))
 			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				return err
 			}
 			if len(text) == 0 {
 				return fmt.Errorf("%s is empty: it would take everything away, and not even says local", name)
@@ -45,18 +41,6 @@ var applyObject = &object{
 			return list(app, found, func() { app.differences(found) })
 		},
 	},
-}
-
-// open opens a file, or the standard input for -, and says what errors call it.
-func (a *App) open(name string) (io.ReadCloser, string, error) {
-	if name != "-" {
-		f, err := os.Open(name)
-		return f, name, err
-	}
-	if a.Stdin != nil {
-		return io.NopCloser(a.Stdin), "standard input", nil
-	}
-	return io.NopCloser(os.Stdin), "standard input", nil
 }
 
 // differences prints what differed, for people: one line an object.

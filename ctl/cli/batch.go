@@ -37,17 +37,15 @@ func batchObject() *object {
 }
 
 func (a *App) batch(ctx context.Context, name string) error {
-	in, name, err := a.open(name)
-	if err != nil {
-		return err
-	}
+	in, name := a.open(ctx, name)
 	defer in.Close()
 	inner := *a
 	inner.Stdout, inner.client = io.Discard, a.client.Begin()
 	var lines []int // of each request
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, maxBatchLine)
-	for n := 1; s.Scan(); n++ {
+	// What was read of a line when reading failed is a command only by chance.
+	for n := 1; s.Scan() && s.Err() == nil; n++ {
 		words := batchWords(s.Text())
 		if len(words) == 0 {
 			continue
@@ -61,11 +59,11 @@ func (a *App) batch(ctx context.Context, name string) error {
 	}
 	if err := s.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			err = fmt.Errorf("a line has more than %d bytes: it is no command", maxBatchLine)
+			err = fmt.Errorf("%s: a line has more than %d bytes: it is no command", name, maxBatchLine)
 		}
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
-	err = inner.client.Commit(ctx)
+	err := inner.client.Commit(ctx)
 	var refused *api.Error
 	if errors.As(err, &refused) && refused.Request > 0 && refused.Request <= len(lines) {
 		return atLine(name, lines[refused.Request-1], err)

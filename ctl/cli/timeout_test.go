@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -91,5 +92,40 @@ func TestTimeoutOfMonitor(t *testing.T) {
 			t.Errorf("%s: ended by itself: %s", args, &errs)
 		}
 		cancel()
+	}
+}
+
+// TestTimeoutOfReading: a command ends in time also while nobody has written all of FILE, and does nothing then, whatever it has read.
+func TestTimeoutOfReading(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"batch -", "apply -", "apply - dry-run", "batch " + fifo, "apply " + fifo} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			stdin, to := io.Pipe()
+			defer to.Close()
+			go io.WriteString(to, "vni add 42\nvni ad") // the rest of which never comes
+			var errs bytes.Buffer
+			app := &App{Stdout: io.Discard, Stderr: &errs, Stdin: stdin}
+			name := strings.Fields(args)[1]
+			if name == "-" {
+				name = "standard input"
+			}
+			done := make(chan int, 1)
+			go func() {
+				done <- app.Run(context.Background(), append([]string{"--timeout", "300ms"}, strings.Fields(args)...))
+			}()
+			select {
+			case code := <-done:
+				want := "vtepctl: 300ms are over (--timeout) before all of " + name + " was read: nothing has been asked of vtepd\n"
+				if code != ExitRefused || errs.String() != want {
+					t.Errorf("exit %d, %q\nwant %d, %q", code, errs.String(), ExitRefused, want)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("goes on")
+			}
+		})
 	}
 }
