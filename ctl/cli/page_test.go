@@ -3,10 +3,13 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"vtepd/ctl/api"
 )
 
 const docs = "../../docs/"
@@ -60,6 +63,44 @@ func TestPageIsComplete(t *testing.T) {
 	for _, f := range []string{"--socket", "--timeout", "-j", "--json", "-p", "--pretty", "-d", "--details", "-s", "--statistics", "-h", "--help", "-V", "--version"} {
 		if !strings.Contains(intro, "`"+f+"`") && !strings.Contains(intro, "`"+f+" PATH`") && !strings.Contains(intro, "`"+f+" D`") {
 			t.Errorf("the option %s is missing", f)
+		}
+	}
+}
+
+// TestPageHasKeys: docs/vtepctl.md has every key of the JSON that an object prints.
+func TestPageHasKeys(t *testing.T) {
+	data, err := os.ReadFile(docs + "vtepctl.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for object, values := range map[string][]any{
+		"status":  {api.Status{}, api.FastPath{}, api.Attachment{}, api.CPULatency{}, api.Capability{}, api.FDBTotals{}, api.Frames{}, api.Storm{}},
+		"fdb":     {api.FDBEntry{}, api.Move{}, api.Flushed{}},
+		"vni":     {api.VNI{}},
+		"peer":    {api.Peer{}},
+		"port":    {api.Port{}},
+		"vlan":    {api.VLAN{}},
+		"stats":   {api.Stats{}, api.Counters{}},
+		"drops":   {api.Drop{}, api.Sender{}},
+		"doctor":  {api.PathDiagnosis{}, api.PortMTU{}},
+		"trace":   {api.Trace{}, api.TraceStage{}, api.TraceCopy{}, api.TraceOuter{}},
+		"monitor": {api.Event{}},
+		"apply":   {api.Difference{}, api.ValueDifference{}},
+	} {
+		_, section, _ := strings.Cut(string(data), "\n## "+object+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		_, said, found := strings.Cut(section, "JSON")
+		if !found {
+			t.Errorf("%s: nothing is said of its JSON", object)
+		}
+		for _, v := range values {
+			typ := reflect.TypeOf(v)
+			for i := range typ.NumField() {
+				key, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+				if key != "" && !strings.Contains(said, "`"+key+"`") {
+					t.Errorf("%s: the key %s of %v is missing", object, key, typ)
+				}
+			}
 		}
 	}
 }
