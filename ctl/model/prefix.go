@@ -77,5 +77,9 @@ func ParseInterfaceAddr(s string) (netip.Prefix, error) {
 	if a := p.Addr(); a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return netip.Prefix{}, fmt.Errorf("%s is not the address of a host: write one, such as 198.51.100.1/24", quote(s))
 	}
+	// The kernel takes ::1 on the loopback interface alone (ipv6_add_addr, net/ipv6/addrconf.c), and 127.0.0.1 anywhere.
+	if p.Addr() == netip.IPv6Loopback() {
+		return netip.Prefix{}, fmt.Errorf("%s is the loopback address, which no other interface can have: write one of the segment, such as 2001:db8::1/64", quote(s))
+	}
 	return p, nil
 }

@@ -44,6 +44,9 @@ func TestParsePrefixes(t *testing.T) {
 		{ParseInterfaceAddr, "::/0", "not the address of a host"},
 		{ParseInterfaceAddr, "224.0.0.1/24", "not the address of a host"},
 		{ParseInterfaceAddr, "ff02::1/64", "not the address of a host"},
+		{ParseInterfaceAddr, "::1/128", "is the loopback address"},
+		{ParseInterfaceAddr, "::1/64", "is the loopback address"},
+		{ParseInterfaceAddr, "127.0.0.5/8", "127.0.0.5/8"},
 		{ParseInterfaceAddr, "255.255.255.255/32", "not the address of a host"},
 		{ParseInterfaceAddr, "198.51.100.1/33", "not an address with prefix length"},
 	} {
