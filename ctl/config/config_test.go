@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -643,6 +644,34 @@ func TestShipped(t *testing.T) {
 	text = strings.ReplaceAll(text, "\n#   ", "\n  ")
 	if _, err := Parse("vtepd.yaml, uncommented", []byte(text)); err != nil {
 		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// TestShippedHasKeys: the example has every key that a file may have, in its section.
+func TestShippedHasKeys(t *testing.T) {
+	data, err := os.ReadFile("../../cmd/vtepd/vtepd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for section, file := range map[string]string{"": "?: 1\n", "vlans": "vlans: [{?: 1}]\n", "ports": "ports: [{?: 1}]\n", "static": "static: [{?: 1}]\n"} {
+		text, _, _ := strings.Cut(string(data), "\nvlans:")
+		if section != "" {
+			_, text, _ = strings.Cut(string(data), "\n"+section+":\n")
+			text, _, _ = strings.Cut(text, "\n# ---")
+		}
+		_, err := Parse("f", []byte(strings.Replace(file, "?", "nothing-like-it", 1)))
+		if err == nil {
+			t.Fatalf("%s: accepted", file)
+		}
+		_, keys, _ := strings.Cut(err.Error(), "expected one of ")
+		for key := range strings.SplitSeq(keys, ", ") {
+			if section == "" && slices.Contains([]string{"vlans", "vnis", "ports", "static"}, key) {
+				continue
+			}
+			if !regexp.MustCompile(`(^|[ {\n])` + key + `:`).MatchString(text) {
+				t.Errorf("%s %s is not in the example", section, key)
+			}
+		}
 	}
 }
 
