@@ -46,7 +46,12 @@ func (a *App) batch(ctx context.Context, name string) error {
 	s.Buffer(nil, maxBatchLine)
 	// What was read of a line when reading failed is a command only by chance.
 	for n := 1; s.Scan() && s.Err() == nil; n++ {
-		words := batchWords(s.Text())
+		line := s.Text()
+		if n == 1 {
+			// As in a configuration file: some editors begin UTF-8 text with a byte order mark.
+			line = strings.TrimPrefix(line, "\ufeff")
+		}
+		words := batchWords(line)
 		if len(words) == 0 {
 			continue
 		}

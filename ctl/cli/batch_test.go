@@ -152,3 +152,15 @@ func TestBatchOfMany(t *testing.T) {
 		t.Errorf("%d entries, want %d", got, n)
 	}
 }
+
+// TestBatchByteOrderMark: a file from an editor that begins text with a byte order mark is read as one without, a comment in the first line included.
+func TestBatchByteOrderMark(t *testing.T) {
+	for _, lines := range []string{"vni add 50\r\nvni add 51\r\n", "# a tenant\nvni add 50\n"} {
+		if got := newLab(t).runBatch(t, "\ufeff"+lines); got != "exit: 0\n" {
+			t.Errorf("%q: %s", lines, got)
+		}
+	}
+	if got := newLab(t).runBatch(t, "vni add 50\n\ufeffvni add 51\n"); !strings.Contains(got, "b:2: ") {
+		t.Errorf("in the second line: %s", got)
+	}
+}
