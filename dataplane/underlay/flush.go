@@ -1,11 +1,20 @@
 package underlay
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	// sendWait in milliseconds: how long a Flush may wait for the send buffer,
 	// once. A worker that waits does not receive.
 	sendWait = 1
+	// sendRefrain is how long there is no waiting after a wait that found no
+	// room: a queue that is fast enough to be worth it had some by then. Without,
+	// a port that floods an underlay slower than itself makes the worker wait at
+	// each batch, and whatever else it serves has the time in between.
+	sendRefrain = 16 * time.Millisecond
 	// enobufsTries for one message. The device queue drains while the call
 	// returns; more patience would be a wait in disguise.
 	enobufsTries = 3
@@ -80,9 +89,8 @@ func (t *Transmitter) send(fd, n int, cur *cursor) {
 			continue
 		case unix.EAGAIN:
 			a.tally.eagain++
-			if !a.waited {
+			if !a.waited && t.awaitRoom(fd) {
 				a.waited = true
-				t.awaitRoom(fd)
 				continue
 			}
 			for ; i < n; i++ {

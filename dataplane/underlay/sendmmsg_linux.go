@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,10 +15,18 @@ func sendmmsg(fd int, messages []mmsghdr) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// awaitRoom waits until the send buffer has room, sendWait at most. A full error
-// queue would end the wait at once, so it is emptied first.
-func (t *Transmitter) awaitRoom(fd int) {
+// awaitRoom waits until the send buffer has room, sendWait at most, and says
+// whether it is worth another try; without a wait it is not. A full error queue
+// would end the wait at once, so it is emptied first.
+func (t *Transmitter) awaitRoom(fd int) bool {
+	if time.Since(t.waitedInVain) < sendRefrain {
+		return false
+	}
 	t.s.setAside(fd)
-	// Whatever it says, the next sendmmsg(2) says it better.
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, sendWait)
+	// Room is half of the buffer for poll(2), so that there may be some even if
+	// it says no; sendmmsg(2) says it better.
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, sendWait); n == 0 && err == nil {
+		t.waitedInVain = time.Now()
+	}
+	return true
 }

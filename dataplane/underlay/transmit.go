@@ -1,6 +1,8 @@
 package underlay
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -67,9 +69,10 @@ type Transmitter struct {
 	order     []int32           // sockets in use, in order of first use
 	heads     []socketLanes     // by socket number, the twins behind the pool
 
-	out      assembly // messages under construction, see assembly_linux.go
-	sendmmsg func(fd int, messages []mmsghdr) (sent int, errno unix.Errno)
-	count    txCounters
+	out          assembly  // messages under construction, see assembly_linux.go
+	waitedInVain time.Time // when the last wait for room ended without
+	sendmmsg     func(fd int, messages []mmsghdr) (sent int, errno unix.Errno)
+	count        txCounters
 }
 
 // Lane is a list of datagrams that share all that a message can hold only once:
