@@ -48,8 +48,9 @@ type fakePrograms struct {
 	clock      uint32
 	guarded    []uint16
 	vteps      []netip.Addr
-	// refuseGuard is the answer of GuardAddresses.
+	// refuseGuard is the answer of GuardAddresses. guarding is called while ports are guarded, before addresses are.
 	refuseGuard error
+	guarding    func()
 	wrong       []string
 	commits     int
 	refusePin   error // of Commit and KeepPins
@@ -234,7 +235,11 @@ func (f *fakePrograms) ForgetPort(index uint32) error {
 }
 
 func (f *fakePrograms) GuardPorts(ports []uint16) error {
-	f.locked(func() { f.guarded = ports })
+	var meanwhile func()
+	f.locked(func() { f.guarded, meanwhile = ports, f.guarding })
+	if meanwhile != nil {
+		meanwhile()
+	}
 	return nil
 }
 

@@ -69,6 +69,9 @@ func (m *mirror) peersCome(peers []*peer) {
 		if p.group {
 			continue // floods, and is the place of no MAC
 		}
+		if m.s.peers.at(p.index) != p {
+			continue // gone since, maybe before its address was guarded
+		}
 		mp := m.peers[p.index]
 		if mp == nil {
 			m.serial++
