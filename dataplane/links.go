@@ -26,20 +26,12 @@ const linkSettle = 20 * time.Millisecond
 // watchLinks notices interfaces that go down, vanish, are renamed or moved. An announcement is about one interface, and its port alone is looked at:
 // otherwise a thousand ports would cost a thousand times a thousand questions to start.
 func (s *Switch) watchLinks(ctx context.Context) {
-	done := make(chan struct{})
-	updates, err := s.subscribeLinks(ctx, done)
+	updates, end, err := s.subscribeLinks(ctx)
 	if err != nil {
 		// The poll remains: slower to notice, otherwise the same.
 		s.log.Warn("no link announcements, polling instead", "every", linkPoll, "reason", err)
 	}
-	defer func() {
-		close(done)
-		for updates != nil { // the subscription may be waiting for a reader
-			if _, ok := <-updates; !ok {
-				return
-			}
-		}
-	}()
+	defer func() { end() }()
 	t := time.NewTicker(linkPoll)
 	defer t.Stop()
 	for polls := 1; ; {
@@ -49,7 +41,8 @@ func (s *Switch) watchLinks(ctx context.Context) {
 			return
 		case u, ok := <-updates:
 			if !ok {
-				updates = nil // the kernel had more to tell than there was room for
+				end() // the kernel had more to tell than there was room for
+				updates, end = nil, noLinks
 				continue
 			}
 			changed = newLinkChanges(u)
@@ -59,7 +52,7 @@ func (s *Switch) watchLinks(ctx context.Context) {
 			}
 		case <-t.C:
 			if updates == nil {
-				updates, _ = s.subscribeLinks(ctx, done)
+				updates, end, _ = s.subscribeLinks(ctx)
 			}
 			if polls++; polls%superframePolls == 0 {
 				s.eachPort(s.boundSuperframes)
@@ -73,14 +66,18 @@ func (s *Switch) watchLinks(ctx context.Context) {
 	}
 }
 
-// subscribeLinks asks the kernel to announce changes of interfaces. The channel is closed when announcements were lost, and after done.
-func (s *Switch) subscribeLinks(ctx context.Context, done <-chan struct{}) (<-chan netlink.LinkUpdate, error) {
-	updates := make(chan netlink.LinkUpdate, 64)
+// noLinks ends no subscription.
+func noLinks() {}
+
+// subscribeLinks asks the kernel to announce changes of interfaces, until end is called. The channel is closed when announcements were lost, and the socket stays open
+// then all the same.
+func (s *Switch) subscribeLinks(ctx context.Context) (_ <-chan netlink.LinkUpdate, end func(), err error) {
+	updates, done := make(chan netlink.LinkUpdate, 64), make(chan struct{})
 	var at *netns.NsHandle // nil: the thread's, which needs no right to enter namespaces
 	if !device.IsOwnNetNS(s.home) {
 		at = new(netns.NsHandle(s.home))
 	}
-	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
+	err = netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
 		Namespace: at,
 		ErrorCallback: func(err error) {
 			if ctx.Err() == nil {
@@ -89,9 +86,13 @@ func (s *Switch) subscribeLinks(ctx context.Context, done <-chan struct{}) (<-ch
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, noLinks, err
 	}
-	return updates, nil
+	return updates, func() {
+		close(done)
+		for range updates { // it may be waiting for a reader
+		}
+	}, nil
 }
 
 // linkChanges are the interfaces that a burst of announcements was about.
