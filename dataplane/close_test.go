@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,4 +59,37 @@ func TestCloseManyPorts(t *testing.T) {
 	if n := closing.Load(); n != 3 {
 		t.Errorf("%d devices were closed, not 3", n)
 	}
+}
+
+// TestAskedWhileClosing: whoever asks for reports while the switch is closed gets answers, and nothing that is being closed is touched for them.
+func TestAskedWhileClosing(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	for _, kind := range []PortType{PortTAP, PortVeth} {
+		for i := range 3 {
+			name := fmt.Sprintf("%s%d", kind, i)
+			c := PortConfig{Name: name, Type: kind, Untagged: 42}
+			if kind == PortVeth {
+				c.IfName = name + "w"
+			}
+			s.do(func() error { return s.AddPort(c) })
+		}
+	}
+	var over atomic.Bool
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for !over.Load() {
+			s.Ports()
+			s.VNIs()
+			s.Peers()
+			s.Drops()
+			s.Status()
+		}
+	})
+	if err := s.Switch.Close(); err != nil {
+		t.Error(err)
+	}
+	over.Store(true)
+	asking.Wait()
 }

@@ -283,8 +283,13 @@ func (d *Device) Name() string { return d.name }
 // Caps is what was negotiated.
 func (d *Device) Caps() Caps { return d.caps }
 
-// Queues is the number of queues: as many as asked for, or one.
-func (d *Device) Queues() int { return len(d.queues) }
+// Queues is the number of queues: as many as asked for, or one, and none once it
+// is closed.
+func (d *Device) Queues() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queues)
+}
 
 // Queue is the i-th queue.
 func (d *Device) Queue(i int) *Queue { return d.queues[i] }
