@@ -96,6 +96,17 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 	if err := mayTake(h, link); err != nil {
 		return nil, err
 	}
+	if held < 0 {
+		if held, err = o.claim(link.Attrs().Index); err != nil {
+			return nil, err
+		}
+		// Until it was claimed it may have been another's port, and not yet given back.
+		if link, err = h.LinkByIndex(link.Attrs().Index); isGone(err) {
+			return nil, errAwaited
+		} else if err != nil {
+			return nil, err
+		}
+	}
 	a := link.Attrs()
 	d := &Device{
 		name: o.Name, ifindex: a.Index, pair: p, refuse: o.Refuse, claim: -1,
@@ -106,11 +117,6 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 		return nil, err
 	}
 	d.found = foundAt(link, addrs)
-	if held < 0 {
-		if held, err = o.claim(d.ifindex); err != nil {
-			return nil, err
-		}
-	}
 	d.claim, held = held, -1
 	defer func() {
 		if err != nil {

@@ -514,3 +514,23 @@ func TestDescriptors(t *testing.T) {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
+
+// TestFoundAfterTheOther: an interface that another one has just given back is found as that left it, and not as it was when the name was looked up.
+func TestFoundAfterTheOther(t *testing.T) {
+	s := newStage(t)
+	untouched := s.picture()
+	first := s.open(func(o *Options) { o.MTU, o.MAC = 1300, net.HardwareAddr{2, 0, 0, 0, 0, 9} })
+	// The second waits for the claim, as long as it may be a child of this process that has it.
+	time.AfterFunc(device.ForkTime/4, func() {
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	second := s.open(func(o *Options) { o.MTU = 1400 })
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(untouched, s.picture()); diff != "" {
+		t.Errorf("given back otherwise than found:\n%s", diff)
+	}
+}
