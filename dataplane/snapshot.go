@@ -187,6 +187,12 @@ func (t vniTree) with(vni uint32, d *domain) vniTree {
 	n0[vni&0xff] = d
 	n1[vni>>8&0xff] = n0
 	n2[vni>>16] = n1
+	// Else VNIs that come and go would leave a node each, wherever they are, up to all 65,536 of them.
+	if d == nil && *n0 == (vniNode0{}) {
+		if n1[vni>>8&0xff] = nil; *n1 == (vniNode1{}) {
+			n2[vni>>16] = nil
+		}
+	}
 	return vniTree{n2}
 }
 
