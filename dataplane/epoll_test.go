@@ -116,3 +116,21 @@ func restOfBurst(t *testing.T) error {
 	}
 	return nil
 }
+
+// TestFormerSocketReportsLast: a group that is joined anew is read by its new socket, whichever of the two has something first.
+func TestFormerSocketReportsLast(t *testing.T) {
+	t.Parallel()
+	for name, serials := range map[string][]uint32{"new, old": {8, 7}, "old, new": {7, 8}, "over the end": {1, 1<<32 - 1}, "new, old, new": {8, 7, 8}} {
+		w := &worker{}
+		for _, serial := range serials {
+			w.note([]unix.EpollEvent{{Fd: firstGroup, Pad: int32(serial)}})
+		}
+		want := source{firstGroup, 8}
+		if name == "over the end" {
+			want.serial = 1
+		}
+		if len(w.ready) != 1 || w.ready[0] != want {
+			t.Errorf("%s: %v, want %v", name, w.ready, want)
+		}
+	}
+}

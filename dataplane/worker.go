@@ -254,11 +254,12 @@ func (w *worker) note(events []unix.EpollEvent) {
 	}
 }
 
-// renew replaces the serial of an index that is ready already: its device or socket was made anew.
+// renew replaces the serial of an index that is ready already: its device or socket was made anew. A former socket of a group may report behind the one in its place,
+// which reports once only.
 func (w *worker) renew(index int32, serial uint32) {
 	for i := range w.ready {
-		if w.ready[i].index == index {
-			w.ready[i].serial = serial
+		if r := &w.ready[i]; r.index == index && int32(serial-r.serial) > 0 {
+			r.serial = serial
 		}
 	}
 }
