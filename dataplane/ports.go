@@ -152,13 +152,8 @@ func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
 		do, undo  func() error
 		operation string
 	}{
-		{fromMTU != toMTU, func() error { return dev.SetMTU(toMTU) }, func() error { return dev.SetMTU(fromMTU) }, "mtu"},
-		{!slices.Equal(from.MAC, to.MAC), func() (err error) {
-			if before, err = dev.Attr(); err == nil {
-				err = dev.SetMAC(to.MAC)
-			}
-			return err
-		}, func() error { return dev.SetMAC(before.MAC) }, "mac"},
+		{fromMTU != toMTU, func() error { return dev.SetMTU(toMTU) }, func() error { return mtuAgain(dev, from, fromMTU, toMTU, &before) }, "mtu"},
+		{!slices.Equal(from.MAC, to.MAC), func() error { return dev.SetMAC(to.MAC) }, func() error { return dev.SetMAC(before.MAC) }, "mac"},
 		{!slices.Equal(from.Addresses, to.Addresses), func() error { return dev.SetAddresses(from.Addresses, to.Addresses) },
 			func() error { return dev.SetAddresses(to.Addresses, from.Addresses) }, "addresses"},
 	}
@@ -166,7 +161,14 @@ func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
 		if !step.differ {
 			continue
 		}
-		if err := step.do(); err != nil {
+		var err error
+		if len(undo) == 0 {
+			before, err = dev.Attr()
+		}
+		if err == nil {
+			err = step.do()
+		}
+		if err != nil {
 			for _, u := range slices.Backward(undo) {
 				_ = u() // the device is as it was, or gone: the first error says what happened
 			}
@@ -182,6 +184,19 @@ func (s *Switch) reconfigure(l *link, from, to *PortConfig) error {
 		l.mtu = a.MTU
 	}
 	return nil
+}
+
+// mtuAgain gives a device back the MTU that it had, which a workload may have changed, and the IPv6 addresses that the kernel took with a smaller one, refused. A netdev
+// port gets what it was configured with, 0 for what was found: of an interface that is an end of a pair before has the lesser MTU of both.
+func mtuAgain(dev portDevice, c *PortConfig, configured, refused int, before *device.Attr) error {
+	if c.Type == PortNetdev {
+		return dev.SetMTU(configured)
+	}
+	err := dev.SetMTU(before.MTU)
+	if lost := c.addresses6(); err == nil && len(lost) > 0 && refused < encap.IPv6MinMTU && before.MTU >= encap.IPv6MinMTU {
+		err = dev.SetAddresses(nil, lost)
+	}
+	return err
 }
 
 // DelPort disconnects a port and removes its device and its forwarding entries.

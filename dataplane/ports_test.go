@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -186,6 +187,47 @@ func TestPortMAC(t *testing.T) {
 		n.do(func() error { return n.SetPort(c) })
 		if got := mac(); got == own.String() || c.Type == PortNetdev && got != found {
 			t.Errorf("%s: MAC %s without a wish, was %s", c.Name, got, first)
+		}
+	}
+}
+
+// A change that is refused leaves the MTU as it was, though somebody else had given it to the interface, and the IPv6 addresses that the kernel takes with a small one.
+//
+//	tap0, veth0 ── switch
+func TestRefusedMTU(t *testing.T) {
+	l := lab.New(t)
+	h, w := l.Host("sw"), l.Host("workload")
+	l.Link(h, l.Host("wire"), lab.LinkOptions{})
+	for _, host := range []*lab.Host{h, w} {
+		if err := host.Sysctl("net/ipv6/conf/default/disable_ipv6", "0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := startNode(t, h, nil)
+	n.vni(42)
+	held := netip.MustParsePrefix("2001:db8::1/64")
+	for _, c := range []struct {
+		port PortConfig
+		host *lab.Host
+		dev  string
+	}{
+		{PortConfig{Name: "tap0", Type: PortTAP}, h, "tap0"},
+		{PortConfig{Name: "veth0", Type: PortVeth, NetNS: w.Name()}, w, "eth0"},
+	} {
+		c.port.Untagged, c.port.Addresses = 42, []netip.Prefix{held}
+		n.do(func() error { return n.AddPort(c.port) })
+		state := func() string {
+			return c.host.Must("sh", "-c", fmt.Sprintf("ip link show %s | grep -o 'mtu [0-9]*'; ip -6 -o address show dev %s scope global | grep -o 'inet6 [^ ]*'; true", c.dev, c.dev))
+		}
+		c.host.Must("ip", "link", "set", c.dev, "mtu", "1400")
+		before := state()
+		refused := c.port
+		refused.MTU, refused.Addresses = 1200, []netip.Prefix{held, netip.MustParsePrefix("2001:db8::2/64")}
+		if err := n.SetPort(refused); err == nil {
+			t.Fatalf("%s: %+v is taken", c.port.Name, refused)
+		}
+		if got := state(); got != before {
+			t.Errorf("%s: MTU and address %q after a refused change, were %q", c.port.Name, got, before)
 		}
 	}
 }
