@@ -203,6 +203,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 		s.place(r, a.Ifindex)
 	}
 	r.xdp, r.whole = a.XDP, a.Whole
+	if p.config.Type != PortNetdev && a.MAC != nil { // of a pair that is about to go, too: its other end may go first
+		r.lastMAC = a.MAC
+	}
 	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	if workload := cmp.Or(a.OtherMTU, a.MTU); workload != p.link.workload {
 		s.keepIPv6(r, workload)
@@ -284,9 +287,6 @@ func (s *Switch) losePort(r *portRecord) {
 	s.flushPortDynamic(p)
 	r.kernelDrops += old.link.kernelDrops()
 	s.closeLink(old.link)
-	if p.config.Type != PortNetdev {
-		r.lastMAC = r.attr.MAC
-	}
 	s.place(r, 0)
 	r.attr = PortInfo{}
 	r.why = "the interface has been deleted, or moved to another namespace"

@@ -269,3 +269,26 @@ func TestMissingPort(t *testing.T) {
 	})
 	s.Must("ip", "link", "show", "p1")
 }
+
+// A pair that vanishes after its workload's end could not be found any more, as when the name of the namespace went first, is made again with the MAC that its neighbours
+// know.
+//
+//	{eth0} workload ── v0 ── switch
+func TestMACOutlastsTheEnd(t *testing.T) {
+	t.Parallel()
+	n := newLoneNode(t)
+	l := lab.New(t)
+	workload, elsewhere := l.Host("workload"), l.Host("elsewhere")
+	n.do(func() error {
+		return n.AddPort(PortConfig{Name: "v0", Type: PortVeth, Untagged: 42, NetNS: workload.Name()})
+	})
+	mac := n.portInfo("v0").MAC.String()
+	workload.Must("ip", "link", "set", "eth0", "netns", elsewhere.Name())
+	eventually(t, "the end is not where it was", func() bool { return n.portInfo("v0").MAC == nil })
+	elsewhere.Must("ip", "link", "del", "eth0")
+	eventually(t, "the pair is missing", func() bool { return n.portInfo("v0").State == PortMissing })
+	eventually(t, "the pair is there again", func() bool { return n.portInfo("v0").State == PortUp })
+	if got := n.portInfo("v0").MAC.String(); got != mac {
+		t.Errorf("MAC %s, was %s", got, mac)
+	}
+}

@@ -129,7 +129,7 @@ type portRecord struct {
 	xdp bool
 	// whole: superframes from peers may be put into it as they are.
 	whole bool
-	// lastMAC is that of a device that vanished.
+	// lastMAC is what neighbours know a device by that is there, or has vanished; not of one that is taken.
 	lastMAC net.HardwareAddr
 	// warned is what the port was last said to exceed, and by what, both in bytes: its MTU and that of the underlay.
 	warned struct{ mtu, most int }
