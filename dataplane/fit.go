@@ -130,13 +130,25 @@ func (s *Switch) fitMTU(r *portRecord) {
 	log := s.log.With("port", p.config.Name, "from", l.mtu, "to", most)
 	l.given = most
 	if err := l.dev.SetMTU(most); err != nil {
+		l.behind = true
 		log.Warn("port MTU cannot follow the underlay", "error", err)
 		return
 	}
+	l.behind = false
 	s.keepIPv6(r, most)
 	log.Info("port MTU follows the underlay")
 	s.judgeBy(r, most)
 	s.event(Event{Object: "port", Action: "change", Port: p.config.Name})
+}
+
+// catchUpMTU makes a port follow that could not, for the other end of its pair was not to be found. Needs mu.
+func (s *Switch) catchUpMTU(r *portRecord) {
+	l := r.published.link
+	if !l.behind {
+		return
+	}
+	l.given, l.behind = 0, false
+	s.fitMTU(r)
 }
 
 // keepIPv6 gives a port back what the kernel took: an interface whose MTU goes below IPv6's least loses its IPv6 addresses (addrconf_ifdown). now is the MTU of

@@ -198,6 +198,35 @@ func TestIPv6AddressesComeBack(t *testing.T) {
 	has(true)
 }
 
+// A pair whose other end is elsewhere while the underlay changes follows it when that is back.
+//
+//	{eth0} workload ── v0 (veth) ── switch ── eth0 ══ r0
+func TestPairFollowsLater(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 1, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true}, s.addrs()...)
+	workload, elsewhere := s.l.Host("workload"), s.l.Host("elsewhere")
+	s.do(func() error {
+		return s.AddPort(PortConfig{Name: "v0", Type: PortVeth, Untagged: 42, NetNS: workload.Name()})
+	})
+	s.awaitPort("v0", 1450)
+	workload.Must("ip", "link", "set", "eth0", "netns", elsewhere.Name())
+	eventually(t, "the end is not where it was", func() bool { return s.portInfo("v0").MAC == nil })
+	s.MTU("eth0", 1400)
+	eventually(t, "the underlay's change is seen", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.ports["v0"].published.link.given == 1350
+	})
+	s.awaitPort("v0", 1450)
+	elsewhere.Must("ip", "link", "set", "eth0", "netns", workload.Name())
+	workload.Must("ip", "link", "set", "eth0", "up")
+	s.awaitPort("v0", 1350)
+	if got := workload.Must("ip", "link", "show", "eth0"); !strings.Contains(got, "mtu 1350") {
+		t.Errorf("the workload's end: %s", got)
+	}
+}
+
 // An MTU that somebody gives to the interface is what frames are judged by, until the underlay changes.
 //
 //	p0 ── switch ── eth0 ══ r0

@@ -206,6 +206,7 @@ func (s *Switch) refreshPort(r *portRecord) {
 	if p.config.Type != PortNetdev && a.MAC != nil { // of a pair that is about to go, too: its other end may go first
 		r.lastMAC = a.MAC
 	}
+	found := r.attr.Peer == "" && a.Peer != ""
 	r.attr = PortInfo{Warning: a.Warning, Ifname: a.Name, Ifindex: a.Ifindex, MTU: a.MTU, MAC: a.MAC, NetNS: a.NetNS, Peer: a.Peer}
 	if workload := cmp.Or(a.OtherMTU, a.MTU); workload != p.link.workload {
 		s.keepIPv6(r, workload)
@@ -215,6 +216,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 		log.Info("port MTU was changed from outside", "port", p.config.Name, "from", p.link.mtu, "to", a.MTU)
 		s.judgeBy(r, a.MTU)
 		s.fitPort(r)
+	}
+	if found {
+		s.catchUpMTU(r)
 	}
 	if a.Master != r.master {
 		r.master = a.Master

@@ -73,6 +73,8 @@ type link struct {
 	// mtu of the interface, as it was last seen, and given, the last one that it got because it follows the underlay (0: it does not); bytes. For
 	// control alone.
 	mtu, given int
+	// behind: it did not take the last one.
+	behind bool
 	// workload is the MTU of the end whose addresses a port has, as it was last seen, in bytes.
 	workload int
 	// coalesce is what the device takes joined from us; caps what it negotiated.
