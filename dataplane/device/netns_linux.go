@@ -160,10 +160,6 @@ func Move(passing string, target int, h *netlink.Handle, name string) error {
 	return nil
 }
 
-// NetNSName finds the name under /run/netns of the namespace behind fd; "" when
-// it has none.
-func NetNSName(fd int) string { return NetNSByKey(KeyOfNetNS(fd)) }
-
 // NetNSByKey finds the name under /run/netns of the namespace with a KeyOfNetNS; "" when it has none.
 func NetNSByKey(key string) string {
 	entries, err := os.ReadDir(NetNSDir)

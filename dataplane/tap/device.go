@@ -16,6 +16,7 @@ import (
 // Device is a TAP device with its queues.
 type Device struct {
 	name  string
+	netns string // as in Options
 	caps  Caps
 	found *snapshot // of a device that was there before; nil: ours
 
@@ -139,7 +140,7 @@ func create(o Options, h *netlink.Handle, target int) (_ *Device, err error) {
 	if target >= 0 {
 		passing = device.PassingName()
 	}
-	d := &Device{name: o.Name, claim: -1}
+	d := &Device{name: o.Name, netns: o.NetNS, claim: -1}
 	defer func() {
 		if err != nil {
 			d.closeQueues() // the device goes with its last queue

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -730,4 +731,42 @@ func TestClaim(t *testing.T) {
 	fd, err := device.Claim(a.Ifindex)
 	must(t, err)
 	unix.Close(fd)
+}
+
+// TestNetNSByItsName: of several names of a namespace that one is told which was asked for, as long as it is one.
+func TestNetNSByItsName(t *testing.T) {
+	newNetNS(t)
+	name, remove := namedNetNS(t)
+	defer remove()
+	first := filepath.Join(device.NetNSDir, "a-"+name)
+	must(t, os.Symlink(filepath.Join(device.NetNSDir, name), first))
+	defer os.Remove(first)
+	d := mustOpen(t, Options{Name: "tap0", NetNS: name})
+	told := func() string {
+		t.Helper()
+		a, err := d.Attr()
+		must(t, err)
+		return a.NetNS
+	}
+	if got := told(); got != name {
+		t.Errorf("asked for %s, told %s", name, got)
+	}
+	other, removeOther := namedNetNS(t)
+	defer removeOther()
+	at, err := device.OpenNetNS(name)
+	must(t, err)
+	defer unix.Close(at)
+	to, err := device.OpenNetNS(other)
+	must(t, err)
+	defer unix.Close(to)
+	must(t, device.Within(at, func() error {
+		link, err := netlink.LinkByName("tap0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetNsFd(link, to)
+	}))
+	if got := told(); got != other {
+		t.Errorf("moved to %s, told %s", other, got)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -71,7 +72,8 @@ func (d *Device) look() (place, error) {
 	if device.IsOwnNetNS(ns) {
 		at = -1 // also without the right to enter namespaces
 	} else {
-		p.netns, p.key, p.away = device.NetNSName(ns), device.KeyOfNetNS(ns), true
+		p.key, p.away = device.KeyOfNetNS(ns), true
+		p.netns = d.netNSName(p.key)
 	}
 	if p.h, err = device.HandleIn(at); err != nil {
 		return place{}, err
@@ -81,6 +83,15 @@ func (d *Device) look() (place, error) {
 		return place{}, err
 	}
 	return p, nil
+}
+
+// netNSName names the namespace of a key. The name that was asked for comes first:
+// to look for it among all would cost each of a thousand ports a thousand questions.
+func (d *Device) netNSName(key string) string {
+	if word := device.NetNSWord(d.netns); d.netns != "" && !filepath.IsAbs(word) && device.NetNSKey(d.netns) == key {
+		return word
+	}
+	return device.NetNSByKey(key)
 }
 
 // change does something to the interface wherever it is.

@@ -26,7 +26,7 @@ type snapshot struct {
 // It stays after Close. target is the namespace it was found in, -1 the present
 // one.
 func takeOver(o Options, h *netlink.Handle, link netlink.Link, target int) (_ *Device, err error) {
-	d := &Device{name: o.Name, claim: -1}
+	d := &Device{name: o.Name, netns: o.NetNS, claim: -1}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("tap: open %q: %w", o.Name, err)
