@@ -148,7 +148,8 @@ func (s *Switch) FDBHistory(vni uint32, mac fdb.MAC) []Move {
 	now := s.now()
 	var list []Move
 	for _, m := range s.fdb.History(vni, mac) {
-		list = append(list, Move{From: s.placeName(m.From), To: s.placeName(m.To), Ago: time.Duration(now-m.At) * time.Second})
+		ago := max(now, m.At) - m.At // the clock may have turned since now was read
+		list = append(list, Move{From: s.placeName(m.From), To: s.placeName(m.To), Ago: time.Duration(ago) * time.Second})
 	}
 	return list
 }
