@@ -25,11 +25,15 @@ func (s *Switch) measure(r *vniRecord) (changed bool) {
 		}
 	}
 	s.paths.mu.Unlock()
-	if inside > 0 && r.config.Header.KeepInnerVLAN {
-		inside -= encap.VLANTagLen
+	tag := 0
+	if r.config.Header.KeepInnerVLAN {
+		tag = encap.VLANTagLen
 	}
-	changed = inside != r.inside
-	r.inside = inside
+	if inside > 0 {
+		inside -= tag
+	}
+	changed = inside != r.inside || tag != r.keptTag
+	r.inside, r.keptTag = inside, tag
 	return changed
 }
 
@@ -49,6 +53,7 @@ func (s *Switch) autoMTU(c *PortConfig) int {
 				least = min(least, s.paths.carrier(family)-overheads[family])
 			}
 		}
+		least -= s.keptTag(c)
 	}
 	return min(max(least, minMTU), maxMTU)
 }
@@ -66,6 +71,16 @@ func (s *Switch) familiesOf(c *PortConfig) (used [families]bool) {
 		used[familyOf(s.config.Local)] = true
 	}
 	return used
+}
+
+// keptTag is what an inner tag takes that a VNI of a port keeps, in bytes; 0 when none does. Needs mu.
+func (s *Switch) keptTag(c *PortConfig) (n int) {
+	for _, vni := range append(vnisTagged(c), c.Untagged) {
+		if r := s.vnis[vni]; r != nil {
+			n = max(n, r.keptTag)
+		}
+	}
+	return n
 }
 
 // follows says whether the MTU of a port is the underlay's to say. That of an interface that was there before stays as it was found.

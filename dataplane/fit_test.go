@@ -85,6 +85,10 @@ func TestPortsFollowTheUnderlay(t *testing.T) {
 			s.awaitPort("auto", 1500-over-4)
 			s.set(VNIConfig{VNI: 42, Learning: true})
 			s.awaitPort("auto", 1500-over)
+			s.set(VNIConfig{VNI: 42, Learning: true, Header: HeaderPolicy{KeepInnerVLAN: true}})
+			s.awaitPort("auto", 1500-over-4)
+			s.set(VNIConfig{VNI: 42, Learning: true})
+			s.awaitPort("auto", 1500-over)
 			// From fixed to following and back.
 			s.do(func() error { return s.SetPort(PortConfig{Name: "auto", Type: PortTAP, Untagged: 42, MTU: 1234}) })
 			s.awaitPort("auto", 1234)

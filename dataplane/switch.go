@@ -108,6 +108,8 @@ type vniRecord struct {
 	group  *group // nil: none
 	// inside is the MTU that the ways to all its peers leave for packets inside, in bytes; 0: there is none to go by.
 	inside int
+	// keptTag is what an inner tag takes that the VNI keeps, in bytes; 0 when it keeps none.
+	keptTag int
 	// statics counts the static entries toward each peer: their destinations may send.
 	statics map[*peer]int
 	storm   *stormGuard
