@@ -282,7 +282,7 @@ func (s *Switch) entry(e fdb.Entry) FDBEntry {
 	}
 	if e.Dest.IsPort() {
 		out.Port = s.placeName(e.Dest)
-	} else if p := s.peers.at(e.Dest.Index()); p != nil {
+	} else if p := s.peers.whose(e.Dest.Index()); p != nil {
 		out.Dst = p.addr
 	}
 	return out
@@ -299,7 +299,7 @@ func (s *Switch) placeName(d fdb.Dest) string {
 		}
 		return ""
 	}
-	if p := s.peers.at(d.Index()); p != nil {
+	if p := s.peers.whose(d.Index()); p != nil {
 		return p.addr.Addr().String()
 	}
 	return ""

@@ -66,6 +66,9 @@ type registry struct {
 	// link is the ifindex of the interface that peers with link-local addresses are behind, who speak to a group; 0: not known. Written under mu.
 	link atomic.Int32
 
+	// leaving are those that reap takes out, until recycle: only this knows the names of entries that a worker still made behind them.
+	leaving atomic.Pointer[[]*peer]
+
 	mu   sync.Mutex
 	free []uint32 // indices that may be used again
 	high uint32   // first index never used
@@ -96,6 +99,21 @@ func (r *registry) at(index uint32) *peer {
 		return nil
 	}
 	return r.byIndex[index].Load()
+}
+
+// whose returns the peer that an entry with that index leads to, or led to as long as the peer is being let go, or nil.
+func (r *registry) whose(index uint32) *peer {
+	if p := r.at(index); p != nil {
+		return p
+	}
+	if gone := r.leaving.Load(); gone != nil {
+		for _, p := range *gone {
+			if p.index == index {
+				return p
+			}
+		}
+	}
+	return nil
 }
 
 // obtain returns the peer of that address and port, making it when there is none, and adds refs to its references. Without refs it is learned, and
@@ -161,7 +179,7 @@ func (r *registry) release(p *peer, refs int) {
 func (r *registry) reap(inUse func(*peer) bool) []*peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var gone []*peer
+	var idle, gone []*peer
 	for i := range r.high {
 		p := r.byIndex[i].Load()
 		if p == nil {
@@ -169,7 +187,16 @@ func (r *registry) reap(inUse func(*peer) bool) []*peer {
 		}
 		young := p.young
 		p.young = false
-		if young || p.refs > 0 || inUse(p) {
+		if !young && p.refs == 0 && !inUse(p) {
+			idle = append(idle, p)
+		}
+	}
+	if len(idle) == 0 {
+		return nil
+	}
+	r.leaving.Store(&idle)
+	for _, p := range idle {
+		if inUse(p) { // by now
 			continue
 		}
 		link := r.bucket(p.addr.Addr())
@@ -178,7 +205,7 @@ func (r *registry) reap(inUse func(*peer) bool) []*peer {
 		}
 		// p keeps its own link: a reader standing on it still finds the rest of the chain.
 		link.Store(p.next.Load())
-		r.byIndex[i].Store(nil)
+		r.byIndex[p.index].Store(nil)
 		r.count.Add(-1)
 		r.version.Add(1)
 		r.dports.remove(p.addr.Port())
@@ -189,6 +216,7 @@ func (r *registry) reap(inUse func(*peer) bool) []*peer {
 
 // recycle makes indices usable again.
 func (r *registry) recycle(gone []*peer) {
+	r.leaving.Store(nil)
 	r.mu.Lock()
 	for _, p := range gone {
 		r.free = append(r.free, p.index)
