@@ -178,6 +178,9 @@ func (s *Switch) refreshPort(r *portRecord) {
 	})
 	if errors.Is(err, device.ErrGone) {
 		s.losePort(r)
+		if p.config.Type == PortNetdev { // the next of that name may be there, and have been announced along with it
+			s.remakePort(r)
+		}
 		return
 	}
 	if err != nil {

@@ -116,6 +116,29 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	}
 }
 
+// An interface that is deleted and made anew is taken at once, though both are seen in one look: nothing may be announced of it again.
+//
+//	nic0 ── switch
+func TestInterfaceMadeAnew(t *testing.T) {
+	t.Parallel()
+	n := newLoneNode(t)
+	silence(t, n.Host)
+	batch := func(lines string) { n.Must("sh", "-c", "ip -batch - <<END\n"+lines+"END") }
+	anew := "link add nic0 type veth peer name far0\nlink set nic0 up\nlink set far0 up\n"
+	batch(anew)
+	n.do(func() error { return n.AddPort(PortConfig{Name: "nic0", Type: PortNetdev, Untagged: 42}) })
+	n.mu.Lock()
+	r := n.ports["nic0"]
+	former := r.attr.Ifindex
+	batch("link del nic0\n" + anew)
+	n.do(func() error { n.refreshPort(r); return nil })
+	state, index := r.state, r.attr.Ifindex
+	n.mu.Unlock()
+	if want := n.Index("nic0"); state == PortMissing || index != want || former == want {
+		t.Errorf("%s at interface %d, want that of index %d; the former had %d", state, index, want, former)
+	}
+}
+
 // Frames are judged by the MTU that a netdev has, whoever set it; one that the port sets is given back.
 func TestNetdevMTU(t *testing.T) {
 	t.Parallel()
