@@ -160,6 +160,15 @@ func Move(passing string, target int, h *netlink.Handle, name string) error {
 	return nil
 }
 
+// KeyOfOwnNetNS is KeyOfNetNS of the calling thread's, and opens nothing.
+func KeyOfOwnNetNS() string {
+	var st unix.Stat_t
+	if unix.Stat(OwnNetNS, &st) != nil {
+		return ""
+	}
+	return netNSKey(&st)
+}
+
 // NetNSByKey finds the name under /run/netns of the namespace with a KeyOfNetNS; "" when it has none.
 func NetNSByKey(key string) string {
 	entries, err := os.ReadDir(NetNSDir)

@@ -18,6 +18,7 @@ import (
 type Device struct {
 	name    string
 	ifindex int
+	home    string // device.KeyOfNetNS of the namespace that the sockets were made in
 	caps    device.Caps
 	found   found
 	setMTU  bool
@@ -109,7 +110,7 @@ func take(o *Options, p *pair, held int) (_ *Device, err error) {
 	}
 	a := link.Attrs()
 	d := &Device{
-		name: o.Name, ifindex: a.Index, pair: p, refuse: o.Refuse, claim: -1,
+		name: o.Name, ifindex: a.Index, home: device.KeyOfOwnNetNS(), pair: p, refuse: o.Refuse, claim: -1,
 		setMTU: o.MTU != 0, setMAC: o.MAC != nil, carry: o.Carry,
 	}
 	addrs, err := device.SettledAddresses(h, link)
@@ -405,6 +406,9 @@ func (d *Device) Shut() bool {
 
 // inNetNS runs f on a thread in the namespace of the device. The caller holds the lock.
 func (d *Device) inNetNS(f func() error) error {
+	if d.home != "" && d.home == device.KeyOfOwnNetNS() { // which takes no descriptor
+		return f()
+	}
 	ns, err := socketNetNS(d.sockets[0])
 	if err != nil {
 		return err
@@ -428,7 +432,12 @@ func (d *Device) end(here func(h *netlink.Handle, link netlink.Link) error, away
 	if d.closed {
 		return nil
 	}
+	// Room for what it takes to give the interface back, where descriptors have run out.
+	d.closeSockets(1)
+	d.sink.spare()
+	there := false
 	err := d.inNetNS(func() error {
+		there = true
 		h, link, err := d.linkIn(-1)
 		if errors.Is(err, ErrGone) || err == nil && d.elsewhere() {
 			if err == nil {
@@ -442,6 +451,9 @@ func (d *Device) end(here func(h *netlink.Handle, link netlink.Link) error, away
 		defer h.Close()
 		return here(h, link)
 	})
+	if !there {
+		err = errors.Join(err, d.letGo())
+	}
 	d.closed = true
 	if err != nil {
 		return fmt.Errorf("%s: close %q: %w", d.kind(), d.name, err)

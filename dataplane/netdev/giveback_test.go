@@ -534,3 +534,68 @@ func TestFoundAfterTheOther(t *testing.T) {
 		t.Errorf("given back otherwise than found:\n%s", diff)
 	}
 }
+
+// TestGivenBackWithoutDescriptors: an interface is given back, and let go, also when the process may open nothing more.
+func TestGivenBackWithoutDescriptors(t *testing.T) {
+	for _, queues := range []int{1, 2} {
+		t.Run(fmt.Sprintf("%d queues", queues), func(t *testing.T) {
+			s := newStage(t)
+			untouched := s.picture()
+			d := s.open(func(o *Options) { o.MTU, o.Queues = 1400, queues })
+			var err error
+			s.do(func() error {
+				defer takeDescriptors(t)()
+				err = d.Close()
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(untouched, s.picture()); diff != "" {
+				t.Errorf("given back otherwise than found:\n%s", diff)
+			}
+			s.open(nil)
+		})
+	}
+}
+
+// TestLetGoWithoutDescriptors: an interface that cannot be given back, for its namespace cannot be entered, is not held on to.
+func TestLetGoWithoutDescriptors(t *testing.T) {
+	s := newStage(t)
+	d := s.open(nil)
+	giveBack := takeDescriptors(t)
+	err := d.Close()
+	giveBack()
+	if !errors.Is(err, unix.EMFILE) {
+		t.Errorf("close: %v", err)
+	}
+	if err := s.open(nil).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// takeDescriptors leaves the process none, until what it gives is called.
+func takeDescriptors(t *testing.T) (giveBack func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(descriptors(t))
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	var taken []int // whatever was free below
+	for fd, err := unix.Dup(0); err == nil; fd, err = unix.Dup(0) {
+		taken = append(taken, fd)
+	}
+	return func() {
+		for _, fd := range taken {
+			unix.Close(fd)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

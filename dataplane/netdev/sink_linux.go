@@ -195,6 +195,13 @@ func (s *sink) filters() (f filtersFound, err error) {
 	return f, nil
 }
 
+// spare gives up the descriptor that is not needed to drop, nor to stop doing so. A sink that is not there has none.
+func (s *sink) spare() {
+	if s != nil && s.tcx != nil {
+		s.program.Close()
+	}
+}
+
 // detach is close, also where somebody else holds the link: whoever lists the kernel's links holds each for a moment.
 func (s *sink) detach() error {
 	var err error
