@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"vtepd/dataplane/netdev"
 	"vtepd/encap"
 )
 
@@ -137,6 +138,9 @@ func (w *worker) clampMSS(f *frame, to MSSClamp, mtu int) {
 		case m >= MinMSS:
 			most = narrower(most, int(m))
 		}
+	}
+	if most > 0 && !netdev.CoversHeaders(int(f.layout.Payload)) {
+		w.flushPosts() // a copy that waits there has the checksum of what it announces
 	}
 	if most > 0 && encap.ClampMSS(f.bytes(), &f.layout, uint16(most), f.off.NeedsChecksum()) {
 		w.answers.clamped.Add(1)

@@ -223,3 +223,27 @@ func TestClampsEachCopy(t *testing.T) {
 		}
 	}
 }
+
+// What waits in a port's packet socket keeps the MSS that it was given there, and its checksum right, when the next port takes less: also behind extension
+// headers so long that the option is not among what the socket has copied, and the checksum is.
+//
+//	p0 p1 (mss-clamp 1300) t1 (VNI 42 as 7, mss-clamp 1200) p2 (mss-clamp 1100), veth ── switch
+func TestLoweredBehindLongHeaders(t *testing.T) {
+	t.Parallel()
+	s := newSceneOf(t, PortVeth, nil, 0, nil)
+	s.set(VNIConfig{VNI: 42, Learning: true})
+	s.port("p0", 42)
+	s.configuredPort(PortConfig{Name: "p1", Untagged: 42, MSSClamp: 1300})
+	s.configuredPort(PortConfig{Name: "t1", Tagged: []VIDMap{{7, 42}}, MSSClamp: 1200})
+	s.configuredPort(PortConfig{Name: "p2", Untagged: 42, MSSClamp: 1100})
+	for _, length := range []int{168, 176, 184, 192} { // of the extension header: the tag, and then no tag, makes the difference
+		p := opening(true, station(1), broadcast, 1400)
+		pad := make([]byte, length)
+		pad[1], pad[2], pad[3] = byte(length/8-1), 1, byte(length-4)
+		p.Extensions = []encaptest.Extension{{Proto: encap.ProtoDestOpts, Body: pad}}
+		frame := p.Frame()
+		for port, mss := range map[string]int{"p1": 1300, "t1": 1200, "p2": 1100} {
+			wantMSS(t, fmt.Sprintf("%s, behind %d bytes", port, length), s.mssAtPort(port, func() { s.Inject("p0", frame) }), mss)
+		}
+	}
+}

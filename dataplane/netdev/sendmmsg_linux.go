@@ -112,8 +112,12 @@ func (q *Queue) Add(off encap.Offload, parts [][]byte, tag uint32) bool {
 // Covers says whether Add copies all of a frame's headers, its checksum field
 // included: the caller may then finish the checksum in place before Flush.
 func Covers(off encap.Offload) bool {
-	return !off.NeedsChecksum() || int(off.CsumStart)+int(off.CsumOffset)+2 <= headLen
+	return !off.NeedsChecksum() || CoversHeaders(int(off.CsumStart)+int(off.CsumOffset)+2)
 }
+
+// CoversHeaders says whether Add copies the first n bytes of a frame, also where a tag
+// was put in front of it: the caller may then change them in place before Flush.
+func CoversHeaders(n int) bool { return n+encap.VLANTagLen <= headLen }
 
 // Flush gives everything that was added to the kernel, in order, and never waits.
 // failed hears of each frame that the kernel refused: EINVAL when the virtio-net
