@@ -312,6 +312,31 @@ func TestNameOfAClosedDevice(t *testing.T) {
 }
 
 // A name under /run/netns and an absolute path must both lead to a network namespace.
+// TestFormOfAClosedDevice: a device whose virtio-net header did not work out is not taken for a plain one while a process that is being started still has a queue of
+// it: the kernel would go on looking for the header, and refuse every frame.
+func TestFormOfAClosedDevice(t *testing.T) {
+	newNetNS(t)
+	held, err := openTun()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := attach(held, "tap0", unix.IFF_TAP|unix.IFF_NO_PI|unix.IFF_VNET_HDR|unix.IFF_MULTI_QUEUE, Refuse{}); err != nil {
+		unix.Close(held)
+		t.Fatal(err)
+	}
+	d := &Device{name: "tap0", claim: -1}
+	err = d.attachPlain("tap0", &Options{Name: "tap0", Queues: 2}, true, false)
+	if !errors.Is(err, ErrBusy) || len(d.queues) != 0 {
+		t.Errorf("beside the former: %v, %d queues", err, len(d.queues))
+	}
+	d.closeQueues()
+	unix.Close(held)
+	if err := d.attachPlain("tap0", &Options{Name: "tap0", Queues: 2}, true, false); err != nil || len(d.queues) != 2 {
+		t.Errorf("when that is gone: %v, %d queues", err, len(d.queues))
+	}
+	d.closeQueues()
+}
+
 func TestNoNamespace(t *testing.T) {
 	newNetNS(t)
 	for path, want := range map[string]string{

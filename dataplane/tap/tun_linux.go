@@ -56,6 +56,14 @@ func attach(fd int, name string, flags uint16, r Refuse) error {
 	return unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
 }
 
+// withHeader says whether the kernel looks for a virtio-net header in front of each
+// frame, whatever was asked for: a device keeps its form while it has a queue (tun_set_iff,
+// drivers/net/tun.c), and one that was closed lives on in a process that was being started, until its exec.
+func withHeader(fd int) bool {
+	ifr, err := unix.NewIfreq("")
+	return err == nil && unix.IoctlIfreq(fd, unix.TUNGETIFF, ifr) == nil && ifr.Uint16()&unix.IFF_VNET_HDR != 0
+}
+
 // attachedName is TUNGETIFF: the present name of the device, in whatever
 // namespace it is.
 func attachedName(fd int) (string, error) {

@@ -39,6 +39,9 @@ func (d *Device) attachPlain(name string, o *Options, multi, persistent bool) (e
 			return err
 		}
 		d.queues = append(d.queues, newQueue(fd, false))
+		if withHeader(fd) {
+			return fmt.Errorf("%w: the device that was to go has a virtio-net header, and a queue that is open yet", ErrBusy)
+		}
 	}
 	d.caps = Caps{MultiQueue: multi}
 	return nil
