@@ -39,9 +39,17 @@ generate: ## everything that is generated and committed; the eBPF objects when t
 	$(call need,clang:clang llvm-strip:llvm)
 	$(GO) generate ./...
 
+# A binary for each package, where go test would link one for each target.
 fuzz: ## every fuzz target for FUZZTIME each, a time or a count (5000x)
-	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0; i<n; i++) print $$2, f[i]; n=0}' | while read -r package target; do \
-		echo "== $$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; done
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; \
+	for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		$(GO) test -c -fuzz . -o "$$out/fuzz.test" $$package || exit 1; \
+		path=$$($(GO) list $$package); \
+		for target in $$("$$out/fuzz.test" -test.list '^Fuzz'); do \
+			echo "== $$path $$target"; \
+			(cd $$package && "$$out/fuzz.test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$cache/$$path") || exit 1; \
+		done; \
+	done
 
 install: build ## binaries, unit, example configuration and completions under DESTDIR and PREFIX
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/vtepd bin/vtepctl
