@@ -91,27 +91,7 @@ func datagrams(from, to *station, addr netip.Addr, rounds, count, size int, gro 
 			return err
 		}
 	}
-	err = from.host.Do(func() error {
-		out, err := net.DialUDP("udp", nil, in.LocalAddr().(*net.UDPAddr))
-		if err != nil {
-			return err
-		}
-		defer out.Close()
-		if err := setSocket(out, unix.SOL_UDP, unix.UDP_SEGMENT, size); err != nil {
-			return err
-		}
-		for i := range rounds {
-			var b []byte
-			for j := range count {
-				b = append(b, bytes.Repeat([]byte{byte(i*count + j)}, size)...)
-			}
-			if _, err := out.Write(b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := superframes(from, in.LocalAddr().(*net.UDPAddr), rounds, count, size); err != nil {
 		return err
 	}
 	want := rounds * count * size
@@ -133,6 +113,30 @@ func datagrams(from, to *station, addr netip.Addr, rounds, count, size int, gro 
 		}
 	}
 	return nil
+}
+
+// superframes sends count datagrams of size bytes as one (UDP_SEGMENT), rounds times. All bytes of a datagram are its number.
+func superframes(from *station, to *net.UDPAddr, rounds, count, size int) error {
+	return from.host.Do(func() error {
+		out, err := net.DialUDP("udp", nil, to)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		if err := setSocket(out, unix.SOL_UDP, unix.UDP_SEGMENT, size); err != nil {
+			return err
+		}
+		for i := range rounds {
+			var b []byte
+			for j := range count {
+				b = append(b, bytes.Repeat([]byte{byte(i*count + j)}, size)...)
+			}
+			if _, err := out.Write(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func setSocket(c *net.UDPConn, level, option, value int) error {
