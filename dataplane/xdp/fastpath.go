@@ -50,21 +50,7 @@ type FastPath struct {
 // Errors wrap ErrUnsupported, ErrLocked or ErrInvalid where these apply.
 func Open(o Options) (_ *FastPath, err error) {
 	o.setDefaults()
-	f := &FastPath{
-		options:  o,
-		log:      o.Log,
-		sources:  make(map[bool]netip.Addr),
-		ports:    make(map[uint32]Port),
-		domains:  make(map[uint32]uint32),
-		gone:     make(map[uint32]bool),
-		attached: make(map[place]*attachment),
-		refused:  make(map[int]refusal),
-		useless:  make(map[string]bool),
-		vteps:    make(map[netip.Addr]struct{}),
-	}
-	if f.log == nil {
-		f.log = slog.New(slog.DiscardHandler)
-	}
+	f := newFastPath(o)
 	if missing := append(missingCapabilities(), o.Refuse.Privileges...); len(missing) > 0 {
 		return nil, fmt.Errorf("this process lacks %s: start it as root, or add that to AmbientCapabilities= and CapabilityBoundingSet= of its unit", strings.Join(missing, " and "))
 	}
@@ -80,12 +66,6 @@ func Open(o Options) (_ *FastPath, err error) {
 	settings, err := o.settings(&capabilities)
 	if err != nil {
 		return nil, err
-	}
-	for _, a := range o.Locals {
-		a = a.Unmap()
-		if _, ok := f.sources[a.Is6()]; !ok {
-			f.sources[a.Is6()] = a
-		}
 	}
 	if o.PinDir != "" {
 		if f.pins, err = openPins(o.PinDir); err != nil {
@@ -118,6 +98,32 @@ func Open(o Options) (_ *FastPath, err error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// newFastPath is one whose programs are not loaded.
+func newFastPath(o Options) *FastPath {
+	f := &FastPath{
+		options:  o,
+		log:      o.Log,
+		sources:  make(map[bool]netip.Addr),
+		ports:    make(map[uint32]Port),
+		domains:  make(map[uint32]uint32),
+		gone:     make(map[uint32]bool),
+		attached: make(map[place]*attachment),
+		refused:  make(map[int]refusal),
+		useless:  make(map[string]bool),
+		vteps:    make(map[netip.Addr]struct{}),
+	}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
+	for _, a := range o.Locals {
+		a = a.Unmap()
+		if _, ok := f.sources[a.Is6()]; !ok {
+			f.sources[a.Is6()] = a
+		}
+	}
+	return f
 }
 
 // load loads everything. What XDP does, tcx does as well: without the one, the other goes alone.

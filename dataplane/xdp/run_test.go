@@ -57,29 +57,24 @@ func newBench(t testing.TB, change func(*Options, *Domain)) *bench {
 	if change != nil {
 		change(&o, &d)
 	}
-	f, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	b := &bench{f, t}
+	b := &bench{loadedFastPath(t, o), t}
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	check(f.GuardAddresses([]netip.Addr{local4, local6, remote4, remote6}))
-	check(f.PutDomain(d))
-	check(f.objects.Underlays.Put(uint32(loopback), programsUnderlay{Ifindex: loopback}))
-	check(f.PutPort(Port{Index: 0, Ifindex: loopback, Kind: TAP, MaxFrame: 1464, Untagged: testVNI, Serial: 10}))
-	check(f.PutPort(Port{Index: 1, Ifindex: 1001, Kind: Netdev, MaxFrame: 1400, Untagged: testVNI, Serial: 11}))
-	check(f.PutPort(Port{Index: 2, Ifindex: 1002, Kind: Netdev, MaxFrame: 1400, Untagged: 5}))
-	check(f.PutPeer(Peer{Index: 0, Addr: netip.AddrPortFrom(remote4, testPort), Ifindex: loopback, NextHop: remote4, MaxFrame: maxInner}))
-	check(f.PutPeer(Peer{Index: 1, Addr: netip.AddrPortFrom(remote6, testPort), Ifindex: loopback, NextHop: remote6, MaxFrame: maxInner - 20}))
-	check(f.PutSource(testVNI, remote4, 0, 100))
-	check(f.PutSource(testVNI, remote6, 1, 101))
-	check(f.PutEntries([]Entry{
+	check(b.GuardAddresses([]netip.Addr{local4, local6, remote4, remote6}))
+	check(b.PutDomain(d))
+	check(b.objects.Underlays.Put(uint32(loopback), programsUnderlay{Ifindex: loopback}))
+	check(b.PutPort(Port{Index: 0, Ifindex: loopback, Kind: TAP, MaxFrame: 1464, Untagged: testVNI, Serial: 10}))
+	check(b.PutPort(Port{Index: 1, Ifindex: 1001, Kind: Netdev, MaxFrame: 1400, Untagged: testVNI, Serial: 11}))
+	check(b.PutPort(Port{Index: 2, Ifindex: 1002, Kind: Netdev, MaxFrame: 1400, Untagged: 5}))
+	check(b.PutPeer(Peer{Index: 0, Addr: netip.AddrPortFrom(remote4, testPort), Ifindex: loopback, NextHop: remote4, MaxFrame: maxInner}))
+	check(b.PutPeer(Peer{Index: 1, Addr: netip.AddrPortFrom(remote6, testPort), Ifindex: loopback, NextHop: remote6, MaxFrame: maxInner - 20}))
+	check(b.PutSource(testVNI, remote4, 0, 100))
+	check(b.PutSource(testVNI, remote6, 1, 101))
+	check(b.PutEntries([]Entry{
 		{VNI: testVNI, MAC: macA, Index: 0},
 		{VNI: testVNI, MAC: macB, ToPeer: true, Index: 0},
 		{VNI: testVNI, MAC: macC, ToPeer: true, Index: 1},
