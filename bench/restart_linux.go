@@ -54,26 +54,43 @@ func (p Programs) restart(l *lab.Lab, d time.Duration, record func(string, float
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, probe.stop()) }()
-	time.Sleep(settleTime)
-
-	probe.longest.Store(0)
-	time.Sleep(d)
-	record("restart-quiet", milliseconds(probe.longest.Swap(0)))
-
-	began := time.Now()
-	if err := daemons[0].Signal(syscall.SIGKILL); err != nil {
+	o, err := watchRestart(probe, daemons[0], a, d)
+	// A probe that could not run saw nothing arrive, which is no gap of the switch: nothing is recorded before it is known that it did.
+	if err = errors.Join(err, probe.stop()); err != nil {
 		return err
 	}
-	<-daemons[0].Done()
-	if err := daemons[0].Start(a); err != nil {
-		return err
-	}
-	record("restart-away", milliseconds(int64(time.Since(began))))
-	time.Sleep(max(0, d-time.Since(began)))
-	record("restart-gap", milliseconds(max(probe.longest.Load(), probe.silence())))
+	record("restart-quiet", milliseconds(o.quiet))
+	record("restart-away", milliseconds(int64(o.away)))
+	record("restart-gap", milliseconds(o.gap))
 	record("restart-lost", float64(load.lost()))
 	return nil
+}
+
+// outage is what a restart came to.
+type outage struct {
+	quiet, gap int64 // nanoseconds: the longest time without a datagram, without and with a restart
+	away       time.Duration
+}
+
+// watchRestart has a probe look on for d before and for d from when the daemon on h is killed.
+func watchRestart(probe *probe, daemon *Daemon, h *lab.Host, d time.Duration) (o outage, err error) {
+	time.Sleep(settleTime)
+	probe.longest.Store(0)
+	time.Sleep(d)
+	o.quiet = probe.longest.Swap(0)
+
+	began := time.Now()
+	if err := daemon.Signal(syscall.SIGKILL); err != nil {
+		return o, err
+	}
+	<-daemon.Done()
+	if err := daemon.Start(h); err != nil {
+		return o, err
+	}
+	o.away = time.Since(began)
+	time.Sleep(max(0, d-time.Since(began)))
+	o.gap = max(probe.longest.Load(), probe.silence())
+	return o, nil
 }
 
 func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
