@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,21 +110,26 @@ func (p Plan) measure(ctx context.Context, s System, mode Mode, round int, r *Re
 		if err := WaitReady(a, b); err != nil {
 			return err
 		}
-		record := func(m Metric, v float64) {
-			if !slices.Contains(p.Metrics, m) {
-				return
-			}
-			cell := Cell{s.Name, mode, m}
-			r.Values[cell] = append(r.Values[cell], v)
-			fmt.Fprintf(p.Log, "round %d  %-8s %-14s %-34s %s %s\n", round, mode, s.Name, m.Title(), FormatValue(v), m.Unit())
-		}
+		taken := map[Metric]float64{}
 		var errs []error
-		for _, step := range p.steps(s, a, b, record) {
+		for _, step := range p.steps(s, a, b, func(m Metric, v float64) { taken[m] = v }) {
 			if ctx.Err() != nil {
 				break
 			}
 			time.Sleep(settleTime)
 			errs = append(errs, step())
+			if err := cmp.Or(a.alive(), b.alive()); err != nil {
+				errs = append(errs, err)
+				break
+			}
+			for _, m := range p.Metrics {
+				if v, ok := taken[m]; ok {
+					cell := Cell{s.Name, mode, m}
+					r.Values[cell] = append(r.Values[cell], v)
+					fmt.Fprintf(p.Log, "round %d  %-8s %-14s %-34s %s %s\n", round, mode, s.Name, m.Title(), FormatValue(v), m.Unit())
+				}
+			}
+			clear(taken)
 		}
 		return errors.Join(errs...)
 	})

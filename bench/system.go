@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"vtepd/bench/lab"
@@ -32,6 +34,22 @@ type Site struct {
 	Addr netip.Addr
 	// Switch is the namespace of the switch when the workload is in another one; nil otherwise.
 	Switch *lab.Host
+	// Vtepd carries the traffic of the site; nil when something else does.
+	Vtepd *Daemon
+}
+
+// alive says what has become of a vtepd that ended. Its fast path goes on without it, so that figures alone do not tell.
+func (s Site) alive() error {
+	if s.Vtepd == nil {
+		return nil
+	}
+	select {
+	case <-s.Vtepd.Done():
+		why := cmp.Or(s.Vtepd.Wait(), errors.New("exit status 0"))
+		return fmt.Errorf("%w: ended while it was measured: %s: %w", errVtepd, strings.TrimSpace(s.Vtepd.Output()), why)
+	default:
+		return nil
+	}
 }
 
 // hosts are the namespaces of the site.
@@ -151,7 +169,7 @@ func buildKernelBridge(l *lab.Lab, mode Mode) (Site, Site, error) {
 		here, there := side[0], side[1]
 		device := here.VXLAN(lab.VXLANOptions{VNI: benchVNI, Local: here.Underlay4(), Peers: []netip.Addr{there.Underlay4()}, MTU: overlayMTU})
 		w := l.Workload(here, "w"+strconv.Itoa(i), "port0", overlayMTU)
-		ends[i] = Site{w, w.Overlay4(), here}
+		ends[i] = Site{Host: w, Addr: w.Overlay4(), Switch: here}
 		here.Bridge("br0", device, "port0")
 	}
 	return ends[0], ends[1], nil

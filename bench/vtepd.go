@@ -173,14 +173,17 @@ func (p Programs) canRun(port string, fast fastPath) func() error {
 func (p Programs) buildTAP(fast fastPath) func(*lab.Lab, Mode) (Site, Site, error) {
 	return func(l *lab.Lab, mode Mode) (Site, Site, error) {
 		a, b, _ := underlay(l, mode)
-		for _, side := range [][2]*lab.Host{{a, b}, {b, a}} {
+		var ends [2]Site
+		for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
 			here, there := side[0], side[1]
 			config := overlayConfig(fast, here.Underlay4(), there.Underlay4(), TAPPort(here.OverlayPrefixes()))
-			if _, err := StartVtepd(l, here, p.Vtepd, config); err != nil {
+			daemon, err := StartVtepd(l, here, p.Vtepd, config)
+			if err != nil {
 				return Site{}, Site{}, err
 			}
+			ends[i] = Site{Host: here, Addr: here.Overlay4(), Vtepd: daemon}
 		}
-		return sites(a, b)
+		return ends[0], ends[1], nil
 	}
 }
 
@@ -202,11 +205,11 @@ func (p Programs) vethOverlay(l *lab.Lab, fast fastPath, more string, a, b *lab.
 	for i, side := range [][2]*lab.Host{{a, b}, {b, a}} {
 		here, there := side[0], side[1]
 		w := l.Host("w" + strconv.Itoa(i))
-		ends[i] = Site{w, w.Overlay4(), here}
 		config := more + overlayConfig(fast, here.Underlay4(), there.Underlay4(), vethLine("port0", w.Name(), overlayMTU, w.OverlayPrefixes()))
 		if daemons[i], err = StartVtepd(l, here, p.Vtepd, config); err != nil {
 			return ends, daemons, err
 		}
+		ends[i] = Site{Host: w, Addr: w.Overlay4(), Switch: here, Vtepd: daemons[i]}
 	}
 	return ends, daemons, nil
 }
@@ -226,8 +229,9 @@ func (p Programs) buildLocalVeth(l *lab.Lab, _ Mode) (Site, Site, error) {
 func (p Programs) buildLocal(l *lab.Lab, fast fastPath, port func(int, *lab.Host) string) (Site, Site, error) {
 	h, a, b := l.Host("h"), l.Host("wa"), l.Host("wb")
 	h.Addr("lo", netip.PrefixFrom(h.Underlay4(), 32))
-	if _, err := StartVtepd(l, h, p.Vtepd, localConfig(fast, h.Underlay4(), port(0, a), port(1, b))); err != nil {
+	daemon, err := StartVtepd(l, h, p.Vtepd, localConfig(fast, h.Underlay4(), port(0, a), port(1, b)))
+	if err != nil {
 		return Site{}, Site{}, err
 	}
-	return sites(a, b)
+	return Site{Host: a, Addr: a.Overlay4(), Vtepd: daemon}, Site{Host: b, Addr: b.Overlay4(), Vtepd: daemon}, nil
 }
