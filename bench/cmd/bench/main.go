@@ -66,7 +66,7 @@ func run(ctx context.Context) error {
 	if err := lab.Permitted(); err != nil {
 		return fmt.Errorf("%w: run `sudo make bench`", err)
 	}
-	if err := bench.Install(os.Stdout, bench.IPerf3); err != nil {
+	if err := bench.Install(os.Stdout, bench.IP, bench.IPerf3); err != nil {
 		return err
 	}
 	plan := bench.Plan{Rounds: *rounds, Times: bench.TimesFor(time.Duration(*seconds) * time.Second), Congestion: *congestion, Log: os.Stdout}

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"vtepd/bench"
+	"vtepd/bench/lab"
 )
 
 // TestKeeps: a page of which half is missing, or that rests on a round or two, must not take the place of a whole one.
@@ -45,5 +52,21 @@ func TestChoose(t *testing.T) {
 	}
 	if got, err := choose(items, "vtepd,odd", func(s string) []string { return []string{s, s[:1]} }); err == nil {
 		t.Errorf("an unknown name chose %v", got)
+	}
+}
+
+// TestToolsOfTheKernelAreAskedFor: without ip there is no kernel vxlan device to hold anything against, which a run must not find out on its way.
+func TestToolsOfTheKernelAreAskedFor(t *testing.T) {
+	lab.NeedRoot(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "iperf3"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	args, flags := os.Args, flag.CommandLine
+	defer func() { os.Args, flag.CommandLine = args, flags }()
+	os.Args, flag.CommandLine = []string{"bench", "-only", "none", "-scale", "none"}, flag.NewFlagSet("bench", flag.ContinueOnError)
+	if err := run(context.Background()); !errors.Is(err, bench.ErrMissing) || !strings.Contains(err.Error(), "iproute2") {
+		t.Errorf("without ip: error %v, want one that names iproute2", err)
 	}
 }
