@@ -50,6 +50,10 @@ func parseIperf(report []byte) (Throughput, error) {
 	if r.End.SumReceived == nil {
 		return Throughput{}, fmt.Errorf("%w: report without end.sum_received", errIperf)
 	}
+	if r.End.SumReceived.Bytes <= 0 {
+		// A connection of which only the handshake gets through, as where full frames do not fit: no throughput to divide by.
+		return Throughput{}, fmt.Errorf("%w: connected, but nothing was received", errIperf)
+	}
 	return Throughput{Bytes: r.End.SumReceived.Bytes, Gbps: r.End.SumReceived.BitsPerSecond / 1e9}, nil
 }
 

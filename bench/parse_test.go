@@ -20,6 +20,7 @@ func TestParseIperf(t *testing.T) {
 			want: Throughput{Bytes: 2e9, Gbps: 8},
 		},
 		{name: "refused", report: `{"start":{},"intervals":[],"end":{},"error":"unable to connect to server: Connection refused"}`, fails: true},
+		{name: "nothing came", report: `{"end":{"sum_sent":{"bytes":87040},"sum_received":{"bytes":0,"bits_per_second":0}}}`, fails: true},
 		{name: "no sum", report: `{"end":{}}`, fails: true},
 		{name: "cut off", report: `{"end":{"sum_rec`, fails: true},
 		{name: "empty", fails: true},

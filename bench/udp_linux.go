@@ -30,6 +30,8 @@ const (
 // mixedPayloads are UDP payloads in bytes after the simple internet mix (7 small : 4 medium : 1 large), which fit an inner MTU of 1430.
 var mixedPayloads = []int{36, 36, 548, 36, 548, 36, 36, 548, 36, 36, 548, 1400}
 
+var errLoad = errors.New("UDP load")
+
 // Load is what a full-rate UDP load came to.
 type Load struct{ SentPPS, ReceivedPPS float64 }
 
@@ -133,6 +135,9 @@ func UDPLoad(from, to Site, d time.Duration, mixed bool) (Load, error) {
 	time.Sleep(drainTime)
 	over.Store(true)
 	receiver.Wait()
+	if err == nil && received.Load() == 0 {
+		err = fmt.Errorf("%w: none of %d datagrams arrived", errLoad, sent)
+	}
 	return Load{SentPPS: float64(sent) / took.Seconds(), ReceivedPPS: float64(received.Load()) / took.Seconds()}, err
 }
 
