@@ -73,6 +73,11 @@ func (r Report) Markdown() string {
 	if slices.ContainsFunc(shortMetrics, func(m Metric) bool { return slices.Contains(r.Plan.Metrics, m) }) {
 		b.WriteString("A short connection is opened, carries one request and one answer of 64 bytes, and is closed by who asked, then by the other end; it counts when that has been heard of.\n")
 	}
+	for _, s := range r.Plan.Systems {
+		if s.Note != "" && r.Results.measured(s.Name) {
+			b.WriteString(s.Note + "\n")
+		}
+	}
 	b.WriteString(r.missing())
 	b.WriteString(r.targets())
 	for _, mode := range r.Plan.Modes {

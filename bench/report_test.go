@@ -75,9 +75,23 @@ func TestMarkdown(t *testing.T) {
 		t.Errorf("%d tables of short connections, want that of the one mode with figures, in:\n%s", n, got)
 	}
 	r := testReport()
+	r.Plan.Systems[2].Note, r.Plan.Systems[3].Note = "The kernel is noted.", "Who is missing is not."
+	if got := r.Markdown(); !strings.Contains(got, "that has been heard of.\nThe kernel is noted.\n") || strings.Contains(got, "Who is missing") {
+		t.Errorf("notes in:\n%s", got)
+	}
+	r = testReport()
 	r.Plan.Metrics = []Metric{TCP1}
 	if got := r.Markdown(); strings.Contains(got, "A short connection") || strings.Contains(got, "Short TCP") {
 		t.Errorf("short connections, which were not wanted, in:\n%s", got)
+	}
+}
+
+// TestOpenVSwitchIsNoted: its links have no offloads whatever the mode, so that the titles of two tables are not true of it.
+func TestOpenVSwitchIsNoted(t *testing.T) {
+	for _, s := range Systems(Programs{}) {
+		if noted := strings.Contains(s.Note, "without offloads"); noted != (s.Name == "ovs") {
+			t.Errorf("%s: note %q", s.Name, s.Note)
+		}
 	}
 }
 

@@ -69,6 +69,8 @@ type System struct {
 	Local bool   // two ports of one host instead of two hosts: LocalTP is its only figure
 	// Against is the system that ratios are taken to, its own name or "" for none.
 	Against string
+	// Note is a sentence for the report on what is not as the titles of the tables say; "" when all is.
+	Note string
 	// Groups are words for -only that take several systems.
 	Groups []string
 	// Available says why the system cannot run here; nil when it can.
@@ -108,7 +110,8 @@ func Systems(p Programs) []System {
 			Available: always, Build: buildKernelHost},
 		{Name: "vtepd-fast", Title: "vtepd, TAP in the host namespace, fastpath on", Short: "TAP, fastpath", Own: true, Against: HostBaseline, Groups: fast,
 			Available: p.canRun(tapPort, fastOn), Build: p.buildTAP(fastOn)},
-		{Name: "ovs", Title: "Open vSwitch, userspace datapath", Short: "Open vSwitch", Against: Baseline, Available: ovs, Build: buildOVS},
+		{Name: "ovs", Title: "Open vSwitch, userspace datapath", Short: "Open vSwitch", Against: Baseline, Available: ovs, Build: buildOVS,
+			Note: "Open vSwitch has an underlay without offloads in every table, as in wire mode and its checksums finished too: its userspace datapath takes no superframes."},
 		{Name: "bare", Title: "bare veth, no overlay", Short: "bare veth", Against: Baseline, Available: always, Build: buildBare},
 		{Name: "vtepd-local", Title: "vtepd, two TAPs, fastpath off", Own: true, Local: true, Against: LocalBaseline, Groups: user,
 			Available: p.canRun(tapPort, fastOff), Build: p.buildLocalTAP},
