@@ -235,7 +235,10 @@ func (r Report) Write(dir string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	return errors.Join(os.WriteFile(path, page, 0o644), os.WriteFile(filepath.Join(dir, "benchmarks.svg"), []byte(r.Chart()), 0o644))
+	if err := replaceFile(filepath.Join(dir, "benchmarks.svg"), []byte(r.Chart())); err != nil {
+		return err
+	}
+	return replaceFile(path, page)
 }
 
 // between replaces what stands between two marker lines.
